@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deltarule.history import History
 
 
 class DeltaruleError(Exception):
@@ -30,8 +33,13 @@ class DivergenceError(DeltaruleError, ArithmeticError):
     epoch, step : int
         Where it happened; both count from 1 over the life of the trainer.
     layer : str or None
-        The first layer whose output is not finite; None where only the loss is.
+        The first layer whose output, or parameter whose gradient, is not finite; None where only
+        the loss is.
+    history : History or None
+        The epochs that were finished before.
     """
+
+    history: History | None = None
 
     def __init__(self, message: str, *, epoch: int, step: int, layer: str | None) -> None:
         super().__init__(message)

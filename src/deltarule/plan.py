@@ -32,6 +32,7 @@ from deltarule.losses import Loss, check_output
 from deltarule.network import Network
 from deltarule.optimizers import Optimizer
 from deltarule.penalties import Penalty
+from deltarule.types import Array
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,13 @@ class Plan:
     def output_activation(self) -> ActivationFunction:
         """The function of the last operation, the identity where it is none."""
         return output_activation(self.operations)
+
+    def penalty(self, vector: Array) -> float:
+        """Return the sum of all penalties on a flat vector of parameters."""
+        return sum(
+            (s.penalty.value(vector[s.slice]) for s in self.parameters if s.penalty is not None),
+            0.0,
+        )
 
     @property
     def batch_norms(self) -> tuple[BatchNormOperation, ...]:

@@ -8,6 +8,7 @@ from deltarule.data.arrays import (
     balanced_weights,
     class_weights,
 )
+from deltarule.data.split import split_rows
 
 __all__ = [
     "Dataset",
@@ -16,4 +17,5 @@ __all__ = [
     "as_weights",
     "balanced_weights",
     "class_weights",
+    "split_rows",
 ]

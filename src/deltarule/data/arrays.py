@@ -76,7 +76,9 @@ def as_matrix(
     return array
 
 
-def as_targets(y: Any, n: int, *, what: str = "y", finite: bool = True) -> Array:
+def as_targets(
+    y: Any, n: int, *, dtype: np.dtype, what: str = "y", finite: bool = True
+) -> Array:
     """Return targets as a numeric array of ``n`` rows, (n,) or (n, k)."""
     array = _numeric(y, what, hint=_LABEL_HINT)
     if array.ndim not in (1, 2):
@@ -84,7 +86,7 @@ def as_targets(y: Any, n: int, *, what: str = "y", finite: bool = True) -> Array
     if len(array) != n:
         raise InvalidValueError(f"{what} must have {n} rows, as many as X; got {len(array)}")
     if finite:
-        check_finite(array, what, np.dtype(np.float64))
+        check_finite(array, what, dtype)
     return array
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from deltarule.data import Dataset
+from deltarule.interrupt import Interrupt
 from deltarule.network import Network
 from deltarule.plan import Plan
 from deltarule.random import Purpose, permutation
@@ -22,6 +23,7 @@ class Run:
     ----------
     data : Dataset
     batch_size : int
+        At most the number of rows.
     drop_last : bool
         Whether a last, smaller batch is left out.
     shuffle : bool or array (n,)
@@ -33,6 +35,8 @@ class Run:
         Number of steps before this call.
     rows : array (epochs * steps per epoch, scalars)
         The optimizer's scalars of each step.
+    interrupt : Interrupt
+        To be looked at between steps, at least ten times a second.
     outputs : array (n, outputs) or None
         Where each row's output in training is stored, if it is wanted.
     """
@@ -46,6 +50,7 @@ class Run:
     first_step: int
     epochs: int
     rows: Array
+    interrupt: Interrupt
     outputs: Array | None = None
 
     def order(self, epoch: int) -> Array | None:
@@ -124,6 +129,13 @@ class Executor(Protocol):
 
     def predict(self, X: Array, batch_size: int | None) -> Array:
         """Return the outputs (n, outputs) for checked features."""
+        ...
+
+    def evaluate(self, data: Dataset, outputs: Array | None = None) -> tuple[float, float]:
+        """Return the sums of ``w_i l_i`` and of ``w_i``, without dropout and batch statistics.
+
+        Outputs (n, outputs) are stored where an array is given.
+        """
         ...
 
 

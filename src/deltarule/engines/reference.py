@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from deltarule.data import Dataset
-from deltarule.engines.interrupt import deferred_interrupt
-from deltarule.engines.protocol import Engine, Executor, Record, Run, steps_per_epoch
 from deltarule.clipping import sum_of_squares
+from deltarule.data import Dataset
+from deltarule.engines.protocol import Engine, Executor, Record, Run, steps_per_epoch
 from deltarule.network import Network
 from deltarule.plan import (
     ActivationOperation,
@@ -32,6 +31,8 @@ from deltarule.plan import (
 )
 from deltarule.random import keep_mask
 from deltarule.types import Array
+
+_CELLS_PER_BLOCK = 1 << 20  # of all slots together, where rows are only evaluated
 
 # ---------------------------------------------------------------- formulas, forward and backward
 
@@ -186,6 +187,20 @@ def _forward(op: Operation, values: list[Array], c: Context) -> tuple[Array, Any
     raise TypeError(f"no formula for {type(op).__name__}")
 
 
+def output(plan: Plan, done: Pass) -> tuple[Array, Array]:
+    """Return the last preactivation z and activation a; they are one where there is no function."""
+    last = plan.operations[-1]
+    source = last.source if isinstance(last, ActivationOperation) else last.target
+    return done.values[source], done.values[last.target]
+
+
+def example_losses(plan: Plan, done: Pass, t: Array) -> Array:
+    """Return each example's loss, (n,), unweighted."""
+    assert plan.loss is not None
+    z, a = output(plan, done)
+    return plan.loss.canonical_value(z, a, t) if plan.canonical else plan.loss.value(a, t)
+
+
 def backward(
     plan: Plan, done: Pass, t: Array, weights: Array | None, context: Context, *, whole: bool
 ) -> None:
@@ -194,18 +209,16 @@ def backward(
     ``whole``: dL/d(input) is wanted too; otherwise the first layer's is left out.
     """
     assert plan.loss is not None
-    last = plan.operations[-1]
-    a, operations = done.values[last.target], plan.operations
+    operations, last = plan.operations, plan.operations[-1]
+    z, a = output(plan, done)
     w = 1 if weights is None else weights[:, None].astype(plan.dtype)
+    done.losses = example_losses(plan, done, t)
     if plan.canonical and isinstance(last, ActivationOperation):
-        z, operations = done.values[last.source], operations[:-1]
-        done.losses = plan.loss.canonical_value(z, a, t)
+        operations = operations[:-1]
         done.deltas[last.source] = w * plan.loss.canonical_delta(z, a, t)
-    elif plan.canonical:  # the identity: z and a are one slot
-        done.losses = plan.loss.canonical_value(a, a, t)
-        done.deltas[last.target] = w * plan.loss.canonical_delta(a, a, t)
+    elif plan.canonical:  # the identity: z and a share a slot
+        done.deltas[last.target] = w * plan.loss.canonical_delta(z, a, t)
     else:
-        done.losses = plan.loss.value(a, t)
         done.deltas[last.target] = w * plan.loss.gradient(a, t)
     done.gradients = [np.zeros(0)] * len(plan.parameters)
     for op in reversed(operations):
@@ -254,18 +267,6 @@ def _backward(
             yield op.source, dx
 
 
-def penalty_value(plan: Plan, parameters: list[Array]) -> float:
-    """Return the sum of all penalties, in float64."""
-    return sum(
-        (
-            s.penalty.value(W)
-            for s, W in zip(plan.parameters, parameters, strict=True)
-            if s.penalty
-        ),
-        0.0,
-    )
-
-
 def loss_scale(plan: Plan, total_weight: float) -> float:
     """Return ``1 / sum(w)`` for a mean, 1 for a sum."""
     assert plan.loss is not None
@@ -280,6 +281,7 @@ class ReferenceExecutor:
 
     def __init__(self, plan: Plan, network: Network) -> None:
         self.plan = plan
+        self.vector = network.vector
         self.parameters = list(network.parameters.values())
         self.state = list(network.state.values())
         self.moments = np.zeros((0, len(network.vector)), dtype=plan.dtype)
@@ -292,11 +294,11 @@ class ReferenceExecutor:
         n, b = len(run.data), run.batch_size
         steps = steps_per_epoch(n, b, run.drop_last)
         record = Record.empty(run.epochs, len(self.plan.parameters))
-        with deferred_interrupt() as interrupt, np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
             for epoch in range(run.epochs):
                 order = run.order(epoch)
                 for i in range(steps):
-                    if interrupt.requested:
+                    if run.interrupt.requested:
                         record.interrupted = True
                         return record
                     rows = slice(i * b, i * b + b) if order is None else order[i * b : i * b + b]
@@ -322,7 +324,7 @@ class ReferenceExecutor:
         backward(plan, done, t, w, context, whole=False)
         losses = done.losses.astype(np.float64)
         loss_sum = float(losses.sum() if w is None else w @ losses)
-        penalty = penalty_value(plan, self.parameters)
+        penalty = plan.penalty(self.vector)
         if not np.isfinite(loss_sum + penalty):
             record.diverged_at = first_not_finite(plan, done)
             return False
@@ -379,16 +381,32 @@ class ReferenceExecutor:
 
     def predict(self, X: Array, batch_size: int | None) -> Array:
         """Return the outputs for ``X``, block by block."""
-        plan = self.plan
-        block = batch_size or max(1, (1 << 20) // sum(plan.widths))
-        outputs = np.empty((len(X), plan.outputs), dtype=plan.dtype)
-        context = Context(self.parameters, self.state, training=False)
-        with np.errstate(all="ignore"):
-            for start in range(0, len(X), block):
-                x = X[start : start + block].astype(plan.dtype, copy=False)
-                done = forward(plan, x, context)
-                outputs[start : start + block] = done.values[plan.operations[-1].target]
+        outputs = np.empty((len(X), self.plan.outputs), dtype=self.plan.dtype)
+        for rows in self._blocks(len(X), batch_size):
+            done = self._forward(X[rows].astype(self.plan.dtype, copy=False))
+            outputs[rows] = done.values[self.plan.operations[-1].target]
         return outputs
+
+    def evaluate(self, data: Dataset, outputs: Array | None = None) -> tuple[float, float]:
+        """Return the sums of ``w_i l_i`` and of ``w_i``, block by block."""
+        loss_sum = weight_sum = 0.0
+        for rows in self._blocks(len(data), None):
+            x, t, w = gather(self.plan, data, rows)
+            done = self._forward(x)
+            losses = example_losses(self.plan, done, t).astype(np.float64)
+            loss_sum += float(losses.sum() if w is None else w @ losses)
+            weight_sum += float(len(x) if w is None else w.sum())
+            if outputs is not None:
+                outputs[rows] = done.values[self.plan.operations[-1].target]
+        return loss_sum, weight_sum
+
+    def _forward(self, x: Array) -> Pass:
+        with np.errstate(all="ignore"):
+            return forward(self.plan, x, Context(self.parameters, self.state, training=False))
+
+    def _blocks(self, n: int, batch_size: int | None) -> Iterator[slice]:
+        size = batch_size or max(1, _CELLS_PER_BLOCK // sum(self.plan.widths))
+        return (slice(start, start + size) for start in range(0, n, size))
 
 
 def gather(plan: Plan, data: Dataset, rows: slice | Array) -> tuple[Array, Array, Array | None]:

@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class Interrupt:
-    """Whether Ctrl-C was pressed."""
+    """Whether Ctrl-C was pressed; engines look at it between steps."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -18,21 +18,24 @@ class Interrupt:
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Interrupt]:
-    """Turn SIGINT into a flag within the block.
+    """Turn the first SIGINT within the block into a flag; a second one acts as usual.
 
     Outside the main thread, or where Python does not handle SIGINT, nothing changes.
     """
     interrupt = Interrupt()
     in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or not callable(signal.getsignal(signal.SIGINT)):
+    usual = signal.getsignal(signal.SIGINT)
+    if not in_main_thread or not callable(usual):
         yield interrupt
         return
 
     def request(signum: int, frame: FrameType | None) -> None:
+        if interrupt.requested:
+            usual(signum, frame)
         interrupt.requested = True
 
-    previous = signal.signal(signal.SIGINT, request)
+    signal.signal(signal.SIGINT, request)
     try:
         yield interrupt
     finally:
-        signal.signal(signal.SIGINT, previous)
+        signal.signal(signal.SIGINT, usual)
