@@ -1,4 +1,4 @@
-"""deltarule trains feed-forward neural networks by backpropagation, with every delta in plain sight.
+"""Feed-forward neural networks trained by backpropagation, with every delta in plain sight.
 
 >>> import numpy as np, deltarule as dr
 >>> net = dr.Network([dr.Dense(8, "tanh"), dr.Dense(1, "sigmoid")], inputs=2, seed=1)

@@ -93,8 +93,7 @@ class Tanh(ActivationFunction):
     name: ClassVar[str] = "tanh"
 
     def __call__(self, z: Array) -> Array:
-        a: Array = np.tanh(z)
-        return a
+        return np.tanh(z)
 
     def derivative(self, z: Array, a: Array) -> Array:
         return 1 - a * a
@@ -181,9 +180,7 @@ class SELU(ActivationFunction):
         return self.scale * np.where(z > 0, z, self.alpha * np.expm1(np.minimum(z, 0)))
 
     def derivative(self, z: Array, a: Array) -> Array:
-        return self.scale * np.where(
-            z > 0, z.dtype.type(1), self.alpha * np.exp(np.minimum(z, 0))
-        )
+        return self.scale * np.where(z > 0, z.dtype.type(1), self.alpha * np.exp(np.minimum(z, 0)))
 
 
 @dataclass(frozen=True)
@@ -249,7 +246,7 @@ class SiLU(ActivationFunction):
 
 @dataclass(frozen=True)
 class Mish(ActivationFunction):
-    """``f(z) = z tanh(softplus z)``, ``f'(z) = t + z (1 - t^2) sigma(z)``, ``t = tanh(softplus z)``.
+    """``f(z) = z t`` with ``t = tanh(softplus z)``, ``f'(z) = t + z (1 - t^2) sigma(z)``.
 
     Source: Misra, "Mish: a self regularized non-monotonic activation function" (2020).
     """
@@ -291,8 +288,7 @@ class Exp(ActivationFunction):
 
     def __call__(self, z: Array) -> Array:
         with np.errstate(over="ignore"):
-            a: Array = np.exp(z)
-        return a
+            return np.exp(z)
 
     def derivative(self, z: Array, a: Array) -> Array:
         return a
@@ -313,8 +309,7 @@ class Softmax(ActivationFunction):
 
     def __call__(self, z: Array) -> Array:
         e = np.exp(z - z.max(axis=1, keepdims=True))
-        a: Array = e / e.sum(axis=1, keepdims=True)
-        return a
+        return e / e.sum(axis=1, keepdims=True)
 
     def derivative(self, z: Array, a: Array) -> Array:
         raise TypeError("softmax has a Jacobian, not an elementwise derivative; use backward")
@@ -327,11 +322,9 @@ _sigmoid = Sigmoid()
 
 
 def _softplus(z: Array) -> Array:
-    a: Array = np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))  # e^z alone would overflow
-    return a
+    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))  # e^z alone would overflow
 
 
 def _no_less_than(z: Array, bound: float) -> Array:
     # Below the bound the other factor is exactly 0: this keeps -inf * 0 from becoming NaN.
-    a: Array = np.maximum(z, z.dtype.type(bound))
-    return a
+    return np.maximum(z, z.dtype.type(bound))

@@ -1,4 +1,4 @@
-"""Every error of the library derives from :class:`DeltaruleError` and from the builtin that fits."""
+"""Every error derives from :class:`DeltaruleError` and from the builtin that fits."""
 
 from __future__ import annotations
 

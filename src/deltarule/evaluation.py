@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from deltarule.data import Dataset, as_matrix, as_targets, as_weights
+from deltarule.data import Dataset
 from deltarule.engines import Executor, select_engine
-from deltarule.errors import InvalidTypeError, InvalidValueError, describe_value
+from deltarule.errors import InvalidTypeError, describe_value
 from deltarule.metrics import Metric, resolve_metric
 from deltarule.network import Network
 from deltarule.plan import LossLike, PenaltyLike, Plan, compile_network
@@ -51,19 +51,8 @@ def evaluate(
     if threads is not None:
         check_integer("threads", threads)
     executor = select_engine(engine, plan).executor(plan, network, threads=threads)
-    data = prepare(plan, X, y, sample_weight)
+    data = plan.examples(X, y, sample_weight)
     return evaluate_dataset(plan, executor, network.vector, data, resolve_metrics(metrics))
-
-
-def prepare(plan: Plan, X: Any, y: Any, sample_weight: Any) -> Dataset:
-    """Return checked data for a plan, or raise one clear error."""
-    assert plan.loss is not None
-    X = as_matrix(X, inputs=plan.inputs, dtype=plan.dtype)
-    y = plan.loss.check_targets(as_targets(y, len(X), dtype=plan.dtype), plan.outputs)
-    weights = as_weights(sample_weight, len(X))
-    if weights is not None and not weights.any():
-        raise InvalidValueError("all weights are 0; at least one example must count")
-    return Dataset(X, y, weights)
 
 
 def evaluate_dataset(

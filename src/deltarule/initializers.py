@@ -114,7 +114,10 @@ class GlorotNormal(Initializer):
 
 @dataclass(frozen=True)
 class HeUniform(Initializer):
-    """``U(-r, r)`` with ``r = sqrt(6 / fan_in)``: variance ``2 / fan_in``. Source: He et al. (2015)."""
+    """``U(-r, r)`` with ``r = sqrt(6 / fan_in)``: variance ``2 / fan_in``.
+
+    Source: He et al. (2015).
+    """
 
     name: ClassVar[str] = "he_uniform"
 
@@ -151,7 +154,10 @@ class LeCunNormal(Initializer):
 
 @dataclass(frozen=True)
 class LeCunUniform(Initializer):
-    """``U(-r, r)`` with ``r = sqrt(3 / fan_in)``: variance ``1 / fan_in``. Source: LeCun et al. (1998)."""
+    """``U(-r, r)`` with ``r = sqrt(3 / fan_in)``: variance ``1 / fan_in``.
+
+    Source: LeCun et al. (1998).
+    """
 
     name: ClassVar[str] = "lecun_uniform"
 

@@ -152,9 +152,9 @@ class BatchNorm(Layer):
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
     Training uses the batch's mean and biased variance and moves the running ones towards them,
-    ``running = (1 - momentum) * running + momentum * batch``, with the unbiased variance. `predict`,
-    `evaluate` and a frozen layer (learning-rate factors of scale and shift 0) use the running ones.
-    Sample weights do not enter.
+    ``running = (1 - momentum) * running + momentum * batch``, with the unbiased variance.
+    `predict`, `evaluate` and a frozen layer (learning-rate factors of scale and shift 0) use the
+    running ones. Sample weights do not enter.
 
     Source: Ioffe and Szegedy, "Batch normalization" (2015).
     """
@@ -200,7 +200,7 @@ class LayerNorm(Layer):
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """In training each value is set to 0 with probability ``rate``, the rest divided by ``1 - rate``.
+    """In training a value becomes 0 with probability ``rate``, else is divided by ``1 - rate``.
 
     The mask is a function of (seed, step, layer, row, column), see :mod:`deltarule.random`.
 
@@ -264,9 +264,7 @@ class CustomLayer(Layer):
     :meth:`state` it brings its two formulas.
     """
 
-    def forward(
-        self, x: Array, parameters: dict[str, Array], training: bool
-    ) -> tuple[Array, Any]:
+    def forward(self, x: Array, parameters: dict[str, Array], training: bool) -> tuple[Array, Any]:
         """Return the output (n, outputs) and whatever :meth:`backward` needs."""
         raise NotImplementedError
 
@@ -293,7 +291,7 @@ def check_layers(layers: Any, where: str) -> tuple[Layer, ...]:
 
 
 def following_activation(layers: tuple[Layer, ...], i: int) -> ActivationFunction:
-    """Return the activation that layer ``i`` feeds: its own, else that of an Activation behind it."""
+    """Return the activation that layer ``i`` feeds: its own, or an Activation layer behind it."""
     layer = layers[i]
     own = getattr(layer, "activation", None)
     if isinstance(own, ActivationFunction) and not isinstance(own, Identity):

@@ -320,13 +320,11 @@ def check_output(loss: Loss, activation: ActivationFunction, outputs: int) -> bo
 
 
 def _sum(x: Array) -> Array:
-    total: Array = x.sum(axis=1)
-    return total
+    return x.sum(axis=1)
 
 
 def _mean(x: Array) -> Array:
-    mean: Array = x.mean(axis=1)
-    return mean
+    return x.mean(axis=1)
 
 
 def _as_columns(y: Array, outputs: int, loss: str) -> Array:
@@ -347,8 +345,7 @@ def _check_labels(y: Array, outputs: int) -> Array:
     labels = y.astype(np.int64)
     if not np.array_equal(labels, y):
         raise InvalidValueError(
-            f"class labels must be whole numbers from 0 to {outputs - 1}, "
-            f"got {y[labels != y][0]!r}"
+            f"class labels must be whole numbers from 0 to {outputs - 1}, got {y[labels != y][0]!r}"
         )
     wrong = np.flatnonzero((labels < 0) | (labels >= outputs))
     if len(wrong):

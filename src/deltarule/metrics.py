@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -121,9 +121,7 @@ class RocAuc(Metric):
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         weight = np.ones(len(a)) if w is None else w
         positive = _memberships(y, a)
-        return float(
-            np.mean([_area(positive[:, k], a[:, k], weight) for k in range(a.shape[1])])
-        )
+        return float(np.mean([_area(positive[:, k], a[:, k], weight) for k in range(a.shape[1])]))
 
 
 @dataclass(frozen=True)
@@ -287,7 +285,7 @@ def _area(positive: Array, score: Array, weight: Array) -> float:
 
 
 def _residual(y: Array, a: Array) -> Array:
-    return y.reshape(a.shape).astype(np.float64) - cast(Array, a)
+    return y.reshape(a.shape).astype(np.float64) - a
 
 
 def _average(each: Array, w: Array | None) -> float:

@@ -183,7 +183,7 @@ class Network:
         return self.scale_learning_rate(1.0, *names)
 
     def scale_learning_rate(self, factor: float, *names: str) -> Self:
-        """Set the factor on the learning rate of parameters or whole layers; returns the network."""
+        """Set the learning-rate factor of parameters or whole layers; returns the network."""
         number = check_number("factor", factor, at_least=0)
         chosen: list[str] = []
         for name in names:
@@ -198,7 +198,12 @@ class Network:
         return self
 
     def predict(
-        self, X: Any, *, batch_size: int | None = None, engine: str = "auto", threads: int | None = None
+        self,
+        X: Any,
+        *,
+        batch_size: int | None = None,
+        engine: str = "auto",
+        threads: int | None = None,
     ) -> Array:
         """Return the activations of the last layer, (n, outputs), in the network's dtype.
 
@@ -291,9 +296,7 @@ def describe_layer(layer: Layer) -> str:
     if isinstance(layer, Residual):
         return f"Residual({' -> '.join(map(describe_layer, layer.layers))})"
     parts = [
-        str(value)
-        for key in ("units", "rate")
-        if (value := getattr(layer, key, None)) is not None
+        str(value) for key in ("units", "rate") if (value := getattr(layer, key, None)) is not None
     ]
     for key in ("activation", "function"):
         function = getattr(layer, key, None)
@@ -349,7 +352,5 @@ def _check_dtype(dtype: Any) -> np.dtype:
     except TypeError:
         found = np.dtype(object)
     if found not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise InvalidTypeError(
-            f'dtype must be "float32" or "float64", got {describe_value(dtype)}'
-        )
+        raise InvalidTypeError(f'dtype must be "float32" or "float64", got {describe_value(dtype)}')
     return found

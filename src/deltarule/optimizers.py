@@ -469,9 +469,7 @@ class Rprop(Optimizer):
         return np.stack([np.zeros(size), np.full(size, rate)])
 
     def rows(self, t: Array, eta: Array) -> Array:
-        return _columns(
-            np.full(len(t), self.decrease), self.increase, self.smallest, self.largest
-        )
+        return _columns(np.full(len(t), self.decrease), self.increase, self.smallest, self.largest)
 
     def update(
         self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool

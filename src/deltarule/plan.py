@@ -16,7 +16,8 @@ import numpy as np
 from deltarule.activations import ActivationFunction, Identity
 from deltarule.clipping import Clip
 from deltarule.constraints import Constraint
-from deltarule.errors import InvalidTypeError
+from deltarule.data import Dataset, as_matrix, as_targets, as_weights
+from deltarule.errors import InvalidTypeError, InvalidValueError
 from deltarule.layers import (
     Activation,
     BatchNorm,
@@ -191,6 +192,18 @@ class Plan:
         """The function of the last operation, the identity where it is none."""
         return output_activation(self.operations)
 
+    def examples(
+        self, X: Any, y: Any, sample_weight: Any = None, *, finite: bool = True
+    ) -> Dataset:
+        """Return checked examples for this plan's loss, or raise one clear error."""
+        assert self.loss is not None
+        X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, finite=finite)
+        y = as_targets(y, len(X), dtype=self.dtype, finite=finite)
+        weights = as_weights(sample_weight, len(X))
+        if weights is not None and not weights.any():
+            raise InvalidValueError("all weights are 0; at least one example must count")
+        return Dataset(X, self.loss.check_targets(y, self.outputs), weights)
+
     def penalty(self, vector: Array) -> float:
         """Return the sum of all penalties on a flat vector of parameters."""
         return sum(
@@ -356,9 +369,7 @@ class _Emitter:
                         weight=index[projection],
                         bias=None,
                     )
-                return self._append(
-                    AddOperation, path, shortcut, self.widths[inner], other=inner
-                )
+                return self._append(AddOperation, path, shortcut, self.widths[inner], other=inner)
             case CustomLayer():
                 return self._append(
                     CustomOperation,

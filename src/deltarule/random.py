@@ -86,8 +86,7 @@ def words(
 
 def uniform(random_words: Array) -> Array:
     """Return float64 numbers in (0, 1): ``(word + 1/2) / 2^32``."""
-    result: Array = (random_words + 0.5) * 2.0**-32
-    return result
+    return (random_words + 0.5) * 2.0**-32
 
 
 def normal(random_words: Array) -> Array:
@@ -122,9 +121,7 @@ def permutation(seed: int, purpose: Purpose, n: int, *, step: int = 0) -> Array:
     return np.argsort(drawn, kind="stable")
 
 
-def keep_mask(
-    seed: int, rate: float, *, rows: int, columns: int, step: int, layer: int
-) -> Array:
+def keep_mask(seed: int, rate: float, *, rows: int, columns: int, step: int, layer: int) -> Array:
     """Return the dropout mask (rows, columns): True where ``word >= floor(rate * 2^32)``."""
     threshold = np.uint32(int(rate * 2.0**32))
     drawn = words(seed, Purpose.DROPOUT, rows=rows, columns=columns, step=step, layer=layer)

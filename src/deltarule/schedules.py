@@ -90,7 +90,9 @@ class FunctionOfStep(Schedule):
     function: Callable[[int], float]
 
     def __call__(self, t: float, total: float) -> float:
-        return check_number(f"the learning rate at {self.unit} {t}", self.function(int(t)), at_least=0)
+        return check_number(
+            f"the learning rate at {self.unit} {t}", self.function(int(t)), at_least=0
+        )
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """``rate(t) = learning_rate / (t + 1)^power``; scikit-learn's ``invscaling`` counts in epochs."""
+    """``rate(t) = learning_rate / (t + 1)^power``."""
 
     name: ClassVar[str] = "inverse_scaling"
     learning_rate: float

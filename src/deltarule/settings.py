@@ -72,7 +72,7 @@ class Setting:
             try:
                 found = found()
             except TypeError:
-                needed = ", ".join(f.name for f in fields(found))  # type: ignore[arg-type]
+                needed = ", ".join(f.name for f in fields(found))
                 raise InvalidValueError(
                     f"{cls.family} {found.name!r} needs settings: "
                     f"write {found.__name__}({needed}) instead of its name"

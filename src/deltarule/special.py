@@ -106,8 +106,7 @@ def erfc(x: Array) -> Array:
 def _exp_minus_square(u: Array) -> Array:
     # exp(-u^2) with u split into a short head and the rest: u^2 alone would lose digits.
     head = np.trunc(u * 16.0) / 16.0
-    result: Array = np.exp(-head * head) * np.exp(-(u - head) * (u + head))
-    return result
+    return np.exp(-head * head) * np.exp(-(u - head) * (u + head))
 
 
 def normal_cdf(x: Array) -> Array:
@@ -118,5 +117,4 @@ def normal_cdf(x: Array) -> Array:
 def normal_pdf(x: Array) -> Array:
     """Return the standard normal density ``phi(x) = exp(-x^2 / 2) / sqrt(2 pi)``."""
     u = np.minimum(np.abs(x), 40.0)  # beyond 38.6 the density is 0 in float64
-    result: Array = _ONE_OVER_SQRT_2PI * np.exp(-0.5 * u * u)
-    return result
+    return _ONE_OVER_SQRT_2PI * np.exp(-0.5 * u * u)

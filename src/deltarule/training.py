@@ -17,7 +17,6 @@ from deltarule.errors import DivergenceError, InvalidTypeError, InvalidValueErro
 from deltarule.evaluation import (
     evaluate_dataset,
     measure,
-    prepare,
     resolve_metrics,
     with_penalty,
 )
@@ -78,7 +77,7 @@ def train(
     X : array or data frame (n, inputs)
         Finite numbers; any numeric dtype, converted batch by batch.
     y : array or data frame
-        Targets (n, outputs), or (n,) for one output or for class labels 0, 1, ... with CrossEntropy.
+        Targets (n, outputs), or (n,): for one output, or class labels 0, 1, ... (CrossEntropy).
     loss : name or Loss
     optimizer : name or Optimizer
         For instance ``Adam(learning_rate=Cosine(1e-3))``. Its state begins anew; for state that
@@ -422,7 +421,7 @@ class Trainer:
         return {f"val_{name}": np.array([value]) for name, value in values.items()}
 
     def _training_data(self, X: Any, y: Any, sample_weight: Any) -> Dataset:
-        data = prepare(self.plan, X, y, sample_weight)
+        data = self.plan.examples(X, y, sample_weight)
         by_class = class_weights(self._class_weight, data.y, self.plan.outputs)
         if by_class is None:
             return data
@@ -438,7 +437,7 @@ class Trainer:
                     f"validation must be (X, y) or (X, y, weights), got {len(validation)} items"
                 )
             X, y, *weights = validation
-            return data, prepare(self.plan, X, y, weights[0] if weights else None)
+            return data, self.plan.examples(X, y, weights[0] if weights else None)
         if isinstance(validation, bool) or not isinstance(validation, (float, np.floating)):
             raise InvalidTypeError(
                 "validation must be (X, y), (X, y, weights) or a fraction such as 0.2, got "
@@ -447,7 +446,10 @@ class Trainer:
         assert self.plan.loss is not None
         labels = data.y if self.plan.loss.classifies and data.y.size == len(data) else None
         kept, held = split_rows(
-            len(data), float(validation), None if labels is None else labels.ravel(), seed=self._seed
+            len(data),
+            float(validation),
+            None if labels is None else labels.ravel(),
+            seed=self._seed,
         )
         return data.take(kept), data.take(held)
 

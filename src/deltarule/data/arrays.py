@@ -76,9 +76,7 @@ def as_matrix(
     return array
 
 
-def as_targets(
-    y: Any, n: int, *, dtype: np.dtype, what: str = "y", finite: bool = True
-) -> Array:
+def as_targets(y: Any, n: int, *, dtype: np.dtype, what: str = "y", finite: bool = True) -> Array:
     """Return targets as a numeric array of ``n`` rows, (n,) or (n, k)."""
     array = _numeric(y, what, hint=_LABEL_HINT)
     if array.ndim not in (1, 2):
@@ -183,7 +181,9 @@ def check_finite(array: Array, what: str, dtype: np.dtype) -> None:
             if np.isfinite(value)
             else "remove or fill such rows first"
         )
-        raise InvalidValueError(f"{what} has a value that is {reason}: {value!r} at {place}; {mend}")
+        raise InvalidValueError(
+            f"{what} has a value that is {reason}: {value!r} at {place}; {mend}"
+        )
 
 
 _LABEL_HINT = "; number class labels from 0 with np.unique(y, return_inverse=True)[1]"

@@ -18,9 +18,7 @@ def split_rows(
     within one row.
     """
     if not 0 < fraction < 1:
-        raise InvalidValueError(
-            f"a validation fraction must lie between 0 and 1, got {fraction:g}"
-        )
+        raise InvalidValueError(f"a validation fraction must lie between 0 and 1, got {fraction:g}")
     order = permutation(seed, Purpose.SPLIT, n)
     if labels is not None:
         order = order[np.argsort(labels[order], kind="stable")]

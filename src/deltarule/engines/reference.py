@@ -1,9 +1,9 @@
 """The reference engine: backpropagation in NumPy, as a textbook writes it.
 
 Rows are examples. For each operation there is a forward function and, below it, the backward
-function that inverts it. ``delta`` is dL/dz of an operation's input or output; in here it carries
-the example's weight ``w_i`` alone, and the factor ``1 / sum(w)`` of a mean enters where the gradient
-is used.
+function that inverts it. ``delta`` is dL/dz of an operation's input or output; in here it
+carries the example's weight ``w_i`` alone, and the factor ``1 / sum(w)`` of a mean enters where
+the gradient is used.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def dense_backward(delta: Array, a_prev: Array, W: Array) -> tuple[Array, Array,
 def batch_norm_forward(
     x: Array, scale: Array, shift: Array, mean: Array, variance: Array, epsilon: float
 ) -> tuple[Array, Array, Array]:
-    """``y = scale * x_hat + shift``, ``x_hat = (x - mean) * r``, ``r = 1/sqrt(variance + epsilon)``.
+    """``y = scale * x_hat + shift``, ``x_hat = (x - mean) r``, ``r = 1/sqrt(variance + epsilon)``.
 
     Returns y, x_hat (n, columns) and r (columns,).
     """
@@ -229,9 +229,7 @@ def backward(
                 done.deltas[slot] = gradient
 
 
-def _backward(
-    op: Operation, done: Pass, c: Context, whole: bool
-) -> Iterator[tuple[int, Array]]:
+def _backward(op: Operation, done: Pass, c: Context, whole: bool) -> Iterator[tuple[int, Array]]:
     """Yield (slot, its share of dL/dslot); store the gradients of the operation's parameters."""
     delta, x, cache = done.deltas[op.target], done.values[op.source], done.caches[op.target]
     p, g = c.parameters, done.gradients
@@ -253,7 +251,8 @@ def _backward(
             )
             yield op.source, dx
         case LayerNormOperation():
-            dx, g[op.scale], g[op.shift] = layer_norm_backward(delta, *cache, p[op.scale])
+            x_hat, r = cache
+            dx, g[op.scale], g[op.shift] = layer_norm_backward(delta, x_hat, r, p[op.scale])
             yield op.source, dx
         case DropoutOperation():
             yield op.source, delta if cache is None else dropout_backward(delta, cache, op.rate)
@@ -261,7 +260,9 @@ def _backward(
             yield op.source, delta
             yield op.other, delta
         case CustomOperation():
-            dx, gradients = op.layer.backward(delta, cache, {name: p[i] for name, i in op.parameters})
+            dx, gradients = op.layer.backward(
+                delta, cache, {name: p[i] for name, i in op.parameters}
+            )
             for name, i in op.parameters:
                 g[i] = gradients[name]
             yield op.source, dx
@@ -287,7 +288,9 @@ class ReferenceExecutor:
         self.moments = np.zeros((0, len(network.vector)), dtype=plan.dtype)
         if plan.optimizer is not None:
             rate = float(plan.optimizer.learning_rate.table(0, 1, 1, 1)[0])  # type: ignore[union-attr]
-            self.moments = plan.optimizer.initial_state(len(network.vector), rate).astype(plan.dtype)
+            self.moments = plan.optimizer.initial_state(len(network.vector), rate).astype(
+                plan.dtype
+            )
 
     def run(self, run: Run) -> Record:
         """Train for ``run.epochs`` epochs."""

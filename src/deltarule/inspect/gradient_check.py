@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from deltarule.data import as_matrix, as_targets, as_weights
-from deltarule.engines.reference import Context, forward
+from deltarule.engines.reference import Context, example_losses, forward, loss_scale, output
 from deltarule.errors import DeltaruleError, InvalidValueError
-from deltarule.inspect.trace import _as_rows, _as_target_rows, trace_pass
+from deltarule.inspect.trace import Trace, check_examples, trace_pass
 from deltarule.network import Network
-from deltarule.plan import ActivationOperation, LossLike, PenaltyLike, Plan, compile_network
+from deltarule.plan import ActivationOperation, LossLike, PenaltyLike, compile_network
 from deltarule.random import Purpose, check_seed, words
 from deltarule.settings import check_integer, check_number
 from deltarule.types import Array
 
 _STEPS = (1e-3, 1e-4, 1e-5)
-"""Step lengths, tried in turn while a kink lies within the stencil."""
+"""Step lengths h, tried in turn."""
+_ROUNDINGS = 10
+"""About how many roundings of its own size a computed loss has suffered."""
+_EPSILON = float(np.finfo(np.float64).eps)
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 class GradientCheckError(DeltaruleError, AssertionError):
@@ -68,7 +71,9 @@ class GradientCheck:
     @property
     def worst(self) -> ParameterCheck:
         """The parameter with the largest relative error."""
-        return max(self.parameters, key=lambda p: -1.0 if np.isnan(p.relative_error) else p.relative_error)
+        return max(
+            self.parameters, key=lambda p: -1.0 if np.isnan(p.relative_error) else p.relative_error
+        )
 
     @property
     def ok(self) -> bool:
@@ -85,7 +90,8 @@ class GradientCheck:
 
     def __str__(self) -> str:
         width = max(len("parameter"), *(len(p.name) for p in self.parameters))
-        lines = [f"{'parameter':{width}}  relative error  backpropagation   finite difference  directions"]
+        heads = "relative error  backpropagation   finite difference  directions"
+        lines = [f"{'parameter':{width}}  {heads}"]
         for p in self.parameters:
             mark = "" if p.relative_error <= self.tolerance else "  <-- wrong"
             if p.checked == 0:
@@ -126,10 +132,11 @@ def check_gradients(
 
     ``[L(-2h) - 8 L(-h) + 8 L(h) - L(2h)] / (12 h)``, error ``O(h^4)``.
 
-    The relative error is ``|derivative - difference| / max(|derivative|, |difference|, floor)``, the
-    floor being what rounding of L alone makes of a difference of 0. Where an activation, loss or
-    penalty has a kink between the four points, shorter h are tried; where that does not help the
-    direction is left out and counted.
+    The relative error is ``|derivative - difference| / max(|derivative|, |difference|, floor)``;
+    the floor lets an error that rounding of L explains pass. The best of several h counts: long ones
+    suffer from curvature, short ones from rounding, and a wrong gradient from both. Where an
+    activation, loss or penalty has a kink between the four points that h is left out, and where
+    none remains the direction is left out and counted.
 
     Parameters
     ----------
@@ -140,7 +147,7 @@ def check_gradients(
     every_coordinate : bool
         Each single number of every parameter instead of random directions.
     directions : int
-        Random directions of +-1 for each parameter array.
+        Random directions (signs, of length 1) for each parameter array.
     tolerance : float
         Relative error up to which a gradient counts as right.
 
@@ -163,15 +170,10 @@ def check_gradients(
     plan = compile_network(twin, loss=loss, penalty=penalty)
     if not plan.parameters:
         raise InvalidValueError("the network has no parameters to check")
-    assert plan.loss is not None
-    x = as_matrix(_as_rows(x, plan.inputs), inputs=plan.inputs, dtype=plan.dtype, what="x")
-    t = as_targets(_as_target_rows(t, len(x), plan.loss), len(x), dtype=plan.dtype, what="t")
-    t = plan.loss.check_targets(t, plan.outputs)
-    weights = as_weights(sample_weight, len(x))
-    trace = trace_pass(
-        twin, plan, x, t, weights, training=training, seed=check_seed(seed), step=step
-    )
-    probe = _Probe(twin, plan, trace.inputs, trace.targets, weights, training, seed, step)
+    data = check_examples(plan, x, t, sample_weight, finite=True)
+    trace = trace_pass(twin, plan, data, training=training, seed=check_seed(seed), step=step)
+    parameters, state = list(twin.parameters.values()), list(twin.state.values())
+    probe = _Probe(trace, Context(parameters, state, training, seed, step), tolerance)
     checks = []
     for index, (name, gradient) in enumerate(trace.gradients.items()):
         lines = (
@@ -179,106 +181,101 @@ def check_gradients(
             if every_coordinate
             else _random_directions(gradient.shape, directions, seed, index)
         )
-        checks.append(_check(probe, name, gradient, lines))
+        checks.append(_check(probe, name, lines))
     return GradientCheck(tuple(checks), tolerance)
 
 
 def _check(
-    probe: _Probe, name: str, gradient: Array, lines: Iterator[tuple[tuple[int, ...] | None, Array]]
+    probe: _Probe, name: str, lines: Iterator[tuple[tuple[int, ...] | None, Array]]
 ) -> ParameterCheck:
-    worst = ParameterCheck(name, float("nan"), float("nan"), float("nan"), None, 0, 0)
+    """Return the worst comparison of a parameter over some directions."""
+    nothing = float("nan")
+    worst, place = _Comparison(nothing, nothing, nothing), None
     checked = skipped = 0
     for coordinate, direction in lines:
-        found = probe.difference(name, direction)
+        found = probe.compare(name, direction)
         if found is None:
             skipped += 1
             continue
-        difference, floor = found
-        derivative = float((gradient * direction).sum())
-        size = max(abs(derivative), abs(difference), floor)
-        error = abs(derivative - difference) / size
         checked += 1
-        if not error <= worst.relative_error:  # also true while it is NaN
-            worst = ParameterCheck(name, error, derivative, difference, coordinate, 0, 0)
+        if checked == 1 or not found.error <= worst.error:  # a NaN is the worst there is
+            worst, place = found, coordinate
     return ParameterCheck(
-        worst.name,
-        worst.relative_error,
-        worst.derivative,
-        worst.difference,
-        worst.coordinate,
-        checked,
-        skipped,
+        name, worst.error, worst.derivative, worst.difference, place, checked, skipped
     )
 
 
+class _Comparison(NamedTuple):
+    error: float
+    derivative: float
+    difference: float
+
+
 class _Probe:
-    """The loss as a function of the parameters, and the side of each kink it is on."""
+    """The reported loss as a function of the parameters of a traced network."""
 
-    def __init__(
-        self,
-        network: Network,
-        plan: Plan,
-        x: Array,
-        t: Array,
-        weights: Array | None,
-        training: bool,
-        seed: int,
-        step: int,
-    ) -> None:
-        self._network, self._plan = network, plan
-        self._x, self._t, self._weights = x, t, weights
-        self._context = Context(
-            list(network.parameters.values()), list(network.state.values()), training, seed, step
-        )
+    def __init__(self, trace: Trace, context: Context, tolerance: float) -> None:
+        self._trace = trace
+        self._context = context
+        self._tolerance = tolerance
 
-    def difference(self, name: str, direction: Array) -> tuple[float, float] | None:
-        """Return the difference quotient and its rounding floor; None if a kink is too near."""
-        W = self._network.parameters[name]
+    def compare(self, name: str, direction: Array) -> _Comparison | None:
+        """Return the best comparison over the step lengths; None if kinks lie within all."""
+        derivative = float((self._trace.gradients[name] * direction).sum())
+        best: _Comparison | None = None
+        for h in _STEPS:
+            points = self._points(name, direction, h)
+            if points is None:
+                continue
+            difference = (points[0] - 8 * points[1] + 8 * points[2] - points[3]) / (12 * h)
+            rounding = _ROUNDINGS * _EPSILON * float(np.abs(points).max()) * 18 / (12 * h)
+            size = max(abs(derivative), abs(difference), rounding / self._tolerance, _TINY)
+            error = abs(derivative - difference) / size
+            if best is None or not error >= best.error:
+                best = _Comparison(error, derivative, difference)
+            if error <= self._tolerance:
+                break
+        return best
+
+    def _points(self, name: str, direction: Array, h: float) -> Array | None:
+        """Return the loss at -2h, -h, h, 2h; None if a kink lies between two of them."""
+        W = self._trace.network.parameters[name]
         kept = W.copy()
-        try:
-            for h in _STEPS:
-                losses, sides = [], []
-                for multiple in (-2, -1, 1, 2):
-                    W[...] = kept + multiple * h * direction
-                    loss, side = self._loss()
-                    losses.append(loss)
-                    sides.append(side)
-                if all(np.array_equal(sides[0], side) for side in sides[1:]):
-                    f = losses
-                    quotient = (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h)
-                    # Each of the four losses is rounded; so are the sums that make it up.
-                    rounding = 18 * np.finfo(np.float64).eps * max(map(abs, f)) / (12 * h)
-                    return quotient, max(1e6 * rounding * 1e-3, np.finfo(np.float64).tiny)
-            return None
-        finally:
-            W[...] = kept
+        losses, sides = [], []
+        for multiple in (-2, -1, 1, 2):
+            W[...] = kept + multiple * h * direction
+            loss, side = self._loss()
+            losses.append(loss)
+            sides.append(side)
+        W[...] = kept
+        one_side = all(np.array_equal(sides[0], side) for side in sides[1:])
+        return np.array(losses) if one_side else None
 
     def _loss(self) -> tuple[float, Array]:
-        from deltarule.engines.reference import example_losses, loss_scale, output
-
-        plan = self._plan
+        """Return the loss, and on which side of every kink it was computed."""
+        trace, plan = self._trace, self._trace.plan
         assert plan.loss is not None
         with np.errstate(all="ignore"):
-            done = forward(plan, self._x, self._context)
-            losses = example_losses(plan, done, self._t)
-        total = float(len(losses)) if self._weights is None else float(self._weights.sum())
-        data = losses.sum() if self._weights is None else self._weights @ losses
-        loss = loss_scale(plan, total) * float(data) + plan.penalty(self._network.vector)
+            done = forward(plan, trace.inputs, self._context)
+            losses = example_losses(plan, done, trace.targets)
+        w = np.ones(len(losses)) if trace.weights is None else trace.weights
+        vector = trace.network.vector
+        loss = loss_scale(plan, w.sum()) * float(w @ losses) + plan.penalty(vector)
         sides = [
             np.sign(done.values[op.source] - kink).ravel()
             for op in plan.operations
             if isinstance(op, ActivationOperation)
             for kink in op.function.kinks
         ]
-        of_loss = plan.loss.kink_sides(output(plan, done)[1], self._t)
+        of_loss = plan.loss.kink_sides(output(plan, done)[1], trace.targets)
         if of_loss is not None:
             sides.append(of_loss.ravel())
         sides += [
-            np.sign(self._network.vector[segment.slice])
+            np.sign(vector[segment.slice])
             for segment in plan.parameters
             if segment.penalty is not None and segment.penalty.has_kink
         ]
-        return loss, np.concatenate([np.zeros(1), *sides])
+        return loss, np.concatenate([np.zeros(0), *sides])
 
 
 def _coordinates(shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...] | None, Array]]:
@@ -294,4 +291,4 @@ def _random_directions(
     size = int(np.prod(shape))
     for k in range(count):
         drawn = words(seed, Purpose.DIRECTION, rows=1, columns=size, step=k, layer=index)
-        yield None, np.where(drawn & 1, 1.0, -1.0).reshape(shape)
+        yield None, np.where(drawn & 1, 1.0, -1.0).reshape(shape) / np.sqrt(size)

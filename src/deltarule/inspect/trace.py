@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from deltarule.data import as_matrix, as_targets, as_weights
-from deltarule.engines.reference import Context, backward, forward, loss_scale
+from deltarule.data import Dataset
+from deltarule.engines.reference import Context, backward, forward, gather, loss_scale
 from deltarule.errors import InvalidValueError
 from deltarule.inspect.worked_example import worked_example
-from deltarule.losses import Loss
 from deltarule.network import Network
 from deltarule.plan import (
     ActivationOperation,
@@ -130,42 +129,28 @@ def backpropagate(
     (1986).
     """
     plan = compile_network(network, loss=loss, penalty=penalty)
-    assert plan.loss is not None
-    x = _as_rows(x, network.inputs)
-    x = as_matrix(x, inputs=network.inputs, dtype=plan.dtype, what="x", finite=False)
-    t = _as_target_rows(t, len(x), plan.loss)
-    t = plan.loss.check_targets(
-        as_targets(t, len(x), dtype=plan.dtype, what="t", finite=False), plan.outputs
-    )
-    weights = as_weights(sample_weight, len(x))
-    return trace_pass(
-        network, plan, x, t, weights, training=training, seed=check_seed(seed), step=step
-    )
+    data = check_examples(plan, x, t, sample_weight, finite=False)
+    return trace_pass(network, plan, data, training=training, seed=check_seed(seed), step=step)
+
+
+def check_examples(plan: Plan, x: Any, t: Any, sample_weight: Any, *, finite: bool) -> Dataset:
+    """Return checked examples; a single one may come without its axis of rows."""
+    x = _as_rows(x, plan.inputs)
+    return plan.examples(x, _as_target_rows(t, len(x)), sample_weight, finite=finite)
 
 
 def trace_pass(
-    network: Network,
-    plan: Plan,
-    x: Array,
-    t: Array,
-    weights: Array | None,
-    *,
-    training: bool,
-    seed: int,
-    step: int,
+    network: Network, plan: Plan, data: Dataset, *, training: bool, seed: int, step: int
 ) -> Trace:
     """Return the trace of checked data; see :func:`backpropagate`."""
     assert plan.loss is not None
     check_integer("step", step, at_least=0)
-    if training and plan.batch_norms and len(x) < 2:
+    if training and plan.batch_norms and len(data) < 2:
         raise InvalidValueError(
             "BatchNorm needs at least 2 rows in training, got 1; pass more rows or training=False"
         )
-    total = float(len(x)) if weights is None else float(weights.sum())
-    if total == 0:
-        raise InvalidValueError("all weights are 0; at least one example must count")
-    inputs = x.astype(plan.dtype)
-    targets = plan.loss.encode(t, plan.outputs, plan.dtype)
+    inputs, targets, weights = gather(plan, data, slice(None))
+    total = float(len(inputs)) if weights is None else float(weights.sum())
     parameters = list(network.parameters.values())
     context = Context(parameters, list(network.state.values()), training, seed, step)
     with np.errstate(all="ignore"):
@@ -214,7 +199,7 @@ def _as_rows(x: Any, inputs: int) -> Any:
     return array[None, :] if array.ndim == 1 and len(array) == inputs else x
 
 
-def _as_target_rows(t: Any, n: int, loss: Loss) -> Any:
+def _as_target_rows(t: Any, n: int) -> Any:
     """Return the target of a single example, a number or one number per output, as one row."""
     if n != 1 or hasattr(t, "to_numpy"):
         return t
