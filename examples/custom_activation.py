@@ -28,7 +28,7 @@ x = np.linspace(-1, 1, 200)[:, None]
 t = np.sin(9 * x) * x
 
 # The target is even and the sine is odd: random biases give it a part that is even.
-hidden = dr.Dense(32, Sine(6.0), bias_initializer=dr.initializers.Uniform(-1, 1))
+hidden = dr.Dense(32, Sine(20.0), bias_initializer=dr.initializers.Uniform(-1, 1))
 net = dr.Network([hidden, dr.Dense(1)], inputs=1, seed=0)
 check = dr.check_gradients(net, x[:20], t[:20], "squared_error")
 print(check)
