@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deltarule.errors import missing_extra
+from deltarule.errors import missing_extra, unknown_key
 from deltarule.types import Array
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class History(Mapping[str, list[float]]):
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self._columns:
-            raise KeyError(f"no column {name!r}; there are: {', '.join(self)}")
+            raise unknown_key("column", name, self)
         column = self._columns[name]
         for values in self._pending.pop(name, []):
             column.extend(values.tolist())

@@ -386,7 +386,9 @@ class ReferenceExecutor:
         """Return the outputs for ``X``, block by block."""
         outputs = np.empty((len(X), self.plan.outputs), dtype=self.plan.dtype)
         for rows in self._blocks(len(X), batch_size):
-            done = self._forward(X[rows].astype(self.plan.dtype, copy=False))
+            with np.errstate(over="ignore"):  # a value beyond the dtype is carried as infinity
+                x = X[rows].astype(self.plan.dtype, copy=False)
+            done = self._forward(x)
             outputs[rows] = done.values[self.plan.operations[-1].target]
         return outputs
 
