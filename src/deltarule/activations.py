@@ -263,7 +263,10 @@ class Mish(ActivationFunction):
 
 @setting
 class Softplus(ActivationFunction):
-    """``f(z) = log(1 + e^z)``, ``f'(z) = sigma(z)``.
+    """``f(z) = log(1 + e^z)``, ``f'(z) = sigma(z) = 1 - e^-a``.
+
+    Far below 0 the value stops at ``tiny / eps`` of the dtype (1e-31 in float32) instead of 0, so
+    that ``log a`` and ``f' / a`` stay what they should be; the Poisson loss needs both.
 
     Source: Dugas et al., "Incorporating second-order functional knowledge for better option
     pricing" (2001).
@@ -273,10 +276,11 @@ class Softplus(ActivationFunction):
     initializer: ClassVar[str] = "he_normal"
 
     def __call__(self, z: Array) -> Array:
-        return _softplus(z)
+        limits = np.finfo(z.dtype)
+        return np.maximum(_softplus(z), limits.tiny / limits.eps)
 
     def derivative(self, z: Array, a: Array) -> Array:
-        return _sigmoid(z)
+        return -np.expm1(-a)
 
 
 @setting
@@ -307,7 +311,7 @@ class Softmax(ActivationFunction):
     name: ClassVar[str] = "softmax"
 
     def __call__(self, z: Array) -> Array:
-        e = np.exp(z - z.max(axis=1, keepdims=True))
+        e = np.exp(shift_by_maximum(z))
         return e / e.sum(axis=1, keepdims=True)
 
     def derivative(self, z: Array, a: Array) -> Array:
@@ -315,6 +319,12 @@ class Softmax(ActivationFunction):
 
     def backward(self, gradient: Array, z: Array, a: Array) -> Array:
         return a * (gradient - (gradient * a).sum(axis=1, keepdims=True))
+
+
+def shift_by_maximum(z: Array) -> Array:
+    """Return ``z - max z`` of each row, with no infinity from a finite ``z``."""
+    with np.errstate(over="ignore"):
+        return np.maximum(z - z.max(axis=1, keepdims=True), np.finfo(z.dtype).min)
 
 
 _sigmoid = Sigmoid()

@@ -25,8 +25,8 @@ class InvalidTypeError(DeltaruleError, TypeError):
 class DivergenceError(DeltaruleError, ArithmeticError):
     """The loss, or a gradient, is no longer finite.
 
-    Raised before the update of the step in question, so the network keeps its last finite
-    parameters.
+    Raised before the update of the step in question, so the network keeps its parameters from
+    before that step.
 
     Attributes
     ----------

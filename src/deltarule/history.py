@@ -64,13 +64,16 @@ class History(Mapping[str, list[float]]):
     def __len__(self) -> int:
         return len(self._columns)
 
+    def latest(self, name: str) -> float:
+        """Return a column's value of the last epoch."""
+        if name in self._columns and name in self._pending:
+            return float(self._pending[name][-1][-1])
+        return self[name][-1]
+
     def last(self) -> dict[str, float]:
         """Return the last epoch's numbers, without the gradient norms."""
-        return {
-            name: self[name][-1]
-            for name in self
-            if self[name] and not name.startswith("gradient_norm.")
-        }
+        shown = (name for name in self if not name.startswith("gradient_norm."))
+        return {name: self.latest(name) for name in shown}
 
     def plot(self) -> Figure:
         """Return a matplotlib figure of losses, metrics and gradient norms."""

@@ -18,7 +18,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from deltarule.activations import ActivationFunction, Exp, Identity, Sigmoid, Softmax, Softplus
+from deltarule.activations import (
+    ActivationFunction,
+    Exp,
+    Identity,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    shift_by_maximum,
+)
 from deltarule.errors import InvalidTypeError, InvalidValueError
 from deltarule.settings import Setting, check_number, setting
 from deltarule.types import Array
@@ -149,8 +157,9 @@ class Huber(Loss):
         check_number("threshold", self.threshold, above=0)
 
     def value(self, a: Array, t: Array) -> Array:
-        r, d = np.abs(a - t), self.threshold
-        return _mean(np.where(r <= d, 0.5 * r * r, d * (r - 0.5 * d)))
+        r = np.abs(a - t)
+        m = np.minimum(r, self.threshold)
+        return _mean(m * (r - 0.5 * m))  # both cases in one: m is r, or d
 
     def gradient(self, a: Array, t: Array) -> Array:
         return 1 / a.shape[1] * np.clip(a - t, -self.threshold, self.threshold)
@@ -201,11 +210,10 @@ class Poisson(Loss):
     accepts: ClassVar[tuple[type[ActivationFunction], ...] | None] = (Exp, Softplus)
 
     def value(self, a: Array, t: Array) -> Array:
-        floor = np.finfo(a.dtype).tiny  # softplus underflows to 0 far below
-        return _mean(a - t * np.log(np.maximum(a, floor)))
+        return _mean(a - t * np.log(a))
 
     def gradient(self, a: Array, t: Array) -> Array:
-        return 1 / a.shape[1] * (1 - t / np.maximum(a, np.finfo(a.dtype).tiny))
+        return 1 / a.shape[1] * (1 - t / a)
 
     def canonical_value(self, z: Array, a: Array, t: Array) -> Array:
         return _mean(a - t * z)
@@ -274,8 +282,7 @@ class CrossEntropy(Loss):
         check_number("label_smoothing", self.label_smoothing, at_least=0, below=1)
 
     def canonical_value(self, z: Array, a: Array, t: Array) -> Array:
-        largest = z.max(axis=1, keepdims=True)
-        shifted = z - largest
+        shifted = shift_by_maximum(z)
         return np.log(_sum(np.exp(shifted))) - _sum(t * shifted)
 
     def canonical_delta(self, z: Array, a: Array, t: Array) -> Array:

@@ -266,7 +266,7 @@ class Trainer:
         record = self._executor.run(self._call(data, 1, len(data), rates, Interrupt()))
         self._raise_if_diverged(record, None)
         self.steps += record.steps_done
-        return float(self._columns(record, rates, 1)["loss"][0])
+        return float(self._losses(record)["loss"][0])
 
     def run(
         self,
@@ -326,12 +326,13 @@ class Trainer:
                     )
                     if time.perf_counter() - called < _SECONDS_PER_CALL:
                         epochs_per_call *= 2
-                    columns = self._columns(record, rates, per_epoch)
-                    if record.epochs_done and outputs is not None:
-                        columns |= self._seen(data, outputs)
-                    if record.epochs_done and held_out is not None:
-                        columns |= self._validate(held_out)
                     if record.epochs_done:
+                        columns = self._losses(record)
+                        if outputs is not None:
+                            columns |= self._seen(data, outputs)
+                        if held_out is not None:
+                            columns |= self._validate(held_out)
+                        columns |= self._health(record, rates, per_epoch)
                         history.extend(record.epochs_done, columns)
                     history.steps += record.steps_done
                     history.seconds = time.perf_counter() - start
@@ -410,22 +411,23 @@ class Trainer:
         error.history = history
         raise error
 
-    def _columns(self, record: Record, rates: Array, per_epoch: int) -> dict[str, Array]:
-        """Return the finished epochs' columns of the history."""
+    def _losses(self, record: Record) -> dict[str, Array]:
+        """Return the losses of the finished epochs."""
+        done = slice(0, record.epochs_done)
+        data_loss, weight = record.loss_sum[done], record.weight_sum[done]
+        if self._loss.reduction == "mean":
+            data_loss = np.divide(data_loss, weight, out=np.zeros_like(weight), where=weight > 0)
+        penalty = record.penalty_sum[done] / np.maximum(record.epoch_steps[done], 1)
+        return with_penalty(self.plan, data_loss, penalty)
+
+    def _health(self, record: Record, rates: Array, per_epoch: int) -> dict[str, Array]:
+        """Return the learning rates and gradient norms of the finished epochs."""
         done = slice(0, record.epochs_done)
         steps = np.maximum(record.epoch_steps[done], 1)
-        data_loss = record.loss_sum[done]
-        if self._loss.reduction == "mean":
-            weight = record.weight_sum[done]
-            data_loss = np.divide(data_loss, weight, out=np.zeros_like(weight), where=weight > 0)
         norms = np.sqrt(record.gradient_squares[done] / steps[:, None])
-        return {
-            **with_penalty(self.plan, data_loss, record.penalty_sum[done] / steps),
-            "learning_rate": rates[per_epoch - 1 :: per_epoch][done],
-            **{
-                f"gradient_norm.{segment.name}": norms[:, i]
-                for i, segment in enumerate(self.plan.parameters)
-            },
+        return {"learning_rate": rates[per_epoch - 1 :: per_epoch][done]} | {
+            f"gradient_norm.{segment.name}": norms[:, i]
+            for i, segment in enumerate(self.plan.parameters)
         }
 
     def _column_names(self, validation: bool) -> tuple[str, ...]:

@@ -398,7 +398,8 @@ class ReferenceExecutor:
         for rows in self._blocks(len(data), None):
             x, t, w = gather(self.plan, data, rows)
             done = self._forward(x)
-            losses = example_losses(self.plan, done, t).astype(np.float64)
+            with np.errstate(all="ignore"):
+                losses = example_losses(self.plan, done, t).astype(np.float64)
             loss_sum += float(losses.sum() if w is None else w @ losses)
             weight_sum += float(len(x) if w is None else w.sum())
             if outputs is not None:
