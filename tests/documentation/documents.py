@@ -106,17 +106,24 @@ def run_examples(document: Path, block: Block, namespace: dict[str, Any]) -> Non
 
 
 def run_commands(document: Path, block: Block) -> None:
-    """Run the ``$ deltarule ...`` lines of a console block; each must succeed."""
-    for offset, line in enumerate(block.text.splitlines()):
+    """Run the ``$ deltarule ...`` lines of a console block; each must print what is shown.
+
+    Every other line of the block (but "...") must be a line of the command's output.
+    """
+    shown = set[str]()
+    for number, line in enumerate(block.text.splitlines(), block.line):
+        where = f"{document.name}:{number}"
         if not line.startswith("$ "):
+            if line.strip() not in shown | {"", "..."}:
+                raise DocumentError(f"{where}: the command does not print {line.strip()!r}")
             continue
         command = shlex.split(line[2:])
-        where = f"{document.name}:{block.line + offset}"
         if command[0] != "deltarule":
             raise DocumentError(f"{where}: only deltarule commands are run, mark others `sh`")
         done = run_python("-m", *command)
         if done.returncode:
             raise DocumentError(f"{where}: {line}\n{done.stdout}{done.stderr}")
+        shown = {printed.strip() for printed in done.stdout.splitlines()}
 
 
 def run_python(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -110,6 +110,7 @@ class TestTheMachineryFails:
             ("```python\n>>> 1 + 1\n3\n```\n", r"Expected:\n    3\nGot:\n    2"),
             ("```python\n>>> undefined\n```\n", r"NameError"),
             ("```console\n$ deltarule no-such-command\n```\n", r"bad\.md:2: "),
+            ("```console\n$ deltarule --version\nno\n```\n", r"bad\.md:3: .*does not print 'no'"),
             ("```console\n$ ls\n```\n", r"mark others `sh`"),
             ("```py\n1\n```\n", r"bad\.md:1: block marked 'py'"),
             ("```\n1\n```\n", r"bad\.md:1: block marked ''"),
