@@ -104,7 +104,7 @@ def test_nesterov_is_the_look_ahead_of_sutskever_et_al():
     follow(dr.SGD(eta, momentum=mu, nesterov=True), look_ahead)
 
 
-def test_max_norm_projects_each_units_weights_after_the_update_as_srivastava_et_al_do():
+def test_max_norm_projects_each_units_weights_after_the_update_as_in_srivastava():
     # Section 5.1: "the vector of weights incident on each hidden unit ... is projected onto the
     # surface of a ball of radius c, whenever w goes out of it".
     c, shrunk = 0.9, []

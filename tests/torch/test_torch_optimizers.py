@@ -1,7 +1,7 @@
 """Each optimizer follows PyTorch's."""
 
 import pytest
-from twin import Recipe, follow, gap, network, optim
+from twin import Recipe, follow, gap, network, optim, torch
 
 import deltarule as dr
 
@@ -124,3 +124,11 @@ def test_the_defaults_of_the_others_are_pytorchs():
         (dr.Rprop(), optim.Rprop),
     ):
         assert gap(network(), optimizer=ours, rule=everything(kind)) < 1e-9
+
+
+def test_pytorchs_nadam_rounds_its_product_of_momenta_to_the_default_dtype():
+    # Elsewhere the twin's default dtype is the network's; here it is what PyTorch begins with.
+    changes = {"optimizer": dr.NAdam(0.01), "rule": everything(optim.NAdam, lr=0.01)}
+    rounded = gap(network(), prepare=lambda twin: torch.set_default_dtype(torch.float32), **changes)
+    assert 1e-9 < rounded < 1e-6
+    assert gap(network(), **changes) < 1e-9

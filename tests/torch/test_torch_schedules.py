@@ -6,13 +6,16 @@ PyTorch moves a scheduler on after the optimizer's step; ours is a function of t
 import pytest
 from twin import (
     EPOCHS,
+    REAL,
     STEPS,
     STEPS_PER_EPOCH,
     Recipe,
+    X,
     follow,
     gap,
     network,
     optim,
+    torch,
     train_twin,
     train_whole,
 )
@@ -232,6 +235,29 @@ def test_reduce_on_plateau_with_a_patience_of_one_more_follows_pytorch(patience,
     assert len(set(rates)) >= 3  # it was reduced more than once
 
 
+def epoch_rates(scheduled, batch_sizes):
+    """Return the last rate of every epoch of runs over the same data with several batch sizes."""
+    trainer = dr.Trainer(network(), "squared_error", dr.SGD(scheduled), engine="reference")
+    rates = []
+    for size in batch_sizes:
+        history = trainer.run(X, REAL, epochs=2, batch_size=size, progress=False)
+        rates += history["learning_rate"]
+    return rates
+
+
+@pytest.mark.parametrize("sizes", [(5, 5), (5, 13), (13, 5)])
+def test_epochs_go_on_counting_when_a_later_run_has_other_batches(sizes):
+    # PyTorch's scheduler, moved on after each epoch, knows nothing of batches.
+    optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=RATE)
+    theirs = scheduler.StepLR(optimizer, 1, 0.5)
+    expected = []
+    for _ in range(4):
+        expected += theirs.get_last_lr()
+        optimizer.step()
+        theirs.step()
+    assert epoch_rates(dr.Step(RATE, 1, 0.5, unit="epoch"), sizes) == expected
+
+
 # ------------------------------------------------------------- where PyTorch's definition differs
 
 
@@ -300,8 +326,8 @@ def test_the_last_step_has_the_end_rate_in_one_cycle_but_not_in_cosine_as_in_pyt
     def our_rates(schedule):
         history = dr.train(
             network(),
-            X := [[0.0] * 7] * STEPS_PER_EPOCH,
-            [[0.0] * 4] * len(X),
+            X[:STEPS_PER_EPOCH],
+            REAL[:STEPS_PER_EPOCH],
             loss="squared_error",
             optimizer=dr.SGD(schedule),
             epochs=EPOCHS,
