@@ -131,7 +131,12 @@ def run_python(*arguments: str, cwd: Path | None = None) -> subprocess.Completed
     return subprocess.run(
         [sys.executable, "-W", "error", *arguments],
         cwd=cwd,
-        env={**os.environ, "MPLBACKEND": "Agg", "COLUMNS": "100"},
+        env={
+            **os.environ,
+            "MPLBACKEND": "Agg",
+            "COLUMNS": "100",
+            "OPENBLAS_NUM_THREADS": "1",  # threads that wait for each other cost tenfold
+        },
         capture_output=True,
         text=True,
         timeout=120,

@@ -6,9 +6,11 @@ import doctest
 import importlib
 import pkgutil
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 import deltarule
 from deltarule import settings
@@ -43,11 +45,13 @@ PAGES = {
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Open no windows; forget the classes that a document defines."""
+def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Open no windows; forget the classes that a document defines; one thread for products."""
     monkeypatch.setenv("MPLBACKEND", "Agg")
     known = {family: dict(found) for family, found in settings._families.items()}
     monkeypatch.setattr(settings, "_families", known)
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda d: d.name)
