@@ -105,8 +105,8 @@ def test_nesterov_is_the_look_ahead_of_sutskever_et_al():
 
 
 def test_max_norm_projects_each_units_weights_after_the_update_as_in_srivastava():
-    # Section 5.1: "the vector of weights incident on each hidden unit ... is projected onto the
-    # surface of a ball of radius c, whenever w goes out of it".
+    # For w, the weights incident on a hidden unit, ||w|| <= c is imposed by projecting w onto the
+    # surface of a ball of radius c whenever it has left the ball.
     c, shrunk = 0.9, []
 
     def rule(name, w, g, memory, t):

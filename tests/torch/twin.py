@@ -7,6 +7,7 @@ made of PyTorch's own modules and starts from a copy of our parameters.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -379,7 +380,9 @@ def assert_same(
     for i, (our, their) in enumerate(zip(ours, theirs, strict=True), 1):
         share = distance(our.numbers, their.numbers, start)
         assert share <= RELATIVE, f"{what} {i}: parameters differ by {share:.1e} of their movement"
-        np.testing.assert_allclose(our.loss, their.loss, rtol=RELATIVE, err_msg=f"{what} {i}")
+        assert math.isclose(our.loss, their.loss, rel_tol=RELATIVE), (
+            f"{what} {i}: losses differ, {our.loss!r} and {their.loss!r}"
+        )
 
 
 def follow(net: dr.Network, recipe: Recipe | None = None, **changes: Any) -> dr.Network:
