@@ -24,6 +24,7 @@ FLOORS = [
     {"engines"},
     {"history", "evaluation", "inspect"},
     {"callbacks", "progress"},
+    {"trainer"},
     {"training"},
 ]
 LEAVES = {"persistence", "report", "cli", "examples", "__main__", "sklearn", "distributed"}
