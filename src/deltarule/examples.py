@@ -21,7 +21,7 @@ from deltarule.losses import SquaredError
 from deltarule.network import Network
 from deltarule.optimizers import SGD
 from deltarule.settings import check_integer
-from deltarule.training import Trainer
+from deltarule.trainer import Trainer
 from deltarule.types import Array
 
 
