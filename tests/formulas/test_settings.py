@@ -22,7 +22,7 @@ from deltarule.settings import describe, names, rebuild
 # Classes that cannot do without settings, with some.
 NEEDED = {
     ("initializer", "constant"): dr.initializers.Constant(0.5),
-    ("schedule", "constant"): dr.Constant(0.1),
+    ("schedule", "constant"): dr.schedules.Constant(0.1),
     ("schedule", "step"): dr.Step(0.1, 3),
     ("schedule", "exponential"): dr.Exponential(0.1, 0.5),
     ("schedule", "inverse_scaling"): dr.InverseScaling(0.1),
