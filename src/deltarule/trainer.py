@@ -225,7 +225,7 @@ class Trainer:
                     self._rate_factor = state.rate_factor
                     display.show(history)
         finally:
-            history.stopped = state.stop
+            history.stopped = history.stopped or state.stop
             for hook in hooks:
                 hook.on_end(state)
             history.seconds = time.perf_counter() - start
@@ -291,6 +291,8 @@ class Trainer:
             layer=layer,
         )
         error.history = history
+        if history is not None:
+            history.stopped = f"diverged at step {step}"
         raise error
 
     def _losses(self, record: Record) -> dict[str, Array]:

@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -28,6 +30,20 @@ def test_it_reaches_97_percent_on_digits_it_has_not_seen(demonstration):
     result, _ = demonstration
     accuracy = float(re.search(r"Test accuracy +([\d.]+)%", result.stdout)[1])
     assert accuracy >= 97
+
+
+@pytest.mark.skipif(os.name != "posix", reason="counts processor time as POSIX does")
+def test_in_the_reference_engine_it_takes_at_most_20_seconds_of_one_core(tmp_path):
+    """Processor time of the whole process: unlike the clock, it does not count the neighbours."""
+    import resource
+
+    command = [sys.executable, "-m", "deltarule", "demo", "--engine", "reference"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert seconds <= 20
+    assert float(re.search(r"Test accuracy +([\d.]+)%", result.stdout)[1]) >= 97
 
 
 def test_it_prints_engine_time_and_a_confusion_matrix_that_adds_up(demonstration):

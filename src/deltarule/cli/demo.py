@@ -17,6 +17,7 @@ from rich.text import Text
 from deltarule.cli.output import console, fail
 from deltarule.data import split_rows
 from deltarule.errors import missing_extra
+from deltarule.files import check_writable
 from deltarule.layers import Dense, Dropout
 from deltarule.losses import CrossEntropy
 from deltarule.metrics import confusion_matrix
@@ -126,7 +127,7 @@ def _load_digits() -> Any:
 def _report_writer(path: Path) -> Any:
     """Return the function that writes reports; what would fail after training fails here."""
     try:
-        from deltarule.report import check_writable, write_report
+        from deltarule.report import write_report
     except ImportError:
         raise missing_extra("the report (leave it out with --no-report)", "report") from None
     check_writable(path)

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 import deltarule
 from deltarule.errors import InvalidTypeError, describe_value
+from deltarule.files import check_writable, write_atomically
 from deltarule.history import History
 from deltarule.network import Network
 from deltarule.report import figures
 from deltarule.report.answers import Answers, examine
-from deltarule.report.writing import check_writable, write_atomically
 
 
 class Panel(NamedTuple):
@@ -119,7 +119,7 @@ def write_report(
             written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         )
     )
-    return write_atomically(path, html)
+    return write_atomically(path, html.encode())
 
 
 def _environment() -> Environment:
