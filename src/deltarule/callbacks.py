@@ -69,6 +69,12 @@ def lower_is_better(monitor: str) -> bool:
     return True
 
 
+def _direction_is_known(monitor: str) -> bool:
+    name = monitor.removeprefix("val_")
+    losses = ("loss", "data_loss", "penalty")
+    return name in losses or name in names("metric") or name.startswith("gradient_norm.")
+
+
 @dataclass
 class _Monitor:
     """Watches one column of the history for its best value."""
@@ -80,7 +86,11 @@ class _Monitor:
     waited: int = 0
 
     def check(self, state: State) -> None:
-        """Raise where the run will have no such column."""
+        """Raise where the run will have no such column, or its direction is not known."""
+        if self.best_is is None and not _direction_is_known(self.monitor):
+            raise InvalidValueError(
+                f"{self.monitor!r} is a metric of your own: say best_is='min' or best_is='max'"
+            )
         if self.monitor not in state.columns:
             known = [name for name in state.columns if not name.startswith("gradient_norm.")]
             hint = "pass validation=; " if self.monitor.startswith("val_") else ""
@@ -123,7 +133,7 @@ class EarlyStopping(Callback):
         Whether parameters and running statistics of the best epoch come back at the end; also
         after an interrupt or a divergence.
     best_is : "min", "max" or None
-        None: by the metric's own direction, lower for everything else.
+        None: by the metric's own direction, lower for losses; to be said for your own metrics.
 
     Source: Prechelt, "Early stopping - but when?" (1998).
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class DivergenceError(DeltaruleError, ArithmeticError):
         self.epoch = epoch
         self.step = step
         self.layer = layer
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = partial(type(self), epoch=self.epoch, step=self.step, layer=self.layer)
+        return make, self.args, {"history": self.history}
 
 
 class FileFormatError(DeltaruleError, OSError):

@@ -9,13 +9,15 @@ import numpy as np
 
 from deltarule.data import Dataset
 from deltarule.engines import Executor, select_engine
-from deltarule.errors import InvalidTypeError, describe_value
+from deltarule.errors import InvalidTypeError, InvalidValueError, describe_value
 from deltarule.losses import Loss
 from deltarule.metrics import Metric, check_metrics, resolve_metric
 from deltarule.network import Network
 from deltarule.plan import LossLike, PenaltyLike, Plan, compile_network
 from deltarule.settings import check_integer
 from deltarule.types import Array
+
+_RESERVED = ("loss", "data_loss", "penalty", "learning_rate")
 
 
 def evaluate(
@@ -100,4 +102,12 @@ def resolve_metrics(metrics: Iterable[Any]) -> dict[str, Metric]:
     """Return metrics by name for a list of names, metrics and functions."""
     if isinstance(metrics, str) or not isinstance(metrics, Iterable):
         raise InvalidTypeError(f"metrics must be a list, got {describe_value(metrics)}")
-    return dict(resolve_metric(metric) for metric in metrics)
+    result: dict[str, Metric] = {}
+    for name, metric in map(resolve_metric, metrics):
+        if name in result or name in _RESERVED or name.startswith(("val_", "gradient_norm.")):
+            raise InvalidValueError(
+                f"a metric cannot be called {name!r}: the history has another column of that "
+                "name; give the function a name of its own"
+            )
+        result[name] = metric
+    return result

@@ -31,7 +31,7 @@ def write_atomically(path: str | Path, content: bytes) -> Path:
     WriteError
         An OSError with the system's errno; the old file is untouched.
     """
-    path = check_writable(path)
+    path = Path(os.path.realpath(check_writable(path)))  # not a link, but what it points to
     part: Path | None = None
     try:
         part = _create_part(path)

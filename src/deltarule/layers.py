@@ -19,7 +19,7 @@ from deltarule.constraints import Constraint
 from deltarule.errors import InvalidTypeError, InvalidValueError, describe_value
 from deltarule.initializers import Constant, Initializer, Zeros
 from deltarule.penalties import Penalty
-from deltarule.settings import Setting, check_integer, check_number, setting
+from deltarule.settings import Setting, check_flag, check_integer, check_number, setting
 from deltarule.types import Array
 
 
@@ -111,6 +111,7 @@ class Dense(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_integer("units", self.units)
+        check_flag("bias", self.bias)
         set_ = object.__setattr__
         set_(self, "activation", ActivationFunction.resolve(self.activation))
         set_(self, "bias_initializer", Initializer.resolve(self.bias_initializer))

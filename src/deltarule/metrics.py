@@ -11,7 +11,9 @@ yes or no is ``a > 1/2``.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -48,8 +50,25 @@ class FunctionMetric(Metric):
 
     function: Callable[[Array, Array, Array | None], float]
 
+    def __post_init__(self) -> None:
+        try:
+            inspect.signature(self.function).bind(None, None, None)
+        except TypeError:
+            raise InvalidTypeError(
+                f"a metric function takes (y, a, w), weights w being None where there are none; "
+                f"{describe_value(self.function)} does not"
+            ) from None
+        except ValueError:  # a builtin without a signature
+            pass
+
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
-        return float(self.function(y, a, w))
+        value = self.function(y, a, w)
+        if np.ndim(value) != 0 or not isinstance(value, (Real, np.generic, np.ndarray)):
+            name = getattr(self.function, "__name__", "metric")
+            raise InvalidTypeError(
+                f"the metric {name!r} must return one number, got {describe_value(value)}"
+            )
+        return float(value)
 
 
 @setting
@@ -81,7 +100,7 @@ class BalancedAccuracy(Metric):
 class Precision(Metric):
     """Right among those predicted positive, averaged over classes (one class: of class 1).
 
-    A class that is never predicted counts as 0.
+    A class that occurs but is never predicted counts as 0; one that does neither, not at all.
     """
 
     name: ClassVar[str] = "precision"
@@ -291,17 +310,21 @@ def _memberships(y: Array, a: Array, hard: bool = True) -> Array:
 
 
 def _counts(y: Array, a: Array, w: Array | None) -> tuple[Array, Array, Array]:
-    """Return weighted (hits, predicted, positive) by class, or of class 1 for one output."""
+    """Return weighted (hits, predicted, positive) by class, or of class 1 for one output.
+
+    A class that neither occurs nor is predicted is left out.
+    """
     truth, predicted = classes(y, a)
     weight = (np.ones(len(a)) if w is None else w)[:, None]
     if truth.ndim == 1:
         k = np.arange(a.shape[1]) if a.shape[1] > 1 else np.array([1])
         truth, predicted = truth[:, None] == k, predicted[:, None] == k
-    return (
-        (weight * (truth * predicted)).sum(axis=0),
-        (weight * predicted).sum(axis=0),
-        (weight * truth).sum(axis=0),
-    )
+    hits = (weight * (truth * predicted)).sum(axis=0)
+    predicted, positive = (weight * predicted).sum(axis=0), (weight * truth).sum(axis=0)
+    occurs = (predicted + positive > 0) | (a.shape[1] == 1)
+    if not occurs.any():
+        occurs = ~occurs
+    return hits[occurs], predicted[occurs], positive[occurs]
 
 
 def _ratio(part: Array, whole: Array) -> Array:

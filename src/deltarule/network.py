@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from deltarule.activations import ActivationFunction
-from deltarule.data import as_matrix
+from deltarule.data import as_matrix, numeric
 from deltarule.errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -22,6 +22,7 @@ from deltarule.layers import (
     Layer,
     ParameterSpec,
     Residual,
+    StateSpec,
     check_layers,
     following_activation,
     size_of,
@@ -130,16 +131,7 @@ class Network:
         self.dtype = _check_dtype(dtype)
         self.placed = tuple(_place(self.layers, "", self.inputs))
         self.outputs = _width_after(self.layers, self.inputs)
-        self._parameter_specs = {
-            f"{place.path}.{spec.name}": spec
-            for place in self.placed
-            for spec in place.layer.parameters(place.inputs)
-        }
-        self._state_specs = {
-            f"{place.path}.{spec.name}": spec
-            for place in self.placed
-            for spec in place.layer.state(place.inputs)
-        }
+        self._parameter_specs, self._state_specs = _specs(self.placed)
         self._vector = np.zeros(_total(self._parameter_specs), dtype=self.dtype)
         self._state_vector = np.zeros(_total(self._state_specs), dtype=self.dtype)
         self._make_views()
@@ -159,8 +151,28 @@ class Network:
             self.parameters[name] = drawn.reshape(parameter.shape)
 
     def _make_views(self) -> None:
-        self.parameters = Views(self.vector, {n: s.shape for n, s in self._parameter_specs.items()})
-        self.state = Views(self.state_vector, {n: s.shape for n, s in self._state_specs.items()})
+        parameter_shapes = {name: spec.shape for name, spec in self._parameter_specs.items()}
+        state_shapes = {name: spec.shape for name, spec in self._state_specs.items()}
+        self._parameters = Views(self._vector, parameter_shapes)
+        self._state = Views(self._state_vector, state_shapes)
+
+    @property
+    def parameters(self) -> Views:
+        """Named views into ``vector``; assigning a mapping of the same names copies values."""
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        _copy_all("parameters", self._parameters, values)
+
+    @property
+    def state(self) -> Views:
+        """Named views into ``state_vector``; assigning a mapping of the same names copies."""
+        return self._state
+
+    @state.setter
+    def state(self, values: Mapping[str, Any]) -> None:
+        _copy_all("state", self._state, values)
 
     @property
     def vector(self) -> Array:
@@ -206,6 +218,11 @@ class Network:
         number = check_number("factor", factor, at_least=0)
         chosen: list[str] = []
         for name in names:
+            if not isinstance(name, str):
+                raise InvalidTypeError(
+                    "name parameters or layers one by one, for instance '0', '1.bias'; "
+                    f"got {describe_value(name)}"
+                )
             found = [key for key in self._factors if key == name or key.startswith(f"{name}.")]
             if not found:
                 paths = {place.path for place in self.placed} | self._factors.keys()
@@ -245,12 +262,14 @@ class Network:
         plan = compile_network(self)
         if batch_size is not None:
             check_integer("batch_size", batch_size)
+        if threads is not None:
+            check_integer("threads", threads)
         executor = select_engine(engine, plan).executor(plan, self, threads=threads)
         return executor.predict(X, batch_size)
 
     def copy(self, *, dtype: Any = None) -> Network:
         """Return an independent copy with the same values, on request in another dtype."""
-        twin = object.__new__(Network)
+        twin = object.__new__(type(self))
         twin.__setstate__(self.__getstate__())
         twin.dtype = self.dtype if dtype is None else _check_dtype(dtype)
         twin._vector = self.vector.astype(twin.dtype)
@@ -266,7 +285,7 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         # Views must alias the vector, which copying them one by one would undo.
-        return {k: v for k, v in self.__dict__.items() if k not in ("parameters", "state")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_parameters", "_state")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -310,6 +329,14 @@ class Network:
         return f"Network({chain}; {len(self.vector):,} parameters, {self.dtype.name})"
 
 
+def array_shapes(layers: Sequence[Layer], inputs: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all parameters and running statistics, without making any array."""
+    placed = tuple(_place(check_layers(layers, "Network"), "", check_integer("inputs", inputs)))
+    parameters, state = _specs(placed)
+    shapes = {name: spec.shape for name, spec in parameters.items()}
+    return shapes | {name: spec.shape for name, spec in state.items()}
+
+
 def describe_layer(layer: Layer) -> str:
     """Return a short form of a layer: "Dense(128, relu)"."""
     if isinstance(layer, Residual):
@@ -320,7 +347,7 @@ def describe_layer(layer: Layer) -> str:
     for key in ("activation", "function"):
         function = getattr(layer, key, None)
         if isinstance(function, ActivationFunction) and function.name != "identity":
-            parts.append(function.name)
+            parts.append(function.name or type(function).__name__)
     return f"{type(layer).__name__}({', '.join(parts)})" if parts else type(layer).__name__
 
 
@@ -342,6 +369,19 @@ def _place(layers: tuple[Layer, ...], prefix: str, inputs: int) -> Iterator[Plac
     return walk(layers, prefix, inputs)
 
 
+def _specs(
+    placed: tuple[Placed, ...],
+) -> tuple[dict[str, ParameterSpec], dict[str, StateSpec]]:
+    """Return the specifications of all parameters and running statistics by name."""
+    parameters, state = {}, {}
+    for place in placed:
+        for parameter in place.layer.parameters(place.inputs):
+            parameters[f"{place.path}.{parameter.name}"] = parameter
+        for statistic in place.layer.state(place.inputs):
+            state[f"{place.path}.{statistic.name}"] = statistic
+    return parameters, state
+
+
 def _default_initializers(
     layers: tuple[Layer, ...], prefix: str
 ) -> Iterator[tuple[str, Initializer]]:
@@ -361,13 +401,26 @@ def _width_after(layers: tuple[Layer, ...], inputs: int) -> int:
     return inputs
 
 
+def _copy_all(what: str, views: Views, values: Mapping[str, Any]) -> None:
+    if not isinstance(values, Mapping) or values.keys() != views.keys():
+        raise InvalidValueError(
+            f"{what} takes a mapping with exactly these names: {', '.join(views)}"
+        )
+    for name, value in values.items():
+        views[name] = value
+
+
 def _copy_into(name: str, array: Array, value: Any) -> None:
-    values = np.asarray(value)
+    values = numeric(value, repr(name), hint="")
     if values.shape != array.shape:
         raise InvalidValueError(
             f"{name!r} has shape {array.shape}, got values of shape {values.shape}"
         )
-    array[...] = values
+    with np.errstate(over="ignore"):
+        converted = values.astype(array.dtype)
+    if (np.isinf(converted) & np.isfinite(values)).any():
+        raise InvalidValueError(f"{name!r} would become infinite: a value is beyond {array.dtype}")
+    array[...] = converted
 
 
 def _total(specs: Mapping[str, Any]) -> int:
@@ -376,7 +429,7 @@ def _total(specs: Mapping[str, Any]) -> int:
 
 def _check_dtype(dtype: Any) -> np.dtype:
     try:
-        found = np.dtype(dtype)
+        found = np.dtype(object if dtype is None else dtype)
     except TypeError:
         found = np.dtype(object)
     if found not in (np.dtype(np.float32), np.dtype(np.float64)):

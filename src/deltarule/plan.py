@@ -16,8 +16,8 @@ import numpy as np
 from deltarule.activations import ActivationFunction, Identity
 from deltarule.clipping import Clip
 from deltarule.constraints import Constraint
-from deltarule.data import Dataset, as_matrix, as_targets, as_weights
-from deltarule.errors import InvalidTypeError, InvalidValueError
+from deltarule.data import Dataset, as_matrix, as_targets, as_weights, check_some_weight
+from deltarule.errors import InvalidTypeError
 from deltarule.layers import (
     Activation,
     BatchNorm,
@@ -193,15 +193,17 @@ class Plan:
         return output_activation(self.operations)
 
     def examples(
-        self, X: Any, y: Any, sample_weight: Any = None, *, finite: bool = True
+        self, X: Any, y: Any, sample_weight: Any = None, *, finite: bool = True, what: str = ""
     ) -> Dataset:
-        """Return checked examples for this plan's loss, or raise one clear error."""
+        """Return checked examples for this plan's loss, or raise one clear error.
+
+        ``what`` stands before the names in messages ("validation ").
+        """
         assert self.loss is not None
-        X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, finite=finite)
-        y = as_targets(y, len(X), dtype=self.dtype, finite=finite)
-        weights = as_weights(sample_weight, len(X))
-        if weights is not None and not weights.any():
-            raise InvalidValueError("all weights are 0; at least one example must count")
+        X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, what=f"{what}X", finite=finite)
+        y = as_targets(y, len(X), dtype=self.dtype, what=f"{what}y", finite=finite)
+        weights = as_weights(sample_weight, len(X), dtype=self.dtype, what=f"{what}sample_weight")
+        check_some_weight(weights, "in sample_weight")
         return Dataset(X, self.loss.check_targets(y, self.outputs), weights)
 
     def penalty(self, vector: Array) -> float:

@@ -135,6 +135,10 @@ def describe(value: Any) -> Any:
         return [describe(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, Integral):  # NumPy's, for instance
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
     raise InvalidTypeError(f"cannot be written to a file: {describe_value(value)}")
 
 
@@ -187,6 +191,13 @@ def check_number(
     if not (math.isfinite(number) and above < number < below and at_least <= number <= at_most):
         raise InvalidValueError(f"{what} must be {expected}, got {describe_value(value)}")
     return number
+
+
+def check_flag(what: str, value: Any) -> bool:
+    """Return ``value`` as a bool, or raise: "no" and 0.5 are neither True nor False."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
+        raise InvalidTypeError(f"{what} must be True or False, got {describe_value(value)}")
+    return bool(value)
 
 
 def check_integer(what: str, value: Any, *, at_least: int = 1) -> int:

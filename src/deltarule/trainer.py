@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from deltarule.callbacks import Callback, State, check_callbacks
-from deltarule.data import Dataset, class_weights, split_rows
-from deltarule.engines import Record, Run, select_engine
+from deltarule.data import Dataset, check_some_weight, class_weights, numeric, split_rows
+from deltarule.engines import Executor, Record, Run, select_engine
 from deltarule.engines.protocol import steps_per_epoch
 from deltarule.errors import DivergenceError, InvalidTypeError, InvalidValueError, describe_value
 from deltarule.evaluation import (
@@ -37,7 +37,7 @@ from deltarule.plan import (
 from deltarule.progress import Progress
 from deltarule.random import check_seed
 from deltarule.schedules import Schedule
-from deltarule.settings import check_integer
+from deltarule.settings import check_flag, check_integer, check_number
 from deltarule.types import Array
 
 _log = logging.getLogger("deltarule")
@@ -87,7 +87,9 @@ class Trainer:
         threads: int | None = None,
         engine: str = "auto",
     ) -> None:
-        self.network = network
+        if not isinstance(network, Network):
+            raise InvalidTypeError(f"expected a deltarule.Network, got {describe_value(network)}")
+        self._network = network
         self._loss = Loss.resolve(loss)
         self._optimizer = Optimizer.resolve(optimizer)
         self._settings: dict[str, Any] = {
@@ -102,9 +104,29 @@ class Trainer:
             check_integer("threads", threads)
         self._engine_name, self._threads = engine, threads
         self._rate_factor = 1.0
+        self._factors: dict[str, float] = {}
+        self._executor: Executor
         self._compile()
         self.epochs = 0
         self.steps = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The executor holds views into the network's vector: a copy makes its own.
+        own = ("plan", "engine", "_executor")
+        state = {name: value for name, value in self.__dict__.items() if name not in own}
+        return state | {"_moments": np.array(self._executor.moments)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        moments = state.pop("_moments")
+        self.__dict__.update(state)
+        self._compile()
+        self._executor.moments[...] = moments
+
+    @property
+    def network(self) -> Network:
+        """The network that is trained."""
+        return self._network
 
     def _compile(self) -> None:
         """Make the plan of the network as it is now, and what executes it."""
@@ -138,12 +160,15 @@ class Trainer:
                 "long that is; give the schedule a length"
             )
         self._follow_factors()
-        data = self._training_data(X, y, sample_weight)
+        data = self._with_class_weights(self.plan.examples(X, y, sample_weight))
         self._check_batches(len(data), len(data), False)
         rates = self._rates(1, 1, 1)
-        record = self._executor.run(self._call(data, 1, len(data), rates, Interrupt()))
+        with deferred_interrupt() as interrupt:
+            record = self._executor.run(self._call(data, 1, len(data), rates, Interrupt()))
+            self.steps += record.steps_done
+        if interrupt.requested:
+            raise KeyboardInterrupt
         self._raise_if_diverged(record, None)
-        self.steps += record.steps_done
         return float(self._losses(record)["loss"][0])
 
     def run(
@@ -163,9 +188,11 @@ class Trainer:
         """Train for some epochs and return what happened; see :func:`deltarule.train`."""
         self._follow_factors()
         check_integer("epochs", epochs)
+        check_flag("drop_last", drop_last)
         hooks = check_callbacks(callbacks)
         display = Progress(progress, epochs)
-        data, held_out = self._split(self._training_data(X, y, sample_weight), validation)
+        data, held_out = self._split(self.plan.examples(X, y, sample_weight), validation)
+        data = self._with_class_weights(data)
         n = len(data)
         size = n if batch_size is None else min(check_integer("batch_size", batch_size), n)
         order = _check_shuffle(shuffle, n)
@@ -188,11 +215,12 @@ class Trainer:
         names = self._column_names(held_out is not None)
         state = State(self.network, history, names, epochs, rate_factor=self._rate_factor)
         start = time.perf_counter()
-        for hook in hooks:
-            hook.on_start(state)
         try:
+            for hook in hooks:
+                hook.on_start(state)
             with deferred_interrupt() as interrupt:
                 while history.epochs < epochs and not state.stop:
+                    self._follow_factors()
                     count = min(epochs_per_call, largest_call, epochs - history.epochs)
                     rates = self._rates(count, per_epoch, epochs - history.epochs)
                     if outputs is not None:
@@ -201,6 +229,9 @@ class Trainer:
                     record = self._executor.run(
                         self._call(data, count, size, rates, interrupt, drop_last, order, outputs)
                     )
+                    self.epochs += record.epochs_done
+                    self.steps += record.steps_done
+                    history.steps += record.steps_done
                     if time.perf_counter() - called < _SECONDS_PER_CALL:
                         epochs_per_call *= 2
                     if record.epochs_done:
@@ -211,25 +242,25 @@ class Trainer:
                             columns |= self._validate(held_out)
                         columns |= self._health(record, rates, per_epoch)
                         history.extend(record.epochs_done, columns)
-                    history.steps += record.steps_done
                     history.seconds = time.perf_counter() - start
-                    self.epochs += record.epochs_done
-                    self.steps += record.steps_done
                     self._raise_if_diverged(record, history)
-                    if record.interrupted:
+                    if record.epochs_done:
+                        state.epoch = history.epochs
+                        for hook in hooks:
+                            hook.on_epoch(state)
+                        self._rate_factor = check_number(
+                            "state.rate_factor", state.rate_factor, at_least=0
+                        )
+                        display.show(history)
+                    if interrupt.requested:
                         state.stop = "interrupted"
-                        break
-                    state.epoch = history.epochs
-                    for hook in hooks:
-                        hook.on_epoch(state)
-                    self._rate_factor = state.rate_factor
-                    display.show(history)
         finally:
-            history.stopped = history.stopped or state.stop
-            for hook in hooks:
-                hook.on_end(state)
+            history.stopped = history.stopped or str(state.stop)
+            failures = _end(hooks, state)
             history.seconds = time.perf_counter() - start
             display.show(history, final=True)
+        if failures:
+            raise failures[0]
         if state.stop == "interrupted":
             _log.warning(
                 "training interrupted after %d steps; the network keeps what it has learnt",
@@ -335,12 +366,18 @@ class Trainer:
         )
         return {f"val_{name}": np.array([value]) for name, value in values.items()}
 
-    def _training_data(self, X: Any, y: Any, sample_weight: Any) -> Dataset:
-        data = self.plan.examples(X, y, sample_weight)
+    def _with_class_weights(self, data: Dataset) -> Dataset:
+        if self._class_weight is not None and not self._loss.classifies:
+            raise InvalidValueError(
+                f"class_weight needs a loss of classes, {self._loss.name} is none; "
+                "use sample_weight"
+            )
         by_class = class_weights(self._class_weight, data.y, self.plan.outputs)
         if by_class is None:
             return data
-        return Dataset(data.X, data.y, by_class * (1 if data.weights is None else data.weights))
+        weights = by_class if data.weights is None else by_class * data.weights
+        check_some_weight(weights, "(class times sample weights)")
+        return Dataset(data.X, data.y, weights)
 
     def _split(self, data: Dataset, validation: Any) -> tuple[Dataset, Dataset | None]:
         """Return training and validation data."""
@@ -352,7 +389,8 @@ class Trainer:
                     f"validation must be (X, y) or (X, y, weights), got {len(validation)} items"
                 )
             X, y, *weights = validation
-            return data, self.plan.examples(X, y, weights[0] if weights else None)
+            weight = weights[0] if weights else None
+            return data, self.plan.examples(X, y, weight, what="validation ")
         if isinstance(validation, bool) or not isinstance(validation, (float, np.floating)):
             raise InvalidTypeError(
                 "validation must be (X, y), (X, y, weights) or a fraction such as 0.2, got "
@@ -365,26 +403,44 @@ class Trainer:
             None if labels is None else labels.ravel(),
             seed=self._seed,
         )
-        return data.take(kept), data.take(held)
+        parts = data.take(kept), data.take(held)
+        check_some_weight(parts[0].weights, "in the training part")
+        check_some_weight(parts[1].weights, "in the validation part")
+        return parts
 
     def _check_batches(self, n: int, size: int, drop_last: bool) -> None:
         if not self.plan.batch_norms:
             return
         smallest = size if drop_last or n % size == 0 else n % size
         if smallest < 2:
+            mend = "a larger batch_size" if size < 2 else "drop_last=True or another batch_size"
             raise InvalidValueError(
                 f"BatchNorm needs at least 2 rows in every batch; {n} rows in batches of {size} "
-                f"leave one of {smallest}: use drop_last=True or another batch_size"
+                f"leave one of {smallest}: use {mend}, or freeze the BatchNorm"
             )
+
+
+def _end(hooks: Sequence[Callback], state: State) -> list[Exception]:
+    """Let every callback end, whatever the others do; return what they raised."""
+    failures: list[Exception] = []
+    for hook in hooks:
+        try:
+            hook.on_end(state)
+        except Exception as error:
+            _log.exception("%s.on_end failed", type(hook).__name__)
+            failures.append(error)
+    return failures
 
 
 def _check_shuffle(shuffle: Any, n: int) -> bool | Array:
     if isinstance(shuffle, (bool, np.bool_)):
         return bool(shuffle)
-    order = np.asarray(shuffle)
+    if isinstance(shuffle, str):
+        raise InvalidValueError(f"shuffle must be True, False or an order, got {shuffle!r}")
+    order = numeric(shuffle, "shuffle", hint="")
     if order.shape != (n,) or not np.array_equal(np.sort(order), np.arange(n)):
         raise InvalidValueError(
-            f"shuffle must be True, False or a permutation of the {n} training rows, got "
-            f"{describe_value(shuffle)}"
+            f"shuffle must be True, False or a permutation of the {n} training rows (those that a "
+            f"validation fraction leaves), got {describe_value(shuffle)}"
         )
     return order.astype(np.int64)

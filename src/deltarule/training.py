@@ -56,7 +56,8 @@ def train(
     drop_last : bool
         Whether a last batch that is smaller is left out.
     shuffle : bool or array of int (n,)
-        Whether every epoch has a random order of its own; or one order, a permutation of all rows.
+        Whether every epoch has a random order of its own; or one order, a permutation of the
+        training rows (those that a validation fraction leaves).
     validation : (X, y), (X, y, weights) or a fraction, optional
         Evaluated after each epoch into columns "val_...". A fraction is drawn at random and taken
         out of the training data, for class labels from every class alike.

@@ -74,6 +74,35 @@ BAD_TRAINING = {
     "negative weight": (dict(sample_weight=-np.ones(8)), ValueError, "must be >= 0; row 0"),
     "weights of another length": (dict(sample_weight=np.ones(7)), ValueError, r"shape \(8,\)"),
     "all weights 0": (dict(sample_weight=np.zeros(8)), ValueError, "all weights are 0"),
+    "all class weights 0": (
+        dict(class_weight=[0, 0]),
+        ValueError,
+        "all weights are 0 .class times",
+    ),
+    "a weight for each row": (dict(class_weight=np.ones(8)), ValueError, "each of the 2 classes"),
+    "no weight is held out": (
+        dict(sample_weight=np.eye(8)[0], validation=0.3),
+        ValueError,
+        "all weights are 0 in the validation part",
+    ),
+    "tiny weights": (dict(sample_weight=np.full(8, 1e-50)), ValueError, "scale them"),
+    "X as a set": (dict(X={1, 2}), TypeError, "an array, a nested list or a data frame, got set"),
+    "X as a generator": (dict(X=(row for row in X)), TypeError, "got generator"),
+    "complex objects": (dict(X=(X * 1j).astype(object)), TypeError, "row 0, column 0 has"),
+    "beyond float64": (dict(X=np.full((8, 3), 10**400, object)), ValueError, "beyond float64"),
+    "masked": (dict(X=np.ma.masked_less(X, 0)), ValueError, "is a masked array"),
+    "two metrics of one name": (
+        dict(metrics=[lambda y, a, w: 0.0, lambda y, a, w: 1.0]),
+        ValueError,
+        "cannot be called '<lambda>'",
+    ),
+    "a metric of two arguments": (
+        dict(metrics=[lambda y, a: 0.0]),
+        TypeError,
+        r"takes \(y, a, w\)",
+    ),
+    "drop_last as text": (dict(drop_last="no"), TypeError, "drop_last must be True or False"),
+    "shuffle of nothing": (dict(shuffle=[None] * 8), ValueError, "permutation of the 8"),
     "unknown class weighted": (dict(class_weight={2: 1.0}), ValueError, "names class 2"),
     "negative class weight": (
         dict(class_weight={1: -1.0}),
@@ -104,13 +133,13 @@ BAD_TRAINING = {
     "fraction of epochs": (dict(epochs=1.5), TypeError, "epochs must be a whole number"),
     "no batch": (dict(batch_size=0), ValueError, "batch_size must be a whole number >= 1"),
     "not a permutation": (dict(shuffle=np.zeros(8, int)), ValueError, "permutation of the 8"),
-    "unknown shuffle": (dict(shuffle="yes"), ValueError, "True, False or a permutation"),
+    "unknown shuffle": (dict(shuffle="yes"), ValueError, "True, False or an order, got 'yes'"),
     "fraction of 1": (dict(validation=1.0), ValueError, "between 0 and 1"),
     "fraction as int": (dict(validation=2), TypeError, "a fraction such as 0.2"),
     "tiny fraction": (dict(validation=0.01), ValueError, "no rows on one side"),
     "validation of another width": (dict(validation=(X[:, :1], Y)), ValueError, r"\(n, 3\)"),
     "validation of one item": (dict(validation=(X,)), ValueError, "got 1 items"),
-    "NaN in validation": (dict(validation=(X * NAN, Y)), ValueError, "not finite"),
+    "NaN in validation": (dict(validation=(X * NAN, Y)), ValueError, "validation X has a value"),
     "unknown metric": (dict(metrics=["acuracy"]), ValueError, "did you mean 'accuracy'"),
     "metrics as a name": (dict(metrics="accuracy"), TypeError, "metrics must be a list"),
     "metric of numbers": (dict(metrics=["r2"]), ValueError, "'r2' compares numbers"),
@@ -185,6 +214,30 @@ BAD_SETTINGS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         r"shape \(4,\), got values of shape \(1,\)",
     ),
+    "text into a parameter": (
+        lambda: network().parameters.__setitem__("0.bias", ["a"] * 4),
+        TypeError,
+        "'0.bias' must hold numbers",
+    ),
+    "too large for a parameter": (
+        lambda: network().parameters.__setitem__("0.bias", [1e300] * 4),
+        ValueError,
+        "'0.bias' would become infinite",
+    ),
+    "parameters without all names": (
+        lambda: setattr(network(), "parameters", {"0.bias": [0.0] * 4}),
+        ValueError,
+        "a mapping with exactly these names: 0.weight",
+    ),
+    "layers to freeze in a list": (lambda: network().freeze(["0", "1"]), TypeError, "one by one"),
+    "a bias that is text": (lambda: dr.Dense(3, bias="false"), TypeError, "bias must be True or"),
+    "no dtype": (lambda: dr.Network([dr.Dense(1)], inputs=1, dtype=None), TypeError, "float32"),
+    "trainer without a network": (lambda: dr.Trainer(None, "squared_error"), TypeError, "Network"),
+    "a seed beyond 64 bits": (
+        lambda: dr.Network([dr.Dense(1)], inputs=1, seed=2**64),
+        ValueError,
+        r"below 2\^64",
+    ),
     "vector of another length": (
         lambda: setattr(network(), "vector", [1.0]),
         ValueError,
@@ -206,6 +259,12 @@ def test_impossible_settings_are_refused(
     with pytest.raises(kind, match=message) as caught:
         make()
     assert isinstance(caught.value, dr.DeltaruleError)
+
+
+def test_class_weights_are_refused_for_numbers() -> None:
+    net = dr.Network([dr.Dense(1)], inputs=3)
+    with pytest.raises(ValueError, match="class_weight needs a loss of classes"):
+        dr.train(net, X, X[:, 0], loss="squared_error", class_weight="balanced")
 
 
 def test_a_metric_of_classes_is_refused_for_numbers() -> None:

@@ -184,6 +184,21 @@ def test_a_saved_network_comes_back_whole(tmp_path: Path, dtype: str) -> None:
     np.testing.assert_array_equal(twin.predict(X), net.predict(X))
 
 
+def test_sizes_from_numpy_are_saved_as_plain_numbers(tmp_path: Path) -> None:
+    net = dr.Network([dr.Dense(np.int64(3)), dr.Dropout(np.float32(0.25))], inputs=np.int32(4))
+    twin = dr.load(net.save(tmp_path / "net.safetensors"))
+    assert twin.layers == (dr.Dense(3), dr.Dropout(0.25))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="symbolic links")
+def test_saving_through_a_link_keeps_the_link(tmp_path: Path) -> None:
+    (tmp_path / "latest").symlink_to("net.safetensors")
+    everything().save(tmp_path / "latest")
+    assert (tmp_path / "latest").is_symlink()
+    assert not (tmp_path / "net.safetensors").is_symlink()
+    dr.load(tmp_path / "net.safetensors")
+
+
 def test_the_header_states_schema_architecture_and_orientation(tmp_path: Path) -> None:
     path = everything().save(tmp_path / "net.safetensors")
     with safetensors.safe_open(path, framework="numpy") as file:
@@ -219,6 +234,49 @@ def test_an_activation_of_ones_own_trains_and_is_saved_by_name(tmp_path: Path) -
     twin = dr.load(net.save(tmp_path / "net.safetensors"))
     assert twin.layers[0] == dr.Dense(6, Sine(2.0))
     np.testing.assert_array_equal(twin.predict(X), net.predict(X))
+
+
+@dataclass(frozen=True)
+class Shift(dr.CustomLayer):
+    """Adds a number to each column; ``fault`` breaks it in one of the usual ways."""
+
+    name: ClassVar[str] = "test_shift"
+    fault: str = ""
+
+    def parameters(self, inputs: int) -> tuple[dr.layers.ParameterSpec, ...]:
+        return (dr.layers.ParameterSpec("by", (inputs,), dr.initializers.Zeros(), False),)
+
+    def forward(self, x, parameters, training):  # type: ignore[no-untyped-def]
+        y = x + parameters["by"]
+        faults = {"no cache": y, "wrong width": (y[:, :1], None)}
+        return faults.get(self.fault, (y, None))
+
+    def backward(self, gradient, cache, parameters):  # type: ignore[no-untyped-def]
+        right = {"by": gradient.sum(axis=0)}
+        faults = {"no gradient": {}, "not summed over rows": {"by": gradient}}
+        return gradient, faults.get(self.fault, right)
+
+
+def test_a_layer_of_ones_own_trains_and_its_gradients_are_right() -> None:
+    net = dr.Network([Shift(), dr.Dense(1)], inputs=4, dtype="float64")
+    assert dr.check_gradients(net, X, X[:, 0], "squared_error")
+    dr.train(net, X, X[:, 0], loss="squared_error", epochs=2)
+    assert net.parameters["0.by"].any()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("no cache", r"forward must return \(output, cache\), got ndarray"),
+        ("wrong width", r"forward must return shape \(9, 4\), got \(9, 1\)"),
+        ("no gradient", "backward must return a gradient of 'by', got none"),
+        ("not summed over rows", r"backward of 'by' must return shape \(4,\), got \(9, 4\)"),
+    ],
+)
+def test_a_faulty_layer_of_ones_own_is_named(fault: str, message: str) -> None:
+    net = dr.Network([Shift(fault), dr.Dense(1)], inputs=4)
+    with pytest.raises(ValueError, match=rf"layer '0' \(Shift\): {message}"):
+        dr.train(net, X, X[:, 0], loss="squared_error")
 
 
 def test_an_unnamed_activation_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -279,8 +337,18 @@ def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
         "unknown activation": (described("unknown", layers=[layer]), "unknown activation 'warp'"),
         "no layers": (described("no-layers", layers=[]), "at least one layer"),
         "negative inputs": (described("negative", inputs=-3), "inputs must be"),
+        "immense layers": (
+            described("immense", layers=[{**layer, "activation": None} | {"units": 10**12}]),
+            "does not describe|should be",
+        ),
+        "beyond any integer": (
+            described("beyond", layers=[{"layer": "dense", "units": 10**30}]),
+            "should be F32",
+        ),
+        "deep JSON": (rewritten(saved("deep"), network="[" * 100_000), "does not describe a"),
+        "long schema": (rewritten(saved("long"), schema="9" * 5000), "no schema version"),
         "missing array": (extra, "missing 0.bias"),
-        "wrong shape": (shape, r"0.weight should be float32 \(3, 2\)"),
+        "wrong shape": (shape, r"0.weight should be F32 \(3, 2\)"),
         "a folder": (folder, "is a folder"),
     }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
+import pickle
 import signal
 import threading
 
@@ -163,6 +165,15 @@ def test_class_weights_multiply_sample_weights() -> None:
     np.testing.assert_array_equal(net.vector, listed.vector)
 
 
+def test_class_weights_leave_validation_alone_however_it_is_given() -> None:
+    held = dr.data.split_rows(23, 0.3, LABELS, seed=0)
+    settings = dict(loss="cross_entropy", class_weight={0: 9.0}, metrics=["accuracy"])
+    drawn, history = trained(classifier(), validation=0.3, **settings)
+    result = dr.evaluate(drawn, X[held[1]], LABELS[held[1]], "cross_entropy", metrics=["accuracy"])
+    assert history["val_loss"][-1] == result["loss"]
+    assert history["val_accuracy"][-1] == result["accuracy"]
+
+
 def test_balanced_class_weights_give_every_class_the_same_total() -> None:
     counts = np.bincount(LABELS)
     net, twin = classifier(), classifier()
@@ -237,6 +248,26 @@ def test_a_trainer_keeps_its_state_between_calls() -> None:
     trainer.run(X, TARGETS, epochs=2, batch_size=4)
     assert (trainer.epochs, trainer.steps) == (3, 18)
     np.testing.assert_array_equal(at_once.vector, in_parts.vector)
+
+
+@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def test_a_copied_trainer_trains_its_own_network_on_from_the_same_state(twin_of: object) -> None:
+    trainer = dr.Trainer(regressor(0, dr.BatchNorm()), "squared_error", "adam", clip="clip_norm")
+    trainer.run(X, TARGETS, batch_size=8)
+    twin = twin_of(trainer)  # type: ignore[operator]
+    before = trainer.network.vector.copy()
+    twin.run(X, TARGETS, batch_size=8, epochs=2)
+    np.testing.assert_array_equal(trainer.network.vector, before)
+    trainer.run(X, TARGETS, batch_size=8, epochs=2)
+    np.testing.assert_array_equal(twin.network.vector, trainer.network.vector)
+    np.testing.assert_array_equal(twin.network.state_vector, trainer.network.state_vector)
+    assert (twin.network.vector != before).all()
+
+
+def test_the_network_of_a_trainer_is_fixed() -> None:
+    trainer = dr.Trainer(regressor(), "squared_error")
+    with pytest.raises(AttributeError):
+        trainer.network = regressor()  # type: ignore[misc]
 
 
 def test_single_steps_do_what_an_unshuffled_epoch_does() -> None:
@@ -373,7 +404,77 @@ def test_the_rate_falls_on_a_plateau() -> None:
     assert history["learning_rate"] == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5]
 
 
+def test_every_callback_ends_even_where_another_fails() -> None:
+    class Fails(dr.Callback):
+        def on_end(self, state: dr.State) -> None:
+            raise RuntimeError("on purpose")
+
+    recorder = Recorder()
+    with pytest.raises(RuntimeError, match="on purpose"):
+        trained(regressor(), callbacks=[Fails(), recorder])
+    assert recorder.seen[-1] == "end"
+
+
+def test_layers_can_be_freed_by_a_callback() -> None:
+    class Unfreeze(dr.Callback):
+        def on_epoch(self, state: dr.State) -> None:
+            self.seen = [*getattr(self, "seen", []), state.network.parameters["0.bias"].any()]
+            if state.epoch == 2:
+                state.network.unfreeze("0")
+
+    unfreeze = Unfreeze()
+    trained(regressor().freeze("0"), epochs=3, callbacks=[unfreeze])
+    assert unfreeze.seen == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("callback", "message"),
+    [
+        (dr.EarlyStopping("val_spread"), "say best_is"),
+        (dr.ReduceOnPlateau("spread"), "say best_is"),
+    ],
+)
+def test_the_direction_of_ones_own_metric_must_be_said(callback: dr.Callback, message: str) -> None:
+    def spread(y: np.ndarray, a: np.ndarray, w: np.ndarray | None) -> float:
+        return float(a.std())
+
+    with pytest.raises(ValueError, match=message):
+        trained(regressor(), metrics=[spread], validation=0.3, callbacks=[callback])
+    callback.best_is = "max"  # type: ignore[attr-defined]
+    trained(regressor(), metrics=[spread], validation=0.3, callbacks=[callback])
+
+
 # ---------------------------------------------------------------------- divergence and interruption
+
+
+def test_a_divergence_travels_between_processes() -> None:
+    with pytest.raises(dr.DivergenceError) as caught:
+        trained(regressor(), optimizer=dr.SGD(1e200), epochs=9)
+    twin = pickle.loads(pickle.dumps(caught.value))
+    assert (twin.step, twin.epoch, str(twin)) == (
+        caught.value.step,
+        caught.value.epoch,
+        str(caught.value),
+    )
+    assert twin.history["loss"] == caught.value.history["loss"]
+
+
+def test_ctrl_c_in_a_single_step_comes_after_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = dr.Trainer(regressor(), "squared_error", "adam", engine="reference")
+    whole = type(trainer._executor)._update
+
+    def pressed(self: object, *arguments: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        whole(self, *arguments)
+        monkeypatch.setattr(type(trainer._executor), "_update", whole)
+
+    monkeypatch.setattr(type(trainer._executor), "_update", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.step(X, TARGETS)
+    twin = dr.Trainer(regressor(), "squared_error", "adam", engine="reference")
+    twin.step(X, TARGETS)
+    assert trainer.steps == 1
+    np.testing.assert_array_equal(trainer.network.vector, twin.network.vector)
 
 
 def test_divergence_names_step_and_layer_and_leaves_the_network_before_that_step() -> None:

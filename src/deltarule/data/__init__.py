@@ -6,7 +6,9 @@ from deltarule.data.arrays import (
     as_targets,
     as_weights,
     balanced_weights,
+    check_some_weight,
     class_weights,
+    numeric,
 )
 from deltarule.data.split import split_rows
 
@@ -16,6 +18,8 @@ __all__ = [
     "as_targets",
     "as_weights",
     "balanced_weights",
+    "check_some_weight",
     "class_weights",
+    "numeric",
     "split_rows",
 ]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Number
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from deltarule.errors import InvalidTypeError, InvalidValueError, describe_value
 from deltarule.types import Array
 
+_FLOAT64 = np.dtype(np.float64)
 _CELLS_PER_CHECK = 1 << 20  # finiteness is checked in blocks, so that no copy of the data arises
 
 
@@ -58,7 +60,7 @@ def as_matrix(
     TypeError
         Text, dates, objects or a sparse matrix.
     """
-    array = _numeric(X, what)
+    array = numeric(X, what)
     if array.ndim != 2 or array.shape[1] != inputs:
         hint = ""
         if array.ndim == 1 and len(array) == inputs:
@@ -78,7 +80,7 @@ def as_matrix(
 
 def as_targets(y: Any, n: int, *, dtype: np.dtype, what: str = "y", finite: bool = True) -> Array:
     """Return targets as a numeric array of ``n`` rows, (n,) or (n, k)."""
-    array = _numeric(y, what, hint=_LABEL_HINT)
+    array = numeric(y, what, hint=_LABEL_HINT)
     if array.ndim not in (1, 2):
         raise InvalidValueError(f"{what} must have shape (n,) or (n, k), got shape {array.shape}")
     if len(array) != n:
@@ -88,11 +90,13 @@ def as_targets(y: Any, n: int, *, dtype: np.dtype, what: str = "y", finite: bool
     return array
 
 
-def as_weights(weights: Any, n: int, *, what: str = "sample_weight") -> Array | None:
-    """Return weights as float64 (n,), or None."""
+def as_weights(
+    weights: Any, n: int, *, dtype: np.dtype = _FLOAT64, what: str = "sample_weight"
+) -> Array | None:
+    """Return weights as float64 (n,), or None; their range must leave room in ``dtype``."""
     if weights is None:
         return None
-    array = _numeric(weights, what)
+    array = numeric(weights, what)
     if array.shape != (n,):
         raise InvalidValueError(
             f"{what} must have shape ({n},), one weight per row of X; got shape {array.shape}"
@@ -101,7 +105,21 @@ def as_weights(weights: Any, n: int, *, what: str = "sample_weight") -> Array | 
     if (array < 0).any():
         row = int(np.argmax(array < 0))
         raise InvalidValueError(f"{what} must be >= 0; row {row} has {array[row].item()!r}")
+    largest = float(np.sqrt(np.finfo(dtype).max))
+    used = array[array > 0]
+    if used.size and not (used.min() >= 1 / largest and used.max() <= largest):
+        raise InvalidValueError(
+            f"{what} must be 0 or from {1 / largest:.0e} to {largest:.0e} for {dtype}; "
+            f"got {used.min():.3g} to {used.max():.3g}; scale them (a mean loss depends on their "
+            "ratios only)"
+        )
     return array.astype(np.float64)
+
+
+def check_some_weight(weights: Array | None, where: str) -> None:
+    """Raise where no example counts."""
+    if weights is not None and not weights.any():
+        raise InvalidValueError(f"all weights are 0 {where}; at least one example must count")
 
 
 def class_weights(class_weight: Any, y: Array, outputs: int) -> Array | None:
@@ -124,7 +142,7 @@ def class_weights(class_weight: Any, y: Array, outputs: int) -> Array | None:
         y = y[:, 0]
     if y.ndim == 1:
         labels = y.astype(np.int64)
-        if not np.array_equal(labels, y):
+        if not np.array_equal(labels, y) or labels.min() < 0 or labels.max() >= k:
             raise InvalidValueError("class_weight needs whole classes as targets, got soft labels")
     elif (np.abs(y.sum(axis=1) - 1) > 1e-3).any():
         raise InvalidValueError(
@@ -148,6 +166,11 @@ def class_weights(class_weight: Any, y: Array, outputs: int) -> Array | None:
         table = np.array([class_weight.get(c, 1.0) for c in range(k)])
     else:
         table = class_weight
+    if np.shape(table) != (k,):
+        raise InvalidValueError(
+            "class_weight must be 'balanced', a mapping or one weight for each of the "
+            f"{k} classes, got {describe_value(class_weight)}"
+        )
     checked = as_weights(table, k, what="class_weight")
     assert checked is not None
     return checked[labels]
@@ -165,7 +188,7 @@ def check_finite(array: Array, what: str, dtype: np.dtype) -> None:
     if array.dtype.kind in "biu" or not array.size:
         return
     limit = float(np.finfo(dtype).max)
-    bounded = np.finfo(array.dtype).max <= limit
+    bounded = float(np.finfo(array.dtype).max) <= limit
     rows = max(1, _CELLS_PER_CHECK * len(array) // array.size)
     for start in range(0, len(array), rows):
         block = array[start : start + rows]
@@ -189,11 +212,14 @@ def check_finite(array: Array, what: str, dtype: np.dtype) -> None:
 _LABEL_HINT = "; number class labels from 0 with np.unique(y, return_inverse=True)[1]"
 
 
-def _numeric(data: Any, what: str, hint: str = "; encode text and categories as numbers") -> Array:
+def numeric(data: Any, what: str, hint: str = "; encode text and categories as numbers") -> Array:
+    """Return data as an array of real numbers of any dtype, or raise one clear error."""
     if data is None:
         raise InvalidTypeError(f"{what} is missing (None)")
     if hasattr(data, "tocsr"):
         raise InvalidTypeError(f"{what} is a sparse matrix; pass {what}.toarray()")
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise InvalidValueError(f"{what} is a masked array; fill or drop the masked values first")
     names = getattr(data, "columns", None)
     try:
         array = np.asarray(data.to_numpy() if hasattr(data, "to_numpy") else data)
@@ -201,11 +227,15 @@ def _numeric(data: Any, what: str, hint: str = "; encode text and categories as 
         raise InvalidValueError(f"{what} cannot be made into an array: {error}") from None
     if array.dtype.kind in "biuf":
         return array
+    if array.dtype.kind == "O" and array.ndim == 0:
+        raise InvalidTypeError(
+            f"{what} must be an array, a nested list or a data frame, got {type(data).__name__}"
+        )
     if array.dtype.kind != "O":
         raise InvalidTypeError(f"{what} must hold numbers, got dtype {array.dtype}{hint}")
     for place, value in np.ndenumerate(array):
         if isinstance(value, str) or not (
-            value is None or isinstance(value, (Number, np.bool_)) or _is_missing(value)
+            isinstance(value, (Real, Decimal, np.bool_)) or _is_missing(value)
         ):
             column = ""
             if len(place) > 1:
@@ -214,9 +244,11 @@ def _numeric(data: Any, what: str, hint: str = "; encode text and categories as 
                 f"{what} must hold numbers; row {place[0]}{column} has "
                 f"{describe_value(value)}{hint}"
             )
-    return np.array(
-        [np.nan if _is_missing(value) else value for value in array.ravel()], dtype=np.float64
-    ).reshape(array.shape)
+    values = [np.nan if _is_missing(value) else value for value in array.ravel()]
+    try:
+        return np.array(values, dtype=np.float64).reshape(array.shape)
+    except OverflowError as error:
+        raise InvalidValueError(f"{what} has a number beyond float64: {error}") from None
 
 
 def _is_missing(value: Any) -> bool:

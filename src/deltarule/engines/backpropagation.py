@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from deltarule.data import Dataset
+from deltarule.errors import InvalidValueError
 from deltarule.plan import (
     ActivationOperation,
     AddOperation,
@@ -178,7 +179,11 @@ def _forward(op: Operation, values: list[Array], c: Context) -> tuple[Array, Any
         case AddOperation():
             return x + values[op.other], None
         case CustomOperation():
-            return op.layer.forward(x, {name: p[i] for name, i in op.parameters}, c.training)
+            returned = op.layer.forward(x, {name: p[i] for name, i in op.parameters}, c.training)
+            if not (isinstance(returned, tuple) and len(returned) == 2):
+                raise _custom(op, "forward must return (output, cache)", type(returned).__name__)
+            _check_shape(op, "forward", returned[0], (len(x), op.layer.outputs(x.shape[1])))
+            return returned
     raise TypeError(f"no formula for {type(op).__name__}")
 
 
@@ -258,9 +263,23 @@ def _backward(op: Operation, done: Pass, c: Context, whole: bool) -> Iterator[tu
             dx, gradients = op.layer.backward(
                 delta, cache, {name: p[i] for name, i in op.parameters}
             )
+            _check_shape(op, "backward", dx, x.shape)
             for name, i in op.parameters:
+                if name not in gradients:
+                    raise _custom(op, f"backward must return a gradient of {name!r}", "none")
+                _check_shape(op, f"backward of {name!r}", gradients[name], p[i].shape)
                 g[i] = gradients[name]
             yield op.source, dx
+
+
+def _custom(op: CustomOperation, expected: str, got: str) -> InvalidValueError:
+    kind = type(op.layer).__name__
+    return InvalidValueError(f"layer {op.path!r} ({kind}): {expected}, got {got}")
+
+
+def _check_shape(op: CustomOperation, what: str, array: Any, shape: tuple[int, ...]) -> None:
+    if np.shape(array) != shape:
+        raise _custom(op, f"{what} must return shape {shape}", str(np.shape(array)))
 
 
 def loss_scale(plan: Plan, total_weight: float) -> float:

@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 
 from deltarule.errors import (
-    DeltaruleError,
     FileFormatError,
     InvalidTypeError,
     MissingFileError,
 )
 from deltarule.files import write_atomically
-from deltarule.network import Network
+from deltarule.network import Network, array_shapes
 from deltarule.settings import describe, rebuild
 
 SCHEMA = 1
@@ -102,22 +101,51 @@ def load(path: str | Path) -> Network:
         raise FileFormatError(f"{path} is a folder, expected a safetensors file")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            network = _network(path, metadata)
-            _fill(path, network, file)
+            return _network(path, file)
     except safetensors.SafetensorError as error:
         raise FileFormatError(f"{path} is not a whole safetensors file: {error}") from None
+
+
+def _network(path: Path, file: Any) -> Network:
+    """Return the network of an open file; shapes are compared before anything is allocated."""
+    description = _description(path, file.metadata() or {})
+    try:
+        layers, inputs = rebuild(description["layers"]), description["inputs"]
+        _check_arrays(path, file, array_shapes(layers, inputs), np.dtype(description["dtype"]))
+        network = Network(
+            layers,
+            inputs,
+            seed=description["seed"],
+            dtype=description["dtype"],
+            weight_initializer="zeros",
+        )
+        for name, factor in description["learning_rate_factors"].items():
+            network.scale_learning_rate(factor, name)
+    except FileFormatError:
+        raise
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        reason = f"it lacks {error}" if type(error) is KeyError else str(error)
+        raise FileFormatError(f"{path} does not describe a network: {reason}") from None
+    for name, view in _arrays(network).items():
+        view[...] = file.get_tensor(name)
     return network
 
 
-def _network(path: Path, metadata: dict[str, str]) -> Network:
-    """Return a network of the described architecture, with initial values."""
+def _description(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """Return the described network as JSON values."""
     if metadata.get("format") != "deltarule":
         raise FileFormatError(
             f"{path} is a safetensors file, but not a network written by deltarule"
         )
     schema = metadata.get("schema", "")
-    if not schema.isdecimal():
+    if not (schema.isdecimal() and len(schema) < 9 and int(schema) >= 1):
         raise FileFormatError(f"{path} has no schema version in its header")
     if int(schema) > SCHEMA:
         raise FileFormatError(
@@ -126,39 +154,32 @@ def _network(path: Path, metadata: dict[str, str]) -> Network:
         )
     try:
         description = json.loads(metadata["network"])
-        network = Network(
-            rebuild(description["layers"]),
-            description["inputs"],
-            seed=description["seed"],
-            dtype=description["dtype"],
-            weight_initializer="zeros",
-        )
-        for name, factor in description["learning_rate_factors"].items():
-            network.scale_learning_rate(factor, name)
-    except (KeyError, TypeError, ValueError, AttributeError, DeltaruleError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise FileFormatError(f"{path} does not describe a network: {reason}") from None
-    return network
+    except (KeyError, ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path} does not describe a network: {error}") from None
+    if not isinstance(description, dict):
+        raise FileFormatError(f"{path} does not describe a network: its JSON is no object")
+    return description
 
 
-def _fill(path: Path, network: Network, file: Any) -> None:
-    """Copy the file's arrays into the network."""
-    views = _arrays(network)
+def _check_arrays(
+    path: Path, file: Any, shapes: dict[str, tuple[int, ...]], dtype: np.dtype
+) -> None:
+    """Raise where the file's arrays are not those of the network."""
     names = set(file.keys())
-    if names != views.keys():
-        missing = ", ".join(sorted(views.keys() - names)) or "none"
-        extra = ", ".join(sorted(names - views.keys())) or "none"
+    if names != shapes.keys():
+        missing = ", ".join(sorted(shapes.keys() - names)) or "none"
+        extra = ", ".join(sorted(names - shapes.keys())) or "none"
         raise FileFormatError(
             f"{path} does not fit the network it describes: missing {missing}; unknown {extra}"
         )
-    for name, view in views.items():
-        array = file.get_tensor(name)
-        if array.shape != view.shape or array.dtype != view.dtype:
+    kind = {"float32": "F32", "float64": "F64"}.get(dtype.name, dtype.name)
+    for name, shape in shapes.items():
+        found = file.get_slice(name)
+        if tuple(found.get_shape()) != shape or found.get_dtype() != kind:
             raise FileFormatError(
-                f"{path}: {name} should be {view.dtype} {view.shape}, "
-                f"it is {array.dtype} {array.shape}"
+                f"{path}: {name} should be {kind} {shape}, "
+                f"it is {found.get_dtype()} {tuple(found.get_shape())}"
             )
-        view[...] = array
 
 
 def _arrays(network: Network) -> dict[str, Any]:
