@@ -59,7 +59,7 @@ def _create_part(path: Path) -> Path:
 
 def _write_error(path: Path, error: OSError) -> WriteError:
     reason = error.strerror or str(error)
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) and not path.absolute().parent.is_dir():
         reason = f"there is no folder {path.absolute().parent}"
     return WriteError(error.errno, f"cannot write {path}: {reason}")
 

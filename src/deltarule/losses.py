@@ -48,6 +48,7 @@ class Loss(Setting):
     output_activation: ClassVar[type[ActivationFunction]] = Identity
     accepts: ClassVar[tuple[type[ActivationFunction], ...] | None] = None
     classifies: ClassVar[bool] = False
+    fewest_outputs: ClassVar[int] = 1
 
     reduction: str = field(default="mean", kw_only=True)
 
@@ -286,6 +287,7 @@ class CrossEntropy(Loss):
     output_activation: ClassVar[type[ActivationFunction]] = Softmax
     accepts: ClassVar[tuple[type[ActivationFunction], ...] | None] = (Softmax,)
     classifies: ClassVar[bool] = True
+    fewest_outputs: ClassVar[int] = 2
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
@@ -337,9 +339,10 @@ def check_output(loss: Loss, activation: ActivationFunction, outputs: int) -> bo
     """Return whether the pair is the canonical one; refuse a pair that makes no sense."""
     if loss.accepts is not None and not isinstance(activation, loss.accepts):
         allowed = " or ".join(repr(kind.name) for kind in loss.accepts)
+        units = max(outputs, loss.fewest_outputs)
         raise InvalidValueError(
             f"{loss.name} needs a network that ends with {allowed}, this one ends with "
-            f'{activation.name!r}; end the network with Dense({outputs}, "{loss.accepts[0].name}")'
+            f'{activation.name!r}; end the network with Dense({units}, "{loss.accepts[0].name}")'
         )
     return isinstance(activation, loss.output_activation)
 

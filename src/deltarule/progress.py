@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from typing import TextIO
@@ -31,11 +32,11 @@ class Progress:
     """
 
     def __init__(self, mode: bool | str, epochs: int, stream: TextIO | None = None) -> None:
-        if mode not in (True, False, "auto"):
+        if not (isinstance(mode, bool) or mode == "auto"):
             raise InvalidValueError(
                 f"progress must be True, False or 'auto', got {describe_value(mode)}"
             )
-        self._stream = stream or sys.stderr
+        self._stream = stream or sys.stderr or io.StringIO()  # none, for instance in a service
         self._epochs = epochs
         self._start = time.perf_counter()
         self._quiet_until = self._start + (_WAIT if mode == "auto" else 0.0)

@@ -211,6 +211,7 @@ class Trainer:
         outputs = None
         if self._metrics:
             outputs = np.empty((n, self.plan.outputs), dtype=self.plan.dtype)
+        self._rate_factor = 1.0
         history = History(self.engine.describe())
         names = self._column_names(held_out is not None)
         state = State(self.network, history, names, epochs, rate_factor=self._rate_factor)

@@ -86,6 +86,14 @@ def test_no_leaf_is_imported_when_the_package_loads() -> None:
     assert result.stdout.strip() == "[]"
 
 
+def test_a_star_import_brings_names_of_this_library_only() -> None:
+    names: dict[str, object] = {}
+    exec("from deltarule import *", names)
+    assert {"random", "types", "inspect"}.isdisjoint(names)
+    assert {"Network", "Dense", "train", "backpropagate", "check_gradients"} <= names.keys()
+    assert sorted(deltarule.__all__) == deltarule.__all__
+
+
 def test_the_core_runs_without_any_extra() -> None:
     code = """
 import sys
