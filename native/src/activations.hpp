@@ -198,7 +198,7 @@ struct Mish {
 // Also the binary cross-entropy from a logit z and target y: softplus(z) - y z.
 template <class V>
 DR_INLINE V softplus(V z) {
-    return max(V{}, z) + log1p(exp(-abs(z)));
+    return max(V{}, z) + log1p_finite(exp(-abs(z)));
 }
 template <class T>
 struct Softplus {

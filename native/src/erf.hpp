@@ -15,7 +15,7 @@ DR_INLINE sum_of_two<V> square_exactly(V a) {
 #else
     using U = unsigneds_of<V>;
     using Word = lane_of<U>;
-    constexpr int cut = (format<lane_of<V>>::fraction_bits + 1) / 2;
+    constexpr int cut = (format<lane_of<V>>::fraction_bits + 2) / 2;
     const V upper = bitcast<V>(bitcast<U>(a) & ~((Word(1) << cut) - 1));
     const V lower = a - upper;
     return {high, ((upper * upper - high) + lane_of<V>(2) * upper * lower) + lower * lower};

@@ -40,6 +40,8 @@ struct format<double> {
     static constexpr double expm1_low = -40.0;
 };
 
+inline constexpr double atanh_half = 0.54930614433405484570;
+
 template <class V>
 DR_INLINE V nan_like() {
     return broadcast(lane_of<V>(__builtin_nan("")));
@@ -119,45 +121,44 @@ DR_INLINE V exp(V x) {
     return scale_by_power_of_two(T(1) + p, k);
 }
 
-// expm1(x) = 2 (s r + (s - 1/2) + s r^2 p(r)), s = 2^(k-1), as a sum of a leading part and a
-// small one. (2^k itself would overflow for the largest x.)
-//
-// s r + (s - 1/2) is rounded once and its error is recovered exactly (Dekker's quick sum, 1971:
-// |s - 1/2| >= |s r|, or s - 1/2 = 0), so little is lost where the two nearly cancel.
+// A value as an unevaluated sum: the part that holds its size, and a small one below.
 template <class V>
 struct sum_of_two {
     V leading, small;
 };
+
+// expm1(x) = 2 (s r + (s - 1/2) + s r^2 p(r)), s = 2^(k-1). (2^k would overflow for the largest x.)
+//
+// s r + (s - 1/2) is rounded once and its error is recovered exactly (Dekker's quick sum, 1971:
+// |s - 1/2| >= |s r|, or s - 1/2 = 0), so little is lost where the two nearly cancel.
 template <class V>
-DR_INLINE sum_of_two<V> expm1_half(V x) {
+DR_INLINE V expm1(V x) {
     using T = lane_of<V>;
-    x = min(broadcast(format<T>::exp_high), max(broadcast(format<T>::expm1_low), x));
-    const auto [k, r] = reduce_by_ln2(x);
+    const V bounded = min(broadcast(format<T>::exp_high), max(broadcast(format<T>::expm1_low), x));
+    const auto [k, r] = reduce_by_ln2(bounded);
     const V s = power_of_two<V>(k - 1);
     const V constant = s - T(0.5);
     const V leading = fma(s, r, constant);
     const V lost = fma(s, r, constant - leading);
-    return {leading, fma(s * (r * r), polynomial(coefficients<T>::exp, r), lost)};
-}
-
-template <class V>
-DR_INLINE V expm1(V x) {
-    using T = lane_of<V>;
-    const auto [leading, small] = expm1_half(x);
-    const V y = T(2) * (leading + small);
+    const V y = T(2) * (leading + fma(s * (r * r), polynomial(coefficients<T>::exp, r), lost));
     // x + x^2/2 rounds to x; without this, x / 2 might be denormal, and -0 would lose its sign.
     return select(abs(x) < broadcast(format<T>::epsilon / 4), x, y);
 }
 
-// tanh|x| = -t / (2 + t), t = expm1(-2|x|): no overflow, no cancellation.
+// tanh x = x + x^3 p(x^2) where |tanh x| < 1/2. Beyond, 1 - 2 e / (1 + e) with e = exp(-2|x|): the
+// quotient is at most 1/2, so that its error counts half.
 template <class V>
 DR_INLINE V tanh(V x) {
     using T = lane_of<V>;
-    const V size = abs(x);
-    const auto [leading, small] = expm1_half(T(-2) * size);
-    const V half_t = leading + small;
-    const V y = -half_t / (T(1) + half_t);
-    return copysign(select(size < broadcast(format<T>::epsilon / 4), size, y), x);
+    const V a = abs(x);
+    const V inner = min(broadcast(T(atanh_half)), a);
+    const V square = inner * inner;
+    const V near = fma(inner * square, polynomial(coefficients<T>::tanh, square), inner);
+    // Below expm1_low e no longer counts beside 1.
+    const auto [k, r] = reduce_by_ln2(max(broadcast(format<T>::expm1_low), T(-2) * a));
+    const V e = power_of_two<V>(k) * (T(1) + fma(r * r, polynomial(coefficients<T>::exp, r), r));
+    const V far = T(1) - T(2) * e / (T(1) + e);
+    return copysign(select(a < broadcast(T(atanh_half)), near, far), x);
 }
 
 // --------------------------------------------------------------------------------- the logarithms
@@ -221,15 +222,21 @@ DR_INLINE V log(V x) {
     return select(x > V{}, finite, select(x == V{}, -infinity_like<V>(), nan_like<V>()));
 }
 
-// log(1 + x): the rounding error of 1 + x, known exactly (Knuth's sum), enters as error / (1 + x).
+// log(1 + x) for finite x > -1: the rounding error of 1 + x, known exactly (Knuth's sum), enters as
+// error / (1 + x). NaN is carried through.
 template <class V>
-DR_INLINE V log1p(V x) {
+DR_INLINE V log1p_finite(V x) {
     using T = lane_of<V>;
     const V u = T(1) + x;
     const V rounded = u - T(1);
     const V error = (T(1) - (u - rounded)) + (x - rounded);
-    const V y = log_with_correction(u, error / u);
-    const V finite = select(x < infinity_like<V>(), y, x);
+    return log_with_correction(u, error / u);
+}
+
+template <class V>
+DR_INLINE V log1p(V x) {
+    using T = lane_of<V>;
+    const V finite = select(x < infinity_like<V>(), log1p_finite(x), x);
     const V minus_one = broadcast(T(-1));
     return select(x > minus_one, finite, select(x == minus_one, -infinity_like<V>(), nan_like<V>()));
 }

@@ -85,44 +85,64 @@ DR_INLINE vec<uint64_t> multiply_low_halves(vec<uint64_t> a, vec<uint64_t> b) {
 #endif
 }
 
-// A group: the words of as many consecutive counters as there are 64-bit lanes, in the order of columns.
+// Counters, one in each 64-bit lane, and their words. A word has a lane to itself whose high half is left
+// to hold anything, since products and the final merge ignore it: no masking in the rounds.
+using Wide = vec<uint64_t>;
+struct Counters {
+    Wide c0, c1, c2, c3;
+};
+
+DR_INLINE void philox_round(Counters& x, Wide key0, Wide key1) {
+    const Wide product0 = multiply_low_halves(x.c0, broadcast(uint64_t(philox_multiplier[0])));
+    const Wide product1 = multiply_low_halves(x.c2, broadcast(uint64_t(philox_multiplier[1])));
+    x = {(product1 >> 32) ^ (x.c1 ^ key0), product1, (product0 >> 32) ^ (x.c3 ^ key1), product0};
+}
+
+// The rounds, unrolled, of one or several sets of counters side by side: a round is a chain of a product,
+// a shift and two exclusive ors, and one chain alone would leave the machine waiting.
+template <int round = 0, class... Sets>
+DR_INLINE void all_philox_rounds(const RandomStream& stream, Sets&... sets) {
+    if constexpr (round < philox_rounds) {
+        const Wide key0 = broadcast(stream.round_key[round][0]);
+        const Wide key1 = broadcast(stream.round_key[round][1]);
+        (philox_round(sets, key0, key1), ...);
+        all_philox_rounds<round + 1>(stream, sets...);
+    }
+}
+
+// Words in the order of columns: the four of the first counter, of the second, ...
 inline constexpr int group_counters = lanes<uint64_t>;
 inline constexpr int group_words = 4 * group_counters;
 struct WordGroup {
     vec<uint32_t> words[2];
 };
 
-// Words 4 block, 4 block + 1, ... of a row. Each word of the counter has a 64-bit lane whose high half
-// is left to hold anything, since products and the final merge ignore it: no masking in the rounds.
-DR_INLINE WordGroup random_group(const RandomStream& stream, uint32_t row, uint32_t block) {
-    using W = vec<uint64_t>;
-    const W multiplier0 = broadcast(uint64_t(philox_multiplier[0]));
-    const W multiplier1 = broadcast(uint64_t(philox_multiplier[1]));
-    W c0 = broadcast(uint64_t(block)) + iota<uint64_t>();
-    W c1 = broadcast(uint64_t(row));
-    W c2 = broadcast(uint64_t(stream.c2));
-    W c3 = broadcast(uint64_t(stream.c3));
-    for (const auto& key : stream.round_key) {
-        const W product0 = multiply_low_halves(c0, multiplier0);
-        const W product1 = multiply_low_halves(c2, multiplier1);
-        c0 = (product1 >> 32) ^ (c1 ^ broadcast(key[0]));
-        c1 = product1;
-        c2 = (product0 >> 32) ^ (c3 ^ broadcast(key[1]));
-        c3 = product0;
-    }
-    const W low = (c0 & 0xffffffff) | (c1 << 32);   // words 0 and 1 of each counter
-    const W high = (c2 & 0xffffffff) | (c3 << 32);  // words 2 and 3
+DR_INLINE WordGroup merge_words(const Counters& x) {
+    const Wide low = (x.c0 & 0xffffffff) | (x.c1 << 32);   // words 0 and 1 of each counter
+    const Wide high = (x.c2 & 0xffffffff) | (x.c3 << 32);  // words 2 and 3
 #if DR_VECTOR_BYTES == 64
-    const W first = __builtin_shufflevector(low, high, 0, 8, 1, 9, 2, 10, 3, 11);
-    const W second = __builtin_shufflevector(low, high, 4, 12, 5, 13, 6, 14, 7, 15);
+    const Wide first = __builtin_shufflevector(low, high, 0, 8, 1, 9, 2, 10, 3, 11);
+    const Wide second = __builtin_shufflevector(low, high, 4, 12, 5, 13, 6, 14, 7, 15);
 #elif DR_VECTOR_BYTES == 32
-    const W first = __builtin_shufflevector(low, high, 0, 4, 1, 5);
-    const W second = __builtin_shufflevector(low, high, 2, 6, 3, 7);
+    const Wide first = __builtin_shufflevector(low, high, 0, 4, 1, 5);
+    const Wide second = __builtin_shufflevector(low, high, 2, 6, 3, 7);
 #else
-    const W first = __builtin_shufflevector(low, high, 0, 2);
-    const W second = __builtin_shufflevector(low, high, 1, 3);
+    const Wide first = __builtin_shufflevector(low, high, 0, 2);
+    const Wide second = __builtin_shufflevector(low, high, 1, 3);
 #endif
     return {{bitcast<vec<uint32_t>>(first), bitcast<vec<uint32_t>>(second)}};
+}
+
+DR_INLINE Counters counters_at(const RandomStream& stream, Wide block, Wide row) {
+    return {block, row, broadcast(uint64_t(stream.c2)), broadcast(uint64_t(stream.c3))};
+}
+
+// Words 4 block, 4 block + 1, ... of a row.
+DR_INLINE WordGroup random_group(const RandomStream& stream, uint32_t row, uint32_t block) {
+    const Wide blocks = broadcast(uint64_t(block)) + iota<uint64_t>();
+    Counters counters = counters_at(stream, blocks, broadcast(uint64_t(row)));
+    all_philox_rounds(stream, counters);
+    return merge_words(counters);
 }
 
 // emit(i, group): the whole group belongs at columns [column + i, column + i + group_words).
@@ -172,16 +192,20 @@ DR_INLINE void store_factors(vec<uint32_t> words, uint32_t threshold, float scal
     storeu(out, select(kept, broadcast(scale), vec<float>{}));
 }
 DR_INLINE void store_factors(vec<uint32_t> words, uint32_t threshold, double scale, double* out) {
-    constexpr int half = lanes<double>;
-    uint32_t parts[2 * half];
-    storeu(parts, words);
-    typedef uint32_t Half __attribute__((vector_size(DR_VECTOR_BYTES / 2)));
-    for (int part = 0; part < 2; ++part) {
-        Half narrow;
-        __builtin_memcpy(&narrow, parts + part * half, sizeof narrow);
-        const vec<int64_t> wide = __builtin_convertvector(narrow, vec<int64_t>);
-        storeu(out + part * half, select(wide >= broadcast(int64_t(threshold)), broadcast(scale), vec<double>{}));
-    }
+#if DR_VECTOR_BYTES == 64
+    const auto low = __builtin_shufflevector(words, words, 0, 1, 2, 3, 4, 5, 6, 7);
+    const auto high = __builtin_shufflevector(words, words, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif DR_VECTOR_BYTES == 32
+    const auto low = __builtin_shufflevector(words, words, 0, 1, 2, 3);
+    const auto high = __builtin_shufflevector(words, words, 4, 5, 6, 7);
+#else
+    const auto low = __builtin_shufflevector(words, words, 0, 1);
+    const auto high = __builtin_shufflevector(words, words, 2, 3);
+#endif
+    const vec<int64_t> limit = broadcast(int64_t(threshold));
+    const vec<double> kept = broadcast(scale), dropped{};
+    storeu(out, select(__builtin_convertvector(low, vec<int64_t>) >= limit, kept, dropped));
+    storeu(out + lanes<double>, select(__builtin_convertvector(high, vec<int64_t>) >= limit, kept, dropped));
 }
 
 // Dropout factors of columns [column, column + n) of a row: out[i] = scale where kept, 0 where dropped;
@@ -198,6 +222,36 @@ inline void dropout_factors(const RandomStream& stream, uint32_t row, uint32_t c
         [=](int i, const uint32_t* words, int count) {
             for (int j = 0; j < count; ++j) out[i + j] = words[j] >= threshold ? scale : T(0);
         });
+}
+
+// The factors of a panel: rows [row, row + rows) and columns [column, column + 2 lanes<T>), row after row;
+// column is a multiple of 4. A group of words makes one such row of floats, or two of doubles.
+template <class T>
+inline void dropout_panel(const RandomStream& stream, uint32_t row, int rows, uint32_t column,
+                          uint32_t threshold, T scale, T* out) {
+    constexpr int width = 2 * lanes<T>;
+    constexpr int group_rows = group_words / width;
+    constexpr uint64_t row_counters = width / 4;
+    const Wide lane = iota<uint64_t>();
+    const Wide block = (lane & (row_counters - 1)) + uint64_t(column / 4);
+    const Wide lane_row = (lane >= row_counters) & 1;  // 1 in the lanes of a second row
+    const auto put = [=](const WordGroup& group, int r) {
+        if constexpr (group_rows == 1) {
+            if (r >= rows) return;
+            store_factors(group.words[0], threshold, scale, out + r * width);
+            store_factors(group.words[1], threshold, scale, out + r * width + width / 2);
+        } else {
+            if (r < rows) store_factors(group.words[0], threshold, scale, out + r * width);
+            if (r + 1 < rows) store_factors(group.words[1], threshold, scale, out + (r + 1) * width);
+        }
+    };
+    for (int r = 0; r < rows; r += 2 * group_rows) {
+        Counters first = counters_at(stream, block, lane_row + uint64_t(row + uint32_t(r)));
+        Counters second = counters_at(stream, block, lane_row + uint64_t(row + uint32_t(r + group_rows)));
+        all_philox_rounds(stream, first, second);
+        put(merge_words(first), r);
+        put(merge_words(second), r + group_rows);
+    }
 }
 
 }  // namespace deltarule::DR_TARGET

@@ -108,4 +108,17 @@ void dr_test_dropout(int dtype, uint64_t seed, int layer, uint64_t step, uint32_
         here::dropout_factors(stream, row, column, n, threshold, scale, (double*)out);
 }
 
+// A panel of 2 lanes columns, rows one after another.
+int dr_test_dropout_panel(int dtype, uint64_t seed, int layer, uint64_t step, uint32_t row, int rows,
+                          uint32_t column, double rate, void* out) {
+    const auto stream = here::random_stream(seed, here::purpose_dropout, layer, step);
+    const uint32_t threshold = here::dropout_threshold(rate);
+    const double scale = 1.0 / (1.0 - rate);
+    if (dtype == 0)
+        here::dropout_panel(stream, row, rows, column, threshold, float(scale), (float*)out);
+    else
+        here::dropout_panel(stream, row, rows, column, threshold, scale, (double*)out);
+    return 2 * (dtype == 0 ? here::lanes<float> : here::lanes<double>);
+}
+
 }  // extern "C"

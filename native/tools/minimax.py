@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from mpmath import atanh, cos, erfc, exp, expm1, ldexp, log, log1p, matrix, mp, mpf, pi, sqrt
+from mpmath import atanh, cos, erfc, exp, expm1, ldexp, log, log1p, matrix, mp, mpf, pi, sqrt, tanh
 from mpmath import erf as erf_
 
 mp.dps = 70
@@ -111,6 +111,11 @@ POLYNOMIALS = [
         lambda w: (2 * atanh(sqrt(w)) / sqrt(w) - 2) / w,
         lambda w: w * sqrt(w) / (2 * atanh(sqrt(w))),
         mpf(0), mpf(1) / 25, {"double": 7},
+    ),
+    Polynomial(
+        "tanh", "tanh(x) = x + x^3 p(x^2), |x| <= atanh(1/2)",
+        lambda w: (tanh(sqrt(w)) / sqrt(w) - 1) / w, lambda w: w * sqrt(w) / tanh(sqrt(w)),
+        mpf(0), atanh(mpf(1) / 2) ** 2, {"float": 5, "double": 10},
     ),
     Polynomial(
         "erf", "erf(x) = x + x p(x^2), |x| <= 1",
