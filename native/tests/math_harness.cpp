@@ -78,8 +78,26 @@ int dr_test_activation(int target, int function, int dtype, double parameter, co
         return here::unary<float>(function, float(parameter), (const float*)in, (float*)out, n);
     return here::unary<double>(function, parameter, (const double*)in, (double*)out, n);
 }
+// The same, so many times over: for timing.
+int dr_test_repeat(int target, int function, int dtype, const void* in, void* out, int64_t n, int times) {
+    int result = 0;
+    for (int i = 0; i < times; ++i) result |= dr_test_activation(target, function, dtype, 1.0, in, out, n);
+    return result;
+}
 void dr_test_unary(int target, int function, int dtype, const void* in, void* out, int64_t n) {
     if (dr_test_activation(target, function, dtype, 1.0, in, out, n) != 0) __builtin_trap();
+}
+
+// Flush denormals to zero and count them as zero in this thread, as a worker of the engine does. Returns
+// the former setting, to be restored.
+unsigned dr_test_set_flush([[maybe_unused]] unsigned control, [[maybe_unused]] int flush) {
+#if defined(__x86_64__)
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(flush ? before | 0x8040 : control);
+    return before;
+#else
+    return 0;
+#endif
 }
 
 // One row: out = softmax(z), returns log(sum(exp(z))).

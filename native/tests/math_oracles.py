@@ -96,10 +96,10 @@ FUNCTIONS = [
     Function("erf", 5, mp.erf, _each(math.erf), {d: [(-1.5, 1.5), (-6, 6)] for d in ("float32", "float64")},
              limits=(-1, 1, 0)),
     Function("erfc", 6, mp.erfc, _each(math.erfc), {"float32": [(-1, 2), (-4, 11)], "float64": [(-1, 2), (-6, 28)]},
-             bound=(4.0, 6.0), limits=(2, 0, 1)),
+             bound=(7.0, 7.0), limits=(2, 0, 1)),
     Function("normal_cdf", 7, _cdf, _each(lambda x: math.erfc(-x / math.sqrt(2)) / 2),
              {"float32": [(-2, 2), (-15, 6)], "float64": [(-2, 2), (-39, 8)]},
-             bound=(4.0, 6.0), limits=(0, 1, 0.5)),
+             bound=(7.0, 7.0), limits=(0, 1, 0.5)),
 ]
 
 
