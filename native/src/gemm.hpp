@@ -27,24 +27,29 @@ inline constexpr int panel_width = 2 * lanes<T>;  // NR
 inline constexpr int tile_rows = DR_VECTOR_BYTES == 64 ? 12 : DR_VECTOR_BYTES == 32 ? 6 : 4;  // MR
 inline constexpr long depth_block = 256;  // k of one pass: a block of W's panel stays in L1
 
-// c[M, NR] (+)= a[M, k0:k1] @ w[k0:k1, NR]; k0 a multiple of NR. V: vectors of the panel in use.
+// c[M rows, P panels] (+)= a[M rows, k0:k1] @ w[k0:k1, P panels]; k0 a multiple of NR. V: vectors of a
+// panel in use.
 //   in   a       the tile's rows in panel 0, panels `a_stride` apart
-//   in   w       row 0 of W's panel
-//   in   start   M rows `start_stride` apart to start from: the bias (stride 0) or c itself
-//   out  c       M rows of NR
-template <class T, int M, int V>
-DR_INLINE void product_tile(const T* a, long a_stride, const T* w, long k0, long k1, const T* start,
-                            long start_stride, T* c) {
+//   in   w       row 0 of W's first panel, panels `w_stride` apart
+//   in   start   what to start from: the bias (rows 0 and panels NR apart) or c itself (as c)
+//   out  c       rows NR apart, panels `c_stride` apart
+template <class T, int M, int V, int P>
+DR_INLINE void product_tile(const T* a, long a_stride, const T* w, long w_stride, long k0, long k1,
+                            const T* start, long start_row, long start_panel, T* c, long c_stride) {
     constexpr int NR = panel_width<T>, L = lanes<T>;
-    vec<T> sum[M][V];
-    for (int i = 0; i < M; ++i)
-        for (int v = 0; v < V; ++v) sum[i][v] = load(start + i * start_stride + v * L);
+    vec<T> sum[P][M][V];
+    for (int p = 0; p < P; ++p)
+        for (int i = 0; i < M; ++i)
+            for (int v = 0; v < V; ++v)
+                sum[p][i][v] = load(start + p * start_panel + i * start_row + v * L);
     const auto step = [&](const T* __restrict a_panel, const T* __restrict w_row, int j) {
-        vec<T> b[V];
-        for (int v = 0; v < V; ++v) b[v] = load(w_row + j * NR + v * L);
-        for (int i = 0; i < M; ++i) {
-            const vec<T> x = broadcast(a_panel[i * NR + j]);
-            for (int v = 0; v < V; ++v) sum[i][v] = fma(x, b[v], sum[i][v]);
+        for (int p = 0; p < P; ++p) {
+            vec<T> b[V];
+            for (int v = 0; v < V; ++v) b[v] = load(w_row + p * w_stride + j * NR + v * L);
+            for (int i = 0; i < M; ++i) {
+                const vec<T> x = broadcast(a_panel[i * NR + j]);
+                for (int v = 0; v < V; ++v) sum[p][i][v] = fma(x, b[v], sum[p][i][v]);
+            }
         }
     };
     const T* a_panel = a + (k0 / NR) * a_stride;
@@ -54,23 +59,26 @@ DR_INLINE void product_tile(const T* a, long a_stride, const T* w, long k0, long
 #pragma GCC unroll 32
         for (int j = 0; j < NR; ++j) step(a_panel, w_row, j);
     for (int j = 0; j < (k1 - k0) % NR; ++j) step(a_panel, w_row, j);
-    for (int i = 0; i < M; ++i)
-        for (int v = 0; v < V; ++v) store(c + i * NR + v * L, sum[i][v]);
+    for (int p = 0; p < P; ++p)
+        for (int i = 0; i < M; ++i)
+            for (int v = 0; v < V; ++v) store(c + p * c_stride + i * NR + v * L, sum[p][i][v]);
 }
 
-// The rows of one tile, cut as evenly as MR allows.
-template <class T, int V, int M = tile_rows>
-DR_INLINE void product_rows(int m, const T* a, long a_stride, const T* w, long k0, long k1,
-                            const T* start, long start_stride, T* c) {
+// The same for m <= M rows.
+template <class T, int V, int P, int M>
+DR_INLINE void product_rows(int m, const T* a, long a_stride, const T* w, long w_stride, long k0,
+                            long k1, const T* start, long start_row, long start_panel, T* c,
+                            long c_stride) {
     if (m == M)
-        product_tile<T, M, V>(a, a_stride, w, k0, k1, start, start_stride, c);
+        product_tile<T, M, V, P>(a, a_stride, w, w_stride, k0, k1, start, start_row, start_panel, c,
+                                 c_stride);
     else if constexpr (M > 1)
-        product_rows<T, V, M - 1>(m, a, a_stride, w, k0, k1, start, start_stride, c);
+        product_rows<T, V, P, M - 1>(m, a, a_stride, w, w_stride, k0, k1, start, start_row,
+                                     start_panel, c, c_stride);
 }
 
-// c[rows, panel] (+)= a[rows, k0:k1] @ w[k0:k1, panel].
+// c[rows, panel] (+)= a[rows, k0:k1] @ w[k0:k1, panel], the rows cut as evenly as MR allows.
 //   in   start    NR values that every row starts from, or null: start from c
-//   out  c        rows of NR
 template <class T, int V>
 void product_panel(long rows, const T* a, long a_stride, const T* w, long k0, long k1, const T* start,
                    T* c) {
@@ -80,10 +88,47 @@ void product_panel(long rows, const T* a, long a_stride, const T* w, long k0, lo
     long r = 0;
     for (long piece = 0; piece < pieces; ++piece) {
         const int m = int(base + (piece < larger));
-        product_rows<T, V>(m, a + r * NR, a_stride, w, k0, k1, start ? start : c + r * NR,
-                           start ? 0 : NR, c + r * NR);
+        product_rows<T, V, 1, tile_rows>(m, a + r * NR, a_stride, w, 0, k0, k1,
+                                         start ? start : c + r * NR, start ? 0 : NR, 0, c + r * NR, 0);
         r += m;
     }
+}
+
+// Few rows leave registers free, and one panel alone would wait for its own additions: several panels
+// at once, all their vectors in use.
+template <class T>
+inline constexpr int few_rows = 2;
+inline constexpr int few_rows_panels = 4;
+
+template <class T>
+void product_few_rows(long rows, const T* a, long a_stride, const T* w, long w_stride, long k0, long k1,
+                      const T* start, T* c, long c_stride) {
+    constexpr int NR = panel_width<T>;
+    for (long r = 0; r < rows; ++r)
+        product_tile<T, 1, 2, few_rows_panels>(a + r * NR, a_stride, w, w_stride, k0, k1,
+                                               start ? start : c + r * NR, 0, start ? NR : c_stride,
+                                               c + r * NR, c_stride);
+}
+
+// The backward product for few rows from the weights themselves, which then need no transposed copy:
+//     out[k0 + j] = sum_n d[n] W[k0 + j, n],  j < count <= lanes
+// Lane l of a sum takes n = l, l + L, l + 2L, ...; then the lanes are added (sum_lanes).
+//   in  d   one row of the deltas, panels `d_stride` apart; zero past `outputs`
+//   in  w   row k0 of W's first panel, panels `w_stride` apart
+template <class T>
+DR_INLINE void dot_rows(const T* d, long d_stride, const T* w, long w_stride, long outputs, int count,
+                        T* out) {
+    constexpr int NR = panel_width<T>, L = lanes<T>;
+    vec<T> sum[L] = {};
+    for (long n = 0; n < outputs; n += NR, d += d_stride, w += w_stride)
+        for (int v = 0; v < 2 && n + v * L < outputs; ++v) {
+            const vec<T> x = load_partial(d + v * L, outputs - n - v * L < L ? int(outputs - n - v * L) : L);
+            if (count == L)
+                for (int j = 0; j < L; ++j) sum[j] = fma(load(w + j * NR + v * L), x, sum[j]);
+            else
+                for (int j = 0; j < count; ++j) sum[j] = fma(load(w + j * NR + v * L), x, sum[j]);
+        }
+    for (int j = 0; j < count; ++j) out[j] = sum_lanes(sum[j]);
 }
 
 // sum[M, NR] += a[rows, M columns of one panel].T @ d[rows, one panel]
