@@ -1,0 +1,209 @@
+"""Callbacks: what may happen between epochs.
+
+A callback is an object with any of the three methods of :class:`Callback`. Each receives one
+small :class:`State`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from deltarule.errors import InvalidTypeError, InvalidValueError, describe_value
+from deltarule.metrics import Metric
+from deltarule.settings import check_integer, check_number, names
+from deltarule.types import Array
+
+if TYPE_CHECKING:
+    from deltarule.history import History
+    from deltarule.network import Network
+
+
+@dataclass
+class State:
+    """What a callback sees and may change.
+
+    Attributes
+    ----------
+    network : Network
+    history : History
+        All finished epochs of this run; ``history["val_loss"][-1]`` is the last value.
+    epoch, epochs : int
+        Finished epochs of this run, and how many it was asked for.
+    rate_factor : float
+        A factor on the scheduled learning rate; what :class:`ReduceOnPlateau` changes.
+    stop : str
+        Set it to a reason to end the run.
+    """
+
+    network: Network
+    history: History
+    epoch: int
+    epochs: int
+    rate_factor: float = 1.0
+    stop: str = ""
+
+
+class Callback:
+    """Base of the callbacks; every method does nothing by default."""
+
+    def on_start(self, state: State) -> None:
+        """Called before the first epoch."""
+
+    def on_epoch(self, state: State) -> None:
+        """Called after each epoch, with the history up to date."""
+
+    def on_end(self, state: State) -> None:
+        """Called once at the end, also after an interrupt or a divergence."""
+
+
+def lower_is_better(monitor: str) -> bool:
+    """Return whether a history column gets better as it falls: losses and errors do."""
+    name = monitor.removeprefix("val_")
+    if name in names("metric") and name != "function":
+        return Metric.resolve(name).best == "min"
+    return True
+
+
+@dataclass
+class _Monitor:
+    """Watches one column of the history for its best value."""
+
+    monitor: str
+    min_delta: float
+    best_is: str | None
+    best: float = math.inf
+    waited: int = 0
+
+    def improved(self, state: State) -> bool:
+        if self.monitor not in state.history:
+            raise InvalidValueError(
+                f"the history has no {self.monitor!r} to watch; it has: "
+                f"{', '.join(state.history)}"
+                + ("; pass validation=" if self.monitor.startswith("val_") else "")
+            )
+        value = state.history[self.monitor][-1]
+        low = lower_is_better(self.monitor) if self.best_is is None else self.best_is == "min"
+        if not low:
+            value = -value
+        if value < self.best - self.min_delta:
+            self.best, self.waited = value, 0
+            return True
+        self.waited += 1
+        return False
+
+
+def _check_best_is(value: str | None) -> None:
+    if value not in (None, "min", "max"):
+        raise InvalidValueError(f"best_is must be 'min', 'max' or None, got {value!r}")
+
+
+@dataclass
+class EarlyStopping(Callback):
+    """End the run when a column of the history no longer improves; put the best weights back.
+
+    Parameters
+    ----------
+    monitor : str
+        The column: "val_loss", "val_accuracy", "loss", ...
+    patience : int
+        Epochs without improvement that are waited out.
+    min_delta : float
+        What counts as an improvement must be larger than this.
+    restore_best : bool
+        Whether parameters and running statistics of the best epoch come back at the end; also
+        after an interrupt or a divergence.
+    best_is : "min", "max" or None
+        None: by the metric's own direction, lower for everything else.
+
+    Source: Prechelt, "Early stopping - but when?" (1998).
+    """
+
+    monitor: str = "val_loss"
+    patience: int = 10
+    min_delta: float = 0.0
+    restore_best: bool = True
+    best_is: str | None = None
+    best_epoch: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        check_integer("patience", self.patience, at_least=0)
+        check_number("min_delta", self.min_delta, at_least=0)
+        _check_best_is(self.best_is)
+
+    def on_start(self, state: State) -> None:
+        """Forget any earlier run."""
+        self._watch = _Monitor(self.monitor, self.min_delta, self.best_is)
+        self._kept: tuple[Array, Array] | None = None
+        self.best_epoch = 0
+
+    def on_epoch(self, state: State) -> None:
+        """Keep the best parameters; ask for the end when patience is used up."""
+        if self._watch.improved(state):
+            self.best_epoch = state.epoch
+            if self.restore_best:
+                self._kept = (state.network.vector.copy(), state.network.state_vector.copy())
+        elif self._watch.waited > self.patience:
+            state.stop = f"{self.monitor} has not improved for {self._watch.waited} epochs"
+
+    def on_end(self, state: State) -> None:
+        """Put the best parameters back."""
+        if self._kept is not None:
+            state.network.vector[:], state.network.state_vector[:] = self._kept
+
+
+@dataclass
+class ReduceOnPlateau(Callback):
+    """Multiply the learning rate by ``factor`` when a column of the history stops improving.
+
+    Parameters
+    ----------
+    monitor, min_delta, best_is
+        As in :class:`EarlyStopping`.
+    factor : float
+        Below 1.
+    patience : int
+        Epochs without improvement that are waited out.
+    smallest : float
+        The factor on the scheduled rate never falls below this.
+    """
+
+    monitor: str = "val_loss"
+    factor: float = 0.1
+    patience: int = 10
+    min_delta: float = 0.0
+    smallest: float = 0.0
+    best_is: str | None = None
+
+    def __post_init__(self) -> None:
+        check_number("factor", self.factor, above=0, below=1)
+        check_integer("patience", self.patience, at_least=0)
+        check_number("min_delta", self.min_delta, at_least=0)
+        check_number("smallest", self.smallest, at_least=0)
+        _check_best_is(self.best_is)
+
+    def on_start(self, state: State) -> None:
+        """Forget any earlier run."""
+        self._watch = _Monitor(self.monitor, self.min_delta, self.best_is)
+
+    def on_epoch(self, state: State) -> None:
+        """Lower the rate when patience is used up."""
+        if not self._watch.improved(state) and self._watch.waited > self.patience:
+            state.rate_factor = max(state.rate_factor * self.factor, self.smallest)
+            self._watch.waited = 0
+
+
+def check_callbacks(callbacks: object) -> list[Callback]:
+    """Return callbacks as a list, or raise a clear error."""
+    if callbacks is None:
+        return []
+    if not isinstance(callbacks, (list, tuple)):
+        raise InvalidTypeError(f"callbacks must be a list, got {describe_value(callbacks)}")
+    for callback in callbacks:
+        if isinstance(callback, type) or not isinstance(callback, Callback):
+            raise InvalidTypeError(
+                "a callback is an object derived from deltarule.Callback, such as "
+                f"EarlyStopping(); got {describe_value(callback)}"
+            )
+    return list(callbacks)

@@ -1,0 +1,8 @@
+"""Engines: what executes a plan. One protocol, chosen explicitly and reported."""
+
+from __future__ import annotations
+
+from deltarule.engines.protocol import Engine, Executor, Record, Run
+from deltarule.engines.selection import engines, select_engine
+
+__all__ = ["Engine", "Executor", "Record", "Run", "engines", "select_engine"]

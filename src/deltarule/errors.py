@@ -1,0 +1,77 @@
+"""Every error derives from :class:`DeltaruleError` and from the builtin that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deltarule.history import History
+
+
+class DeltaruleError(Exception):
+    """Base of all errors raised by deltarule."""
+
+
+class InvalidValueError(DeltaruleError, ValueError):
+    """A setting, shape or value is impossible."""
+
+
+class InvalidTypeError(DeltaruleError, TypeError):
+    """An argument has a type that cannot be used here."""
+
+
+class DivergenceError(DeltaruleError, ArithmeticError):
+    """The loss, or a gradient, is no longer finite.
+
+    Raised before the update of the step in question, so the network keeps its last finite
+    parameters.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Where it happened; both count from 1 over the life of the trainer.
+    layer : str or None
+        The first layer whose output, or parameter whose gradient, is not finite; None where only
+        the loss is.
+    history : History or None
+        The epochs that were finished before.
+    """
+
+    history: History | None = None
+
+    def __init__(self, message: str, *, epoch: int, step: int, layer: str | None) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.step = step
+        self.layer = layer
+
+
+class FileFormatError(DeltaruleError, OSError):
+    """A file is not what it claims to be, or comes from a newer version."""
+
+
+class MissingExtraError(DeltaruleError, ImportError):
+    """A feature needs an optional dependency that is not installed."""
+
+
+def missing_extra(feature: str, extra: str) -> MissingExtraError:
+    """Return the error for a feature whose optional dependency is absent."""
+    return MissingExtraError(
+        f"{feature} needs an optional dependency; install it with: pip install 'deltarule[{extra}]'"
+    )
+
+
+def unknown_name(kind: str, got: str, known: Iterable[str]) -> InvalidValueError:
+    """Return the error for an unknown name, with the nearest right one."""
+    names = sorted(known)
+    near = get_close_matches(got.lower(), names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return InvalidValueError(f"unknown {kind} {got!r}; {hint}known: {', '.join(names)}")
+
+
+def describe_value(value: Any) -> str:
+    """Return a short form of a value for an error message."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,91 @@
+"""Evaluation: losses and metrics of a network on given data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from deltarule.data import Dataset
+from deltarule.engines import Executor, select_engine
+from deltarule.errors import InvalidTypeError, describe_value
+from deltarule.metrics import Metric, resolve_metric
+from deltarule.network import Network
+from deltarule.plan import LossLike, PenaltyLike, Plan, compile_network
+from deltarule.settings import check_integer
+from deltarule.types import Array
+
+
+def evaluate(
+    network: Network,
+    X: Any,
+    y: Any,
+    loss: LossLike,
+    *,
+    metrics: Iterable[Any] = (),
+    penalty: PenaltyLike = None,
+    sample_weight: Any = None,
+    engine: str = "auto",
+    threads: int | None = None,
+) -> dict[str, float]:
+    """Return the loss and metrics of a network on data, as a dictionary.
+
+    Dropout is off and BatchNorm uses its running statistics. With a penalty (or layers that have
+    one of their own), "loss" is the sum of "data_loss" and "penalty", which are given too. NaN in
+    the data is refused.
+
+    Parameters
+    ----------
+    network, X, y, loss, metrics, penalty, sample_weight, engine, threads
+        As in :func:`deltarule.train`.
+
+    Examples
+    --------
+    >>> import numpy as np, deltarule as dr
+    >>> net = dr.Network([dr.Dense(1)], inputs=1, weight_initializer="zeros")
+    >>> dr.evaluate(net, [[1.0], [2.0]], [1.0, 3.0], "squared_error", metrics=["mae"])
+    {'loss': 2.5, 'mae': 2.0}
+    """
+    plan = compile_network(network, loss=loss, penalty=penalty)
+    if threads is not None:
+        check_integer("threads", threads)
+    executor = select_engine(engine, plan).executor(plan, network, threads=threads)
+    data = plan.examples(X, y, sample_weight)
+    return evaluate_dataset(plan, executor, network.vector, data, resolve_metrics(metrics))
+
+
+def evaluate_dataset(
+    plan: Plan, executor: Executor, vector: Array, data: Dataset, metrics: dict[str, Metric]
+) -> dict[str, float]:
+    """Return the loss, its parts and the metrics of checked data."""
+    assert plan.loss is not None
+    outputs = np.empty((len(data), plan.outputs), dtype=plan.dtype) if metrics else None
+    data_loss, total = executor.evaluate(data, outputs)
+    if plan.loss.reduction == "mean":
+        data_loss /= total
+    result = dict(with_penalty(plan, data_loss, plan.penalty(vector)))
+    if outputs is not None:
+        result |= measure(metrics, data.y, outputs, data.weights)
+    return result
+
+
+def with_penalty(plan: Plan, data_loss: Any, penalty: Any) -> dict[str, Any]:
+    """Return "loss", and its two parts by name where the plan has a penalty."""
+    if not any(segment.penalty for segment in plan.parameters):
+        return {"loss": data_loss}
+    return {"loss": data_loss + penalty, "data_loss": data_loss, "penalty": penalty}
+
+
+def measure(
+    metrics: dict[str, Metric], y: Array, outputs: Array, weights: Array | None
+) -> dict[str, float]:
+    """Return the metrics by name."""
+    return {name: metric(y, outputs, weights) for name, metric in metrics.items()}
+
+
+def resolve_metrics(metrics: Iterable[Any]) -> dict[str, Metric]:
+    """Return metrics by name for a list of names, metrics and functions."""
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+        raise InvalidTypeError(f"metrics must be a list, got {describe_value(metrics)}")
+    return dict(resolve_metric(metric) for metric in metrics)

@@ -1,0 +1,294 @@
+"""Backpropagation's gradient against finite differences of the reported loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deltarule.engines.reference import Context, example_losses, forward, loss_scale, output
+from deltarule.errors import DeltaruleError, InvalidValueError
+from deltarule.inspect.trace import Trace, check_examples, trace_pass
+from deltarule.network import Network
+from deltarule.plan import ActivationOperation, LossLike, PenaltyLike, compile_network
+from deltarule.random import Purpose, check_seed, words
+from deltarule.settings import check_integer, check_number
+from deltarule.types import Array
+
+_STEPS = (1e-3, 1e-4, 1e-5)
+"""Step lengths h, tried in turn."""
+_ROUNDINGS = 10
+"""About how many roundings of its own size a computed loss has suffered."""
+_EPSILON = float(np.finfo(np.float64).eps)
+_TINY = float(np.finfo(np.float64).tiny)
+
+
+class GradientCheckError(DeltaruleError, AssertionError):
+    """A gradient does not agree with finite differences."""
+
+
+@dataclass(frozen=True)
+class ParameterCheck:
+    """The check of one parameter array.
+
+    Attributes
+    ----------
+    name : str
+    relative_error : float
+        The largest over all directions; NaN where kinks left none.
+    derivative, difference : float
+        Backpropagation's and the finite difference's derivative where the error is largest.
+    coordinate : tuple of int or None
+        Where that is, in a check by coordinates.
+    checked, skipped : int
+        Directions compared, and left out since a kink lies too near.
+    """
+
+    name: str
+    relative_error: float
+    derivative: float
+    difference: float
+    coordinate: tuple[int, ...] | None
+    checked: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """The outcome of :func:`check_gradients`; true where every gradient agrees.
+
+    Attributes
+    ----------
+    parameters : tuple of ParameterCheck
+    tolerance : float
+    """
+
+    parameters: tuple[ParameterCheck, ...]
+    tolerance: float
+
+    @property
+    def worst(self) -> ParameterCheck:
+        """The parameter with the largest relative error."""
+        return max(
+            self.parameters, key=lambda p: -1.0 if np.isnan(p.relative_error) else p.relative_error
+        )
+
+    @property
+    def ok(self) -> bool:
+        """Whether every parameter was compared in some direction and agrees within tolerance."""
+        return all(p.relative_error <= self.tolerance for p in self.parameters)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def raise_if_wrong(self) -> None:
+        """Raise GradientCheckError, naming the worst parameter, unless every gradient agrees."""
+        if not self.ok:
+            raise GradientCheckError(str(self))
+
+    def __str__(self) -> str:
+        width = max(len("parameter"), *(len(p.name) for p in self.parameters))
+        heads = "relative error  backpropagation   finite difference  directions"
+        lines = [f"{'parameter':{width}}  {heads}"]
+        for p in self.parameters:
+            mark = "" if p.relative_error <= self.tolerance else "  <-- wrong"
+            if p.checked == 0:
+                mark = "  <-- not checked: kinks on every side"
+            place = "" if p.coordinate is None else f"  worst at {list(p.coordinate)}"
+            lines.append(
+                f"{p.name:{width}}  {p.relative_error:14.2e}  {p.derivative:15.8e}  "
+                f"{p.difference:18.8e}  {p.checked:10d}{place}{mark}"
+            )
+        verdict = (
+            f"all gradients agree (tolerance {self.tolerance:g})"
+            if self.ok
+            else f"the gradient of {self.worst.name!r} is wrong: relative error "
+            f"{self.worst.relative_error:.2e} (tolerance {self.tolerance:g})"
+        )
+        return "\n".join([*lines, verdict])
+
+
+def check_gradients(
+    network: Network,
+    x: Any,
+    t: Any,
+    loss: LossLike,
+    *,
+    penalty: PenaltyLike = None,
+    sample_weight: Any = None,
+    training: bool = True,
+    every_coordinate: bool = False,
+    directions: int = 3,
+    tolerance: float = 1e-6,
+    seed: int = 0,
+    step: int = 0,
+) -> GradientCheck:
+    """Compare the gradient of every parameter with finite differences, in float64.
+
+    Along a direction d of one parameter array the derivative is ``sum(g * d)``; it is compared with
+    the fourth-order difference
+
+    ``[L(-2h) - 8 L(-h) + 8 L(h) - L(2h)] / (12 h)``, error ``O(h^4)``.
+
+    The relative error is ``|derivative - difference| / max(|derivative|, |difference|, floor)``;
+    the floor lets an error that rounding of L explains pass. The best of several h counts: long ones
+    suffer from curvature, short ones from rounding, and a wrong gradient from both. Where an
+    activation, loss or penalty has a kink between the four points that h is left out, and where
+    none remains the direction is left out and counted.
+
+    Parameters
+    ----------
+    network : Network
+        A float64 copy is checked; the network itself is not touched.
+    x, t, loss, penalty, sample_weight, training, seed, step
+        As for :func:`backpropagate`.
+    every_coordinate : bool
+        Each single number of every parameter instead of random directions.
+    directions : int
+        Random directions (signs, of length 1) for each parameter array.
+    tolerance : float
+        Relative error up to which a gradient counts as right.
+
+    Returns
+    -------
+    GradientCheck
+        True where all agree; printing it gives a table; `worst` names the worst parameter.
+
+    Examples
+    --------
+    >>> import numpy as np, deltarule as dr
+    >>> net = dr.Network([dr.Dense(4, "tanh"), dr.Dense(2)], inputs=3, seed=0)
+    >>> x, t = np.ones((5, 3)), np.zeros((5, 2))
+    >>> bool(dr.check_gradients(net, x, t, "squared_error"))
+    True
+    """
+    check_number("tolerance", tolerance, above=0)
+    check_integer("directions", directions)
+    twin = network.copy(dtype="float64")
+    plan = compile_network(twin, loss=loss, penalty=penalty)
+    if not plan.parameters:
+        raise InvalidValueError("the network has no parameters to check")
+    data = check_examples(plan, x, t, sample_weight, finite=True)
+    trace = trace_pass(twin, plan, data, training=training, seed=check_seed(seed), step=step)
+    parameters, state = list(twin.parameters.values()), list(twin.state.values())
+    probe = _Probe(trace, Context(parameters, state, training, seed, step), tolerance)
+    checks = []
+    for index, (name, gradient) in enumerate(trace.gradients.items()):
+        lines = (
+            _coordinates(gradient.shape)
+            if every_coordinate
+            else _random_directions(gradient.shape, directions, seed, index)
+        )
+        checks.append(_check(probe, name, lines))
+    return GradientCheck(tuple(checks), tolerance)
+
+
+def _check(
+    probe: _Probe, name: str, lines: Iterator[tuple[tuple[int, ...] | None, Array]]
+) -> ParameterCheck:
+    """Return the worst comparison of a parameter over some directions."""
+    nothing = float("nan")
+    worst, place = _Comparison(nothing, nothing, nothing), None
+    checked = skipped = 0
+    for coordinate, direction in lines:
+        found = probe.compare(name, direction)
+        if found is None:
+            skipped += 1
+            continue
+        checked += 1
+        if checked == 1 or not found.error <= worst.error:  # a NaN is the worst there is
+            worst, place = found, coordinate
+    return ParameterCheck(
+        name, worst.error, worst.derivative, worst.difference, place, checked, skipped
+    )
+
+
+class _Comparison(NamedTuple):
+    error: float
+    derivative: float
+    difference: float
+
+
+class _Probe:
+    """The reported loss as a function of the parameters of a traced network."""
+
+    def __init__(self, trace: Trace, context: Context, tolerance: float) -> None:
+        self._trace = trace
+        self._context = context
+        self._tolerance = tolerance
+
+    def compare(self, name: str, direction: Array) -> _Comparison | None:
+        """Return the best comparison over the step lengths; None if kinks lie within all."""
+        derivative = float((self._trace.gradients[name] * direction).sum())
+        best: _Comparison | None = None
+        for h in _STEPS:
+            points = self._points(name, direction, h)
+            if points is None:
+                continue
+            difference = (points[0] - 8 * points[1] + 8 * points[2] - points[3]) / (12 * h)
+            rounding = _ROUNDINGS * _EPSILON * float(np.abs(points).max()) * 18 / (12 * h)
+            size = max(abs(derivative), abs(difference), rounding / self._tolerance, _TINY)
+            error = abs(derivative - difference) / size
+            if best is None or not error >= best.error:
+                best = _Comparison(error, derivative, difference)
+            if error <= self._tolerance:
+                break
+        return best
+
+    def _points(self, name: str, direction: Array, h: float) -> Array | None:
+        """Return the loss at -2h, -h, h, 2h; None if a kink lies between two of them."""
+        W = self._trace.network.parameters[name]
+        kept = W.copy()
+        losses, sides = [], []
+        for multiple in (-2, -1, 1, 2):
+            W[...] = kept + multiple * h * direction
+            loss, side = self._loss()
+            losses.append(loss)
+            sides.append(side)
+        W[...] = kept
+        one_side = all(np.array_equal(sides[0], side) for side in sides[1:])
+        return np.array(losses) if one_side else None
+
+    def _loss(self) -> tuple[float, Array]:
+        """Return the loss, and on which side of every kink it was computed."""
+        trace, plan = self._trace, self._trace.plan
+        assert plan.loss is not None
+        with np.errstate(all="ignore"):
+            done = forward(plan, trace.inputs, self._context)
+            losses = example_losses(plan, done, trace.targets)
+        w = np.ones(len(losses)) if trace.weights is None else trace.weights
+        vector = trace.network.vector
+        loss = loss_scale(plan, w.sum()) * float(w @ losses) + plan.penalty(vector)
+        sides = [
+            np.sign(done.values[op.source] - kink).ravel()
+            for op in plan.operations
+            if isinstance(op, ActivationOperation)
+            for kink in op.function.kinks
+        ]
+        of_loss = plan.loss.kink_sides(output(plan, done)[1], trace.targets)
+        if of_loss is not None:
+            sides.append(of_loss.ravel())
+        sides += [
+            np.sign(vector[segment.slice])
+            for segment in plan.parameters
+            if segment.penalty is not None and segment.penalty.has_kink
+        ]
+        return loss, np.concatenate([np.zeros(0), *sides])
+
+
+def _coordinates(shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...] | None, Array]]:
+    for coordinate in np.ndindex(shape):
+        direction = np.zeros(shape)
+        direction[coordinate] = 1.0
+        yield coordinate, direction
+
+
+def _random_directions(
+    shape: tuple[int, ...], count: int, seed: int, index: int
+) -> Iterator[tuple[tuple[int, ...] | None, Array]]:
+    size = int(np.prod(shape))
+    for k in range(count):
+        drawn = words(seed, Purpose.DIRECTION, rows=1, columns=size, step=k, layer=index)
+        yield None, np.where(drawn & 1, 1.0, -1.0).reshape(shape) / np.sqrt(size)

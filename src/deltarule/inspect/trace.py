@@ -1,0 +1,209 @@
+"""One forward and backward pass with nothing hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deltarule.data import Dataset
+from deltarule.engines.reference import Context, backward, forward, gather, loss_scale
+from deltarule.errors import InvalidValueError
+from deltarule.inspect.worked_example import worked_example
+from deltarule.network import Network
+from deltarule.plan import (
+    ActivationOperation,
+    DenseOperation,
+    LossLike,
+    PenaltyLike,
+    Plan,
+    compile_network,
+)
+from deltarule.random import check_seed
+from deltarule.settings import check_integer
+from deltarule.types import Array
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All arrays of one pass; rows are examples.
+
+    Attributes
+    ----------
+    inputs, targets : array (n, inputs), (n, outputs)
+        As the network's dtype; targets encoded (one-hot, smoothed).
+    weights : array (n,) or None
+    preactivations : mapping of layer to array (n, units)
+        ``z`` of each Dense and Activation layer: ``a = f(z)``.
+    activations : mapping of layer to array (n, units)
+        Each layer's output.
+    deltas : mapping of layer to array (n, units)
+        ``dL/dz`` of the reported loss; for a layer without preactivation (a normalisation, Dropout,
+        Residual) with respect to its output.
+    gradients : mapping of parameter to array
+        ``dL/dp`` of the reported loss, penalty included; same keys and shapes as
+        ``network.parameters``.
+    input_gradient : array (n, inputs)
+        ``dL/dx``.
+    losses : array (n,)
+        Each example's own loss, unweighted.
+    loss, data_loss, penalty : float
+        ``loss = data_loss + penalty``.
+    """
+
+    network: Network
+    plan: Plan
+    inputs: Array
+    targets: Array
+    weights: Array | None
+    preactivations: Mapping[str, Array]
+    activations: Mapping[str, Array]
+    deltas: Mapping[str, Array]
+    gradients: Mapping[str, Array]
+    input_gradient: Array
+    losses: Array
+    loss: float
+    data_loss: float
+    penalty: float
+
+    def __str__(self) -> str:
+        return worked_example(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"Trace({len(self.inputs)} examples, loss {self.loss:.6g}, "
+            f"layers {', '.join(self.activations)})"
+        )
+
+
+def backpropagate(
+    network: Network,
+    x: Any,
+    t: Any,
+    loss: LossLike,
+    *,
+    training: bool = True,
+    seed: int = 0,
+    step: int = 0,
+    penalty: PenaltyLike = None,
+    sample_weight: Any = None,
+) -> Trace:
+    """Return every array of one forward and backward pass. Nothing is updated.
+
+    ::
+
+        forward                         backward
+        z = a_prev @ W + b              delta_L    = dL/da * f'(z_L)   (a - t for canonical pairs)
+        a = f(z)                        delta_prev = (delta @ W.T) * f'(z_prev)
+                                        dW = a_prev.T @ delta,  db = sum of delta over rows
+
+    Parameters
+    ----------
+    network : Network
+    x : array (n, inputs), or (inputs,) for a single example
+    t : array
+        Targets as for :func:`deltarule.train`; for a single example its target.
+    loss : name or Loss
+    training : bool
+        True: as a training step does it (BatchNorm by batch statistics, Dropout on). False: as
+        `predict` does it.
+    seed, step : int
+        Of the dropout masks: the same as a trainer of this seed has at its step (from 0).
+    penalty : name or Penalty
+        For the whole network; a layer's own wins.
+    sample_weight : array (n,), optional
+
+    Examples
+    --------
+    >>> import deltarule as dr
+    >>> net = dr.Network([dr.Dense(2, "sigmoid"), dr.Dense(1, "sigmoid")], inputs=2, seed=0)
+    >>> trace = dr.backpropagate(net, [0.5, 0.8], [1.0], dr.SquaredError())
+    >>> trace.deltas["0"].shape, trace.gradients["0.weight"].shape
+    ((1, 2), (2, 2))
+    >>> bool((trace.gradients["1.bias"] == trace.deltas["1"].sum(axis=0)).all())
+    True
+
+    Source: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors"
+    (1986).
+    """
+    plan = compile_network(network, loss=loss, penalty=penalty)
+    data = check_examples(plan, x, t, sample_weight, finite=False)
+    return trace_pass(network, plan, data, training=training, seed=check_seed(seed), step=step)
+
+
+def check_examples(plan: Plan, x: Any, t: Any, sample_weight: Any, *, finite: bool) -> Dataset:
+    """Return checked examples; a single one may come without its axis of rows."""
+    x = _as_rows(x, plan.inputs)
+    return plan.examples(x, _as_target_rows(t, len(x)), sample_weight, finite=finite)
+
+
+def trace_pass(
+    network: Network, plan: Plan, data: Dataset, *, training: bool, seed: int, step: int
+) -> Trace:
+    """Return the trace of checked data; see :func:`backpropagate`."""
+    assert plan.loss is not None
+    check_integer("step", step, at_least=0)
+    if training and plan.batch_norms and len(data) < 2:
+        raise InvalidValueError(
+            "BatchNorm needs at least 2 rows in training, got 1; pass more rows or training=False"
+        )
+    inputs, targets, weights = gather(plan, data, slice(None))
+    total = float(len(inputs)) if weights is None else float(weights.sum())
+    parameters = list(network.parameters.values())
+    context = Context(parameters, list(network.state.values()), training, seed, step)
+    with np.errstate(all="ignore"):
+        done = forward(plan, inputs, context)
+        backward(plan, done, targets, weights, context, whole=True)
+    scale = loss_scale(plan, total)
+
+    preactivations, activations, deltas = {}, {}, {}
+    for op in plan.operations:
+        activations[op.path] = done.values[op.target]
+        before = isinstance(op, ActivationOperation)  # its z is what it reads
+        if before or isinstance(op, DenseOperation):
+            preactivations[op.path] = done.values[op.source if before else op.target]
+        deltas[op.path] = scale * done.deltas[op.source if before else op.target]
+    gradients = {}
+    for segment, W, gradient in zip(plan.parameters, parameters, done.gradients, strict=True):
+        gradients[segment.name] = scale * gradient
+        if segment.penalty:
+            gradients[segment.name] = gradients[segment.name] + segment.penalty.gradient(W)
+    losses = done.losses.astype(np.float64)
+    data_loss = scale * float(losses.sum() if weights is None else weights @ losses)
+    penalties = plan.penalty(network.vector)
+    return Trace(
+        network=network,
+        plan=plan,
+        inputs=inputs,
+        targets=targets,
+        weights=weights,
+        preactivations=preactivations,
+        activations=activations,
+        deltas=deltas,
+        gradients=gradients,
+        input_gradient=scale * done.deltas[0],
+        losses=losses,
+        loss=data_loss + penalties,
+        data_loss=data_loss,
+        penalty=penalties,
+    )
+
+
+def _as_rows(x: Any, inputs: int) -> Any:
+    """Return a single example as one row."""
+    if hasattr(x, "to_numpy"):
+        return x
+    array = np.asarray(x)
+    return array[None, :] if array.ndim == 1 and len(array) == inputs else x
+
+
+def _as_target_rows(t: Any, n: int) -> Any:
+    """Return the target of a single example, a number or one number per output, as one row."""
+    if n != 1 or hasattr(t, "to_numpy"):
+        return t
+    array = np.asarray(t)
+    if array.ndim == 0 or (array.ndim == 1 and len(array) > 1):
+        return array[None]
+    return t
