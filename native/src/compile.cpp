@@ -26,8 +26,8 @@ bool needs_preactivation(Loss loss) {
 
 class Compiler {
 public:
-    Compiler(const Description& network, bool training, int panel, bool few_rows)
-        : net_(network), training_(training), panel_(panel), few_rows_(few_rows),
+    Compiler(const Description& network, Purpose purpose, int panel, bool few_rows)
+        : net_(network), training_(purpose == Purpose::train), has_loss_(purpose != Purpose::predict), panel_(panel), few_rows_(few_rows),
           value_(network.widths.size(), -1), delta_(network.widths.size(), -1),
           written_(network.widths.size(), false), consumers_(network.widths.size(), 0),
           learns_(network.widths.size(), false) {}
@@ -43,8 +43,8 @@ public:
         make_forward();
         out_.output = value_[size_t(net_.operations.back().target)];
         out_.output_columns = net_.widths[size_t(net_.operations.back().target)];
+        if (has_loss_) make_loss();
         if (training_) {
-            make_loss();
             make_backward();
             make_tasks();
         }
@@ -172,8 +172,8 @@ private:
         const bool last = i + 2 == net_.operations.size();
         now.activation = next->activation;
         now.setting = next->setting;
-        const bool keep = training_ && (!needs_only_output(next->activation, next->setting) ||
-                                        (last && net_.canonical && needs_preactivation(net_.loss)));
+        const bool keep = (training_ && !needs_only_output(next->activation, next->setting)) ||
+                          (has_loss_ && last && net_.canonical && needs_preactivation(net_.loss));
         if (keep) now.out = place(now.outputs);
         value_[size_t(next->target)] = now.out;
         return true;
@@ -352,7 +352,7 @@ private:
     }
 
     const Description& net_;
-    const bool training_;
+    const bool training_, has_loss_;
     const int panel_;
     const bool few_rows_;
     std::vector<long> value_, delta_;
@@ -367,8 +367,8 @@ private:
 
 }  // namespace
 
-Compiled compile(const Description& network, bool training, int panel, bool few_rows) {
-    return Compiler(network, training, panel, few_rows).compile();
+Compiled compile(const Description& network, Purpose purpose, int panel, bool few_rows) {
+    return Compiler(network, purpose, panel, few_rows).compile();
 }
 
 }  // namespace deltarule

@@ -54,7 +54,9 @@ struct Compiled {
     bool cut = false;            // batch statistics: a step needs all its rows at once
 };
 
+enum class Purpose : int { train, evaluate, predict };
+
 // panel: NR of the target; few_rows: backward products read the weights themselves.
-Compiled compile(const Description& network, bool training, int panel, bool few_rows);
+Compiled compile(const Description& network, Purpose purpose, int panel, bool few_rows);
 
 }  // namespace deltarule

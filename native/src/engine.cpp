@@ -116,7 +116,7 @@ struct Executor::Training {
         batch_rows = std::min(run.batch_size, run.rows);
         steps_each_epoch = run.drop_last ? run.rows / run.batch_size
                                          : (run.rows + run.batch_size - 1) / run.batch_size;
-        compiled = compile(self.network_, true, self.kernels_.panel_width, batch_rows <= few_rows_most);
+        compiled = compile(self.network_, Purpose::train, self.kernels_.panel_width, batch_rows <= few_rows_most);
         lay_out_memory();
         collect_constraints();
     }
@@ -493,7 +493,7 @@ struct Executor::Prediction {
     Compiled compiled;
     Program program;
     char* out = nullptr;
-    long rows = 0, tile_count = 0;
+    long tile_count = 0;
     size_t tile_bytes = 0;
     char* memory = nullptr;
     std::atomic<long> next{0};
@@ -505,16 +505,20 @@ struct Executor::Prediction {
             const long i = next.fetch_add(1, std::memory_order_relaxed);
             if (i >= tile_count) return;
             tile.first = i * program.capacity;
-            tile.rows = std::min(program.capacity, rows - tile.first);
+            tile.rows = std::min(program.capacity, program.batch - tile.first);
             self.kernels_.forward(program, 0, int(compiled.instructions.size()), tile);
-            self.kernels_.read_value(program, tile, compiled.output, compiled.output_columns,
-                                     out + size_t(tile.first * compiled.output_columns) * self.size_);
+            if (out != nullptr)
+                self.kernels_.read_value(program, tile, compiled.output, compiled.output_columns,
+                                         out + size_t(tile.first * compiled.output_columns) * self.size_);
         }
     }
 };
 
-void Executor::predict(const void* parameters, const void* running, const Table& x, long rows, void* out) {
-    Prediction now{*this, compile(network_, false, kernels_.panel_width, false), {}, nullptr, 0, 0, 0, nullptr, {}};
+void Executor::forward(const void* parameters, const void* running, const Data& data, long rows, void* out,
+                       Sums* sums) {
+    const Purpose purpose = sums != nullptr ? Purpose::evaluate : Purpose::predict;
+    Prediction now{*this, compile(network_, purpose, kernels_.panel_width, false), {}, static_cast<char*>(out),
+                   0, 0, nullptr, {}};
     const double work = now.compiled.multiplications * double(rows);
     long threads = long(std::clamp(work / work_per_thread, 1.0, double(threads_)));
     if (rows < threads) threads = rows;
@@ -527,7 +531,18 @@ void Executor::predict(const void* parameters, const void* running, const Table&
     program.capacity = capacity;
     program.tile_size = now.compiled.row_size * capacity;
     program.batch = rows;
-    program.inputs[0] = x;
+    program.inputs[0] = data.inputs;
+    program.targets = data.targets;
+    program.weights = data.weights;
+    if (sums != nullptr) {
+        losses_.resize(size_t(rows));
+        program.losses = losses_.data();
+        if (data.weights.data != nullptr) {
+            weights_.resize(size_t(rows));
+            program.row_weights = weights_.data();
+        }
+    }
+    now.tile_count = (rows + capacity - 1) / capacity;
     now.tile_bytes = size_t(program.tile_size) * size_;
     now.memory = static_cast<char*>(tiles_.need(now.tile_bytes * size_t(threads)));
     program.parameters = parameters_.need(size_t(now.compiled.packed) * size_);
@@ -537,9 +552,6 @@ void Executor::predict(const void* parameters, const void* running, const Table&
     for (const Segment& s : now.compiled.segments) kernels_.pack(s, parameters, program.parameters, nullptr);
     for (const Instruction& op : now.compiled.instructions)
         if (op.kind == Kind::batch_norm) kernels_.use_running(program, op);
-    now.out = static_cast<char*>(out);
-    now.rows = rows;
-    now.tile_count = (rows + capacity - 1) / capacity;
     threads_used_ = int(threads);
     run_on_threads(
         int(threads),
@@ -548,6 +560,11 @@ void Executor::predict(const void* parameters, const void* running, const Table&
             static_cast<Prediction*>(context)->work(thread);
         },
         &now);
+    if (sums == nullptr) return;
+    const double* const w = program.row_weights;
+    sums->weight = w ? sum_in_strips(rows, [&](long i) { return w[i]; }) : double(rows);
+    sums->loss = w ? sum_in_strips(rows, [&](long i) { return w[i] * losses_[size_t(i)]; })
+                   : sum_in_strips(rows, [&](long i) { return losses_[size_t(i)]; });
 }
 
 }  // namespace deltarule

@@ -61,8 +61,19 @@ public:
     Executor(Description network, int bits, int threads, const Target& target);
     ~Executor();
     void train(TrainingRun& run);
-    // x: (rows, inputs) -> out: (rows, outputs) in the network's dtype.
-    void predict(const void* parameters, const void* running, const Table& x, long rows, void* out);
+    // x: (rows, inputs) -> out: (rows, outputs) in the network's dtype, or null.
+    void predict(const void* parameters, const void* running, const Table& x, long rows, void* out) {
+        forward(parameters, running, {x, {}, {}}, rows, out, nullptr);
+    }
+    // Also the sums of w_i l_i and of w_i, without dropout and batch statistics.
+    struct Sums {
+        double loss = 0, weight = 0;
+    };
+    struct Data {
+        Table inputs, targets, weights;
+    };
+    void forward(const void* parameters, const void* running, const Data& data, long rows, void* out,
+                 Sums* sums);
     // Threads that the last call used.
     int threads_used() const { return threads_used_; }
 

@@ -150,6 +150,18 @@ DR_INLINE vec<T> sign(vec<T> x) {  // NaN stays NaN
     return select(x > zero, one, select(x < zero, -one, x));
 }
 
+// The outputs of this tile's examples, to where the caller wants them.
+template <class T>
+void store_outputs(const Program& program, const Instruction& op, const Tile& tile, const T* a) {
+    constexpr long NR = 2 * lanes<T>;
+    for (long r = 0; r < tile.rows; ++r) {
+        const T* from = a + r * NR;
+        T* to = static_cast<T*>(program.outputs) + source_row(program, tile.first + r) * op.outputs;
+        for (long left = op.outputs; left > 0; left -= NR, from += program.capacity * NR, to += NR)
+            __builtin_memcpy(to, from, sizeof(T) * size_t(left < NR ? left : NR));
+    }
+}
+
 // in: a; in2: z; aux: t
 template <class T>
 void loss_forward(const Program& program, const Instruction& op, const Tile& tile) {
@@ -157,6 +169,7 @@ void loss_forward(const Program& program, const Instruction& op, const Tile& til
     T* const base = static_cast<T*>(tile.base);
     const T *const a = base + op.in, *const z = base + op.in2;
     T *const t = base + op.aux, *const d = base + op.d_in;
+    if (program.outputs != nullptr) store_outputs<T>(program, op, tile, a);
     if (program.targets.columns != 0) gather_table<T>(program, program.targets, tile, t);
     if (program.row_weights)
         for (long r = 0; r < tile.rows; ++r) {

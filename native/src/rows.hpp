@@ -187,9 +187,8 @@ void dropout_forward(const Program& program, const Instruction& op, const Tile& 
     const RandomStream stream =
         random_stream(program.seed, purpose_dropout, int(op.layer), program.step);
     for (long p = 0; p < panels<T>(op.outputs); ++p)
-        for (long r = 0; r < tile.rows; ++r)
-            dropout_factors<T>(stream, uint32_t(tile.first + r), uint32_t(p * NR), int(NR), op.threshold,
-                               T(op.keep_scale), mask + p * stride + r * NR);
+        dropout_panel<T>(stream, uint32_t(tile.first), int(tile.rows), uint32_t(p * NR), op.threshold,
+                         T(op.keep_scale), mask + p * stride);
     for_value<T>(tile.rows, op.outputs, stride, [&](long i) {
         // Dropped is dropped: an infinity times 0 must not become NaN.
         const vec<T> keep = load(mask + i), zero{};

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 
+from deltarule.engines.native import NativeEngine, core, unavailable
 from deltarule.engines.protocol import Engine
 from deltarule.engines.reference import ReferenceEngine
 from deltarule.errors import InvalidValueError, describe_value
 from deltarule.plan import Plan
 
 _log = logging.getLogger("deltarule")
-
-_NO_NATIVE = "this version has no native engine; use engine='reference' or 'auto'"
+_said: set[str] = set()
 
 
 def engines() -> dict[str, str]:
@@ -23,15 +23,34 @@ def engines() -> dict[str, str]:
     >>> dr.engines()["reference"]
     'available: NumPy'
     """
-    return {"native": f"absent: {_NO_NATIVE}", "reference": "available: NumPy"}
+    problem, compiled = unavailable(), core()
+    native = f"absent: {problem}"
+    if problem is None and compiled is not None:
+        others = ", ".join(compiled.targets())
+        native = f"available: vector target {compiled.target()} (this machine has {others})"
+    return {"native": native, "reference": "available: NumPy"}
 
 
 def select_engine(name: str, plan: Plan) -> Engine:
-    """Return the engine of a name; "auto" takes the fastest that can run the plan."""
+    """Return the engine of a name; "auto" takes the fastest that can run the plan.
+
+    Where "auto" has to fall back to the reference engine, the log says why, once for each reason.
+    """
     if name not in ("auto", "native", "reference"):
         raise InvalidValueError(
             f"engine must be 'auto', 'native' or 'reference', got {describe_value(name)}"
         )
+    if name == "reference":
+        return ReferenceEngine()
+    native = NativeEngine()
+    problem = native.why_not(plan)
+    if problem is None:
+        return native
     if name == "native":
-        raise InvalidValueError(_NO_NATIVE)
+        raise InvalidValueError(
+            f"engine='native' cannot run this: {problem}; use engine='reference' or 'auto'"
+        )
+    if problem not in _said:
+        _said.add(problem)
+        _log.warning("using the reference engine, which is slower: %s", problem)
     return ReferenceEngine()
