@@ -180,6 +180,8 @@ def test_nan_is_carried_and_infinities_have_their_limits(case: Case, target: str
     z = np.array([-np.inf, np.inf, np.nan], dtype)
     value = evaluate(target, FIRST_ACTIVATION + case.kind, z, case.parameter)
     np.testing.assert_allclose(value, np.array([*case.limits, np.nan], dtype), rtol=2 * np.finfo(dtype).eps)
+    slope = evaluate(target, FIRST_DERIVATIVE + case.kind, z, case.parameter)
+    assert np.isfinite(slope[:2]).all() or case.name == "exp"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -55,6 +55,17 @@ int unary(int function, T parameter, const T* in, T* out, int64_t n) {
     return known ? 0 : -1;
 }
 
+template <class T>
+int lane_probe(const T* in, int n, T* out) {
+    const vec<T> v = load_partial(in, n);
+    out[0] = sum_lanes(v);
+    out[1] = max_lanes(v);
+    out[2] = T(count(v > vec<T>{}));
+    out[3] = T(mask_bits(v > vec<T>{}));
+    store_partial(out + 4, v, n);
+    return lanes<T>;
+}
+
 }  // namespace
 }  // namespace deltarule::DR_TARGET
 
@@ -86,6 +97,14 @@ int dr_test_repeat(int target, int function, int dtype, const void* in, void* ou
 }
 void dr_test_unary(int target, int function, int dtype, const void* in, void* out, int64_t n) {
     if (dr_test_activation(target, function, dtype, 1.0, in, out, n) != 0) __builtin_trap();
+}
+
+// The first n of one vector of numbers `in`, n <= lanes: out[0] their sum in the order of sum_lanes, [1] the
+// largest (others 0), [2] how many are > 0, [3] the bits of that mask; then the n copied by store_partial.
+// Returns the number of lanes.
+int dr_test_lanes(int dtype, const void* in, int n, void* out) {
+    if (dtype == 0) return here::lane_probe((const float*)in, n, (float*)out);
+    return here::lane_probe((const double*)in, n, (double*)out);
 }
 
 // Flush denormals to zero and count them as zero in this thread, as a worker of the engine does. Returns

@@ -79,6 +79,28 @@ def test_special_values(function: Function, target: str, dtype: str) -> None:
     np.testing.assert_allclose(evaluate(target, function.number, x), expected, rtol=4 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_partial_vectors_and_the_order_of_a_sum(target: str, dtype: str) -> None:
+    call = library(target).dr_test_lanes
+    call.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+    x = np.random.default_rng(5).normal(size=16).astype(dtype) * 10 ** np.arange(16, dtype=dtype)
+    lanes = call(int(dtype == "float64"), x.ctypes.data, 0, np.empty(32, dtype).ctypes.data)
+    for n in range(lanes + 1):
+        source = x[:n].copy()  # an array of its own, so that a sanitizer sees a read past its end
+        out = np.full(32, 7, dtype)
+        call(int(dtype == "float64"), source.ctypes.data, n, out.ctypes.data)
+        full = np.zeros(lanes, dtype)
+        full[:n] = source
+        folded = full
+        while folded.size > 1:
+            half = folded.size // 2
+            folded = folded[:half] + folded[half:]
+        bits = sum(1 << i for i in range(lanes) if full[i] > 0)
+        np.testing.assert_array_equal(out[:4], [folded[0], full.max(), (full > 0).sum(), bits])
+        np.testing.assert_array_equal(out[4:], np.concatenate([source, np.full(28 - n, 7, dtype)]))
+
+
 def throughput(target: str, number: int, dtype: str, low: float, high: float) -> float:
     """Return nanoseconds per element over a block that stays in the first-level cache; best of many."""
     x = np.random.default_rng(0).uniform(low, high, 1024).astype(dtype)
