@@ -329,10 +329,13 @@ DR_INLINE lane_of<V> max_lanes(V v) {
     return reduce_halves(v, [](auto a, auto b) { return a > b ? a : b; });
 }
 
-// One bit for each lane of a mask, lane 0 lowest. M: a mask, vec<int32_t> or vec<int64_t>.
+// One bit for each lane of a mask, lane 0 lowest. M: a mask, vec<int32_t> or vec<int64_t>, or what a
+// comparison gives (Clang's has lanes of `long long` where int64_t is `long`: hence sizeof, not traits).
+template <class M>
+inline constexpr int mask_lanes = int(sizeof(M) / sizeof(M{}[0]));
 template <class M>
 DR_INLINE uint32_t mask_bits(M mask) {
-    constexpr bool wide = sizeof(lane_of<M>) == 8;
+    constexpr bool wide = sizeof(M) / mask_lanes<M> == 8;
 #if DR_VECTOR_BYTES == 64
     if constexpr (wide)
         return uint32_t(_mm512_movepi64_mask((__m512i)mask));
@@ -351,7 +354,7 @@ DR_INLINE uint32_t mask_bits(M mask) {
 #else
     (void)wide;
     uint32_t bits = 0;
-    for (int i = 0; i < lanes_of<M>; ++i) bits |= uint32_t(mask[i] & 1) << i;
+    for (int i = 0; i < mask_lanes<M>; ++i) bits |= uint32_t(mask[i] & 1) << i;
     return bits;
 #endif
 }
@@ -361,7 +364,7 @@ DR_INLINE bool any(M mask) {
 }
 template <class M>
 DR_INLINE bool all(M mask) {
-    return mask_bits(mask) == (1u << lanes_of<M>) - 1u;
+    return mask_bits(mask) == (1u << mask_lanes<M>) - 1u;
 }
 template <class M>
 DR_INLINE int count(M mask) {

@@ -22,7 +22,10 @@ Terms = tuple[mp.mpf, ...]
 
 FIRST_ACTIVATION, FIRST_DERIVATIVE = 100, 200
 ALPHA, SLOPE = 1.5, 0.25  # exact in both dtypes
-SCALE, SELU_ALPHA = mp.mpf("1.0507009873554804934193349852946"), mp.mpf("1.6732632423543772848170429916717")
+SCALE, SELU_ALPHA = (
+    mp.mpf("1.0507009873554804934193349852946"),
+    mp.mpf("1.6732632423543772848170429916717"),
+)
 
 
 def sigma(z: mp.mpf) -> mp.mpf:
@@ -34,7 +37,9 @@ def softplus(z: mp.mpf) -> mp.mpf:
 
 
 def cdf(z: mp.mpf) -> mp.mpf:
-    return mp.erfc(-max(min(z, mp.mpf(1e4)), mp.mpf(-1e4)) / mp.sqrt(2)) / 2  # mpmath fails further out
+    return (
+        mp.erfc(-max(min(z, mp.mpf(1e4)), mp.mpf(-1e4)) / mp.sqrt(2)) / 2
+    )  # mpmath fails further out
 
 
 def pdf(z: mp.mpf) -> mp.mpf:
@@ -88,26 +93,95 @@ class Case:
 EXACT = _constant(0)
 CASES = [
     Case(0, "identity", lambda z: z, lambda z: (mp.mpf(1),), EXACT, EXACT, (-np.inf, np.inf)),
-    Case(1, "sigmoid", sigma, lambda z: (sigma_slope(z),), _constant(3), _constant(4), (0, 1), sigma),
-    Case(2, "tanh", mp.tanh, lambda z: (1 / mp.cosh(z) ** 2,), _constant(1.5), _constant(4), (-1, 1),
-         lambda z: mp.mpf(1)),
-    Case(3, "relu", lambda z: max(z, mp.mpf(0)), lambda z: (mp.mpf(z > 0),), EXACT, EXACT, (0, np.inf)),
-    Case(4, "leaky_relu", lambda z: z if z > 0 else SLOPE * z, lambda z: (mp.mpf(1 if z > 0 else SLOPE),),
-         EXACT, EXACT, (-np.inf, np.inf), parameter=SLOPE),
-    Case(5, "elu", lambda z: z if z > 0 else ALPHA * mp.expm1(z),
-         lambda z: (mp.mpf(1) if z > 0 else ALPHA * mp.exp(z),), _constant(2.5), _constant(4),
-         (-ALPHA, np.inf), lambda z: mp.mpf(ALPHA), ALPHA),
-    Case(6, "selu", lambda z: SCALE * (z if z > 0 else SELU_ALPHA * mp.expm1(z)),
-         lambda z: (SCALE if z > 0 else SCALE * SELU_ALPHA * mp.exp(z),), _constant(3), _constant(4),
-         (float(-SCALE * SELU_ALPHA), np.inf), lambda z: SCALE * SELU_ALPHA),
-    Case(7, "gelu", lambda z: z * cdf(z), lambda z: (cdf(z), z * pdf(z)), _constant(7), _constant(8), (0, np.inf)),
-    Case(8, "gelu_tanh", lambda z: z * sigma(twice_u(z)),
-         lambda z: (sigma(twice_u(z)), z * sigma_slope(twice_u(z)) * twice_u_slope(z)),
-         _gelu_tanh_factor, _gelu_tanh_factor, (0, np.inf)),
-    Case(9, "silu", lambda z: z * sigma(z), lambda z: (sigma(z), z * sigma_slope(z)), _constant(4),
-         _constant(6), (0, np.inf)),
-    Case(10, "mish", lambda z: z * mish_gate(z), lambda z: (mish_gate(z), z * mish_slope(z)),
-         _constant(7), _constant(9), (0, np.inf)),
+    Case(
+        1, "sigmoid", sigma, lambda z: (sigma_slope(z),), _constant(3), _constant(4), (0, 1), sigma
+    ),
+    Case(
+        2,
+        "tanh",
+        mp.tanh,
+        lambda z: (1 / mp.cosh(z) ** 2,),
+        _constant(1.5),
+        _constant(4),
+        (-1, 1),
+        lambda z: mp.mpf(1),
+    ),
+    Case(
+        3,
+        "relu",
+        lambda z: max(z, mp.mpf(0)),
+        lambda z: (mp.mpf(z > 0),),
+        EXACT,
+        EXACT,
+        (0, np.inf),
+    ),
+    Case(
+        4,
+        "leaky_relu",
+        lambda z: z if z > 0 else SLOPE * z,
+        lambda z: (mp.mpf(1 if z > 0 else SLOPE),),
+        EXACT,
+        EXACT,
+        (-np.inf, np.inf),
+        parameter=SLOPE,
+    ),
+    Case(
+        5,
+        "elu",
+        lambda z: z if z > 0 else ALPHA * mp.expm1(z),
+        lambda z: (mp.mpf(1) if z > 0 else ALPHA * mp.exp(z),),
+        _constant(2.5),
+        _constant(4),
+        (-ALPHA, np.inf),
+        lambda z: mp.mpf(ALPHA),
+        ALPHA,
+    ),
+    Case(
+        6,
+        "selu",
+        lambda z: SCALE * (z if z > 0 else SELU_ALPHA * mp.expm1(z)),
+        lambda z: (SCALE if z > 0 else SCALE * SELU_ALPHA * mp.exp(z),),
+        _constant(3),
+        _constant(4),
+        (float(-SCALE * SELU_ALPHA), np.inf),
+        lambda z: SCALE * SELU_ALPHA,
+    ),
+    Case(
+        7,
+        "gelu",
+        lambda z: z * cdf(z),
+        lambda z: (cdf(z), z * pdf(z)),
+        _constant(7),
+        _constant(8),
+        (0, np.inf),
+    ),
+    Case(
+        8,
+        "gelu_tanh",
+        lambda z: z * sigma(twice_u(z)),
+        lambda z: (sigma(twice_u(z)), z * sigma_slope(twice_u(z)) * twice_u_slope(z)),
+        _gelu_tanh_factor,
+        _gelu_tanh_factor,
+        (0, np.inf),
+    ),
+    Case(
+        9,
+        "silu",
+        lambda z: z * sigma(z),
+        lambda z: (sigma(z), z * sigma_slope(z)),
+        _constant(4),
+        _constant(6),
+        (0, np.inf),
+    ),
+    Case(
+        10,
+        "mish",
+        lambda z: z * mish_gate(z),
+        lambda z: (mish_gate(z), z * mish_slope(z)),
+        _constant(7),
+        _constant(9),
+        (0, np.inf),
+    ),
     Case(11, "softplus", softplus, lambda z: (sigma(z),), _constant(3), _constant(5), (0, np.inf)),
     Case(12, "exp", mp.exp, lambda z: (mp.exp(z),), _constant(1), _constant(1), (0, np.inf)),
 ]
@@ -117,9 +191,16 @@ def arguments(dtype: str) -> np.ndarray:
     generator = np.random.default_rng(1986)
     limits = np.finfo(dtype)
     extreme = [1e3, 1e5, 1e30, float(limits.max), float(limits.tiny), 1e-20, 0.7517916]
-    z = np.concatenate([
-        generator.uniform(-20, 20, 700), generator.uniform(-1, 1, 300), generator.uniform(-120, 100, 200),
-        extreme, np.negative(extreme), [0.0]])
+    z = np.concatenate(
+        [
+            generator.uniform(-20, 20, 700),
+            generator.uniform(-1, 1, 300),
+            generator.uniform(-120, 100, 200),
+            extreme,
+            np.negative(extreme),
+            [0.0],
+        ]
+    )
     return z.astype(dtype)
 
 
@@ -133,8 +214,14 @@ def growth(case: Case, z: np.ndarray) -> np.ndarray:
     return size * (1.6 + 0.22 * size**2) if case.name == "gelu_tanh" else size
 
 
-def disagreement(z: np.ndarray, got: np.ndarray, terms: list[Terms], sizes: list[mp.mpf], factors: list[float],
-                 growing: np.ndarray) -> str | None:
+def disagreement(
+    z: np.ndarray,
+    got: np.ndarray,
+    terms: list[Terms],
+    sizes: list[mp.mpf],
+    factors: list[float],
+    growing: np.ndarray,
+) -> str | None:
     """Return the first value further from the sum of its terms than factor * eps * size.
 
     Denormal factors are off by up to four of the least number, and then grow.
@@ -163,23 +250,34 @@ def test_value_and_derivative(case: Case, target: str, dtype: str) -> None:
     wanted = [(case.f(v),) for v in exact_z]
     sizes = [abs(w[0]) for w in wanted]
     factors = [float(case.f_factor(v)) for v in exact_z]
-    assert (failure := disagreement(z, value, wanted, sizes, factors, growth(case, z))) is None, failure
+    assert (failure := disagreement(z, value, wanted, sizes, factors, growth(case, z))) is None, (
+        failure
+    )
 
     slope = evaluate(target, FIRST_DERIVATIVE + case.kind, z, case.parameter)
     wanted = [case.slope(v) for v in exact_z]
     scale = case.slope_scale
-    sizes = [scale(v) if scale else mp.fsum(abs(t) for t in w) for v, w in zip(exact_z, wanted, strict=True)]
+    sizes = [
+        scale(v) if scale else mp.fsum(abs(t) for t in w)
+        for v, w in zip(exact_z, wanted, strict=True)
+    ]
     factors = [float(case.slope_factor(v)) for v in exact_z]
-    assert (failure := disagreement(z, slope, wanted, sizes, factors, growth(case, z))) is None, failure
+    assert (failure := disagreement(z, slope, wanted, sizes, factors, growth(case, z))) is None, (
+        failure
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("case", CASES, ids=identify)
-def test_nan_is_carried_and_infinities_have_their_limits(case: Case, target: str, dtype: str) -> None:
+def test_nan_is_carried_and_infinities_have_their_limits(
+    case: Case, target: str, dtype: str
+) -> None:
     z = np.array([-np.inf, np.inf, np.nan], dtype)
     value = evaluate(target, FIRST_ACTIVATION + case.kind, z, case.parameter)
-    np.testing.assert_allclose(value, np.array([*case.limits, np.nan], dtype), rtol=2 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(
+        value, np.array([*case.limits, np.nan], dtype), rtol=2 * np.finfo(dtype).eps
+    )
     slope = evaluate(target, FIRST_DERIVATIVE + case.kind, z, case.parameter)
     assert np.isfinite(slope[:2]).all() or case.name == "exp"
 
@@ -206,11 +304,14 @@ def test_flushing_denormals_changes_no_normal_result(case: Case, target: str, dt
 
 def softmax(target: str, z: np.ndarray) -> tuple[np.ndarray, float]:
     call = library(target).dr_test_softmax
-    call.restype, call.argtypes = ctypes.c_double, [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
+    call.restype, call.argtypes = (
+        ctypes.c_double,
+        [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int],
+    )
     guard = np.full(z.size + 64, 7, z.dtype)  # nothing beyond the row may be written
     log_sum = call(int(z.dtype == np.float64), z.ctypes.data, guard.ctypes.data, z.size)
-    assert (guard[z.size:] == 7).all()
-    return guard[:z.size], log_sum
+    assert (guard[z.size :] == 7).all()
+    return guard[: z.size], log_sum
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -224,8 +325,12 @@ def test_softmax_and_log_sum_exp(n: int, target: str, dtype: str) -> None:
     eps, span = np.finfo(dtype).eps, float(z.max() - z.min())
     # z_j - max is rounded (span eps / 2 in the exponent); a sum of n terms in order: n eps / 2.
     wanted = np.array([float(e / total) for e in exact])
-    np.testing.assert_allclose(a, wanted, rtol=(4 + span / 2 + n / 2) * eps,
-                               atol=4 * float(np.finfo(dtype).smallest_subnormal))
+    np.testing.assert_allclose(
+        a,
+        wanted,
+        rtol=(4 + span / 2 + n / 2) * eps,
+        atol=4 * float(np.finfo(dtype).smallest_subnormal),
+    )
     np.testing.assert_allclose(log_sum, float(mp.log(total)), rtol=2 * eps)
 
 
@@ -233,7 +338,9 @@ def test_softmax_and_log_sum_exp(n: int, target: str, dtype: str) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_softmax_at_extremes(target: str, dtype: str) -> None:
     huge = float(np.finfo(dtype).max)
-    np.testing.assert_array_equal(softmax(target, np.array([huge, -huge, -np.inf], dtype))[0], [1, 0, 0])
+    np.testing.assert_array_equal(
+        softmax(target, np.array([huge, -huge, -np.inf], dtype))[0], [1, 0, 0]
+    )
     for position in range(20):
         z = np.zeros(20, dtype)
         z[position] = np.nan

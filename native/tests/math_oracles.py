@@ -25,7 +25,11 @@ FLAGS = {
     "avx2": ["-mavx2", "-mfma"],
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
 }
-CPU_FLAGS = {"baseline": set(), "avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl"}}
+CPU_FLAGS = {
+    "baseline": set(),
+    "avx2": {"avx2", "fma"},
+    "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl"},
+}
 TARGET_NUMBERS = {"baseline": 0, "avx2": 1, "avx512": 2}
 
 
@@ -44,9 +48,23 @@ def build(target: str, folder: Path) -> Path:
         raise FileNotFoundError("no C++ compiler found; these tests need one")
     library = folder / f"math_{target}.so"
     subprocess.run(
-        [compiler, "-std=c++20", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-fPIC",
-         "-shared", f"-DDR_TARGET={target}", *FLAGS[target], f"-I{ROOT / 'src'}",
-         str(ROOT / "tests" / "math_harness.cpp"), "-o", str(library)],
+        [
+            compiler,
+            "-std=c++20",
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-ffp-contract=off",
+            "-fPIC",
+            "-shared",
+            f"-DDR_TARGET={target}",
+            *FLAGS[target],
+            f"-I{ROOT / 'src'}",
+            str(ROOT / "tests" / "math_harness.cpp"),
+            "-o",
+            str(library),
+        ],
         check=True,
     )
     return library
@@ -82,24 +100,67 @@ def _tanh(x: mp.mpf) -> mp.mpf:
 
 _SYMMETRIC = {"float32": [(-1, 1), (-10, 10)], "float64": [(-1, 1), (-20, 20)]}
 FUNCTIONS = [
-    Function("exp", 0, mp.exp, np.exp, {"float32": [(-1, 1), (-104, 89)], "float64": [(-1, 1), (-746, 710)]},
-             limits=(0, math.inf, 1)),
-    Function("expm1", 1, mp.expm1, np.expm1,
-             {"float32": [(-1.5, 1.5), (-20, 89)], "float64": [(-1.5, 1.5), (-40, 710)]},
-             limits=(-1, math.inf, 0)),
-    Function("log", 2, mp.log, np.log, {d: [(0.5, 2), (0, 10)] for d in ("float32", "float64")},
-             domain=(0, math.inf), limits=(math.nan, math.inf, -math.inf)),
-    Function("log1p", 3, mp.log1p, np.log1p,
-             {d: [(-1, -0.5), (-0.5, 1), (0, 10)] for d in ("float32", "float64")},
-             domain=(-1, math.inf), limits=(math.nan, math.inf, 0)),
+    Function(
+        "exp",
+        0,
+        mp.exp,
+        np.exp,
+        {"float32": [(-1, 1), (-104, 89)], "float64": [(-1, 1), (-746, 710)]},
+        limits=(0, math.inf, 1),
+    ),
+    Function(
+        "expm1",
+        1,
+        mp.expm1,
+        np.expm1,
+        {"float32": [(-1.5, 1.5), (-20, 89)], "float64": [(-1.5, 1.5), (-40, 710)]},
+        limits=(-1, math.inf, 0),
+    ),
+    Function(
+        "log",
+        2,
+        mp.log,
+        np.log,
+        {d: [(0.5, 2), (0, 10)] for d in ("float32", "float64")},
+        domain=(0, math.inf),
+        limits=(math.nan, math.inf, -math.inf),
+    ),
+    Function(
+        "log1p",
+        3,
+        mp.log1p,
+        np.log1p,
+        {d: [(-1, -0.5), (-0.5, 1), (0, 10)] for d in ("float32", "float64")},
+        domain=(-1, math.inf),
+        limits=(math.nan, math.inf, 0),
+    ),
     Function("tanh", 4, _tanh, np.tanh, _SYMMETRIC, limits=(-1, 1, 0)),
-    Function("erf", 5, mp.erf, _each(math.erf), {d: [(-1.5, 1.5), (-6, 6)] for d in ("float32", "float64")},
-             limits=(-1, 1, 0)),
-    Function("erfc", 6, mp.erfc, _each(math.erfc), {"float32": [(-1, 2), (-4, 11)], "float64": [(-1, 2), (-6, 28)]},
-             bound=(7.0, 7.0), limits=(2, 0, 1)),
-    Function("normal_cdf", 7, _cdf, _each(lambda x: math.erfc(-x / math.sqrt(2)) / 2),
-             {"float32": [(-2, 2), (-15, 6)], "float64": [(-2, 2), (-39, 8)]},
-             bound=(7.0, 7.0), limits=(0, 1, 0.5)),
+    Function(
+        "erf",
+        5,
+        mp.erf,
+        _each(math.erf),
+        {d: [(-1.5, 1.5), (-6, 6)] for d in ("float32", "float64")},
+        limits=(-1, 1, 0),
+    ),
+    Function(
+        "erfc",
+        6,
+        mp.erfc,
+        _each(math.erfc),
+        {"float32": [(-1, 2), (-4, 11)], "float64": [(-1, 2), (-6, 28)]},
+        bound=(7.0, 7.0),
+        limits=(2, 0, 1),
+    ),
+    Function(
+        "normal_cdf",
+        7,
+        _cdf,
+        _each(lambda x: math.erfc(-x / math.sqrt(2)) / 2),
+        {"float32": [(-2, 2), (-15, 6)], "float64": [(-2, 2), (-39, 8)]},
+        bound=(7.0, 7.0),
+        limits=(0, 1, 0.5),
+    ),
 ]
 
 
@@ -107,7 +168,9 @@ def samples(function: Function, dtype: str, dense: int, spread: int) -> np.ndarr
     """Return numbers where the function bends, and finite numbers of every exponent."""
     generator = np.random.default_rng(1974)
     kind, word = np.dtype(dtype), np.uint32 if dtype == "float32" else np.uint64
-    parts = [generator.uniform(low, high, dense).astype(kind) for low, high in function.intervals[dtype]]
+    parts = [
+        generator.uniform(low, high, dense).astype(kind) for low, high in function.intervals[dtype]
+    ]
     bits = generator.integers(0, np.iinfo(word).max, spread, dtype=word, endpoint=True)
     parts.append(bits.view(kind))
     x = np.concatenate(parts)
@@ -121,11 +184,19 @@ def exact(function: Function, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with np.errstate(all="ignore"):
             high = function.double(x.astype(np.float64))
         return high, np.zeros_like(high)
-    values = [function.exact(mp.mpf(v)) if abs(v) < 1e4 or function.name.startswith("log") else _far(function, v)
-              for v in x.tolist()]
+    values = [
+        function.exact(mp.mpf(v))
+        if abs(v) < 1e4 or function.name.startswith("log")
+        else _far(function, v)
+        for v in x.tolist()
+    ]
     high = np.array([float(v) for v in values])
-    low = np.array([float(v - mp.mpf(h)) if math.isfinite(h) else 0.0
-                    for v, h in zip(values, high.tolist(), strict=True)])
+    low = np.array(
+        [
+            float(v - mp.mpf(h)) if math.isfinite(h) else 0.0
+            for v, h in zip(values, high.tolist(), strict=True)
+        ]
+    )
     return high, low
 
 

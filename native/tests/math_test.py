@@ -34,8 +34,9 @@ TARGETS = machine_targets()
 def library(target: str) -> ctypes.CDLL:
     folder = Path(tempfile.mkdtemp())
     loaded = ctypes.CDLL(str(build(target, folder)))
-    loaded.dr_test_activation.argtypes = [ctypes.c_int] * 3 + [ctypes.c_double] + [ctypes.c_void_p] * 2 + [
-        ctypes.c_int64]
+    loaded.dr_test_activation.argtypes = (
+        [ctypes.c_int] * 3 + [ctypes.c_double] + [ctypes.c_void_p] * 2 + [ctypes.c_int64]
+    )
     return loaded
 
 
@@ -43,8 +44,14 @@ def evaluate(target: str, number: int, x: np.ndarray, parameter: float = 1.0) ->
     """Return the function of that number over x, by the kernels of the target."""
     out = np.empty_like(x)
     failed = library(target).dr_test_activation(
-        TARGET_NUMBERS[target], number, int(x.dtype == np.float64), parameter,
-        x.ctypes.data, out.ctypes.data, x.size)
+        TARGET_NUMBERS[target],
+        number,
+        int(x.dtype == np.float64),
+        parameter,
+        x.ctypes.data,
+        out.ctypes.data,
+        x.size,
+    )
     assert failed == 0
     return out
 
@@ -67,7 +74,9 @@ def test_error_over_the_whole_range(function: Function, target: str, dtype: str)
     x, high, low = oracle(function, dtype)
     error = ulps(evaluate(target, function.number, x), high, low)
     worst = int(error.argmax())
-    assert error[worst] <= function.bound[DTYPES.index(dtype)], f"{error[worst]} ulp at {x[worst]!r}"
+    assert error[worst] <= function.bound[DTYPES.index(dtype)], (
+        f"{error[worst]} ulp at {x[worst]!r}"
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -76,7 +85,9 @@ def test_error_over_the_whole_range(function: Function, target: str, dtype: str)
 def test_special_values(function: Function, target: str, dtype: str) -> None:
     x = np.array([-np.inf, np.inf, 0.0, -0.0, np.nan], dtype)
     expected = np.array([*function.limits, function.limits[2], np.nan], dtype)
-    np.testing.assert_allclose(evaluate(target, function.number, x), expected, rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(
+        evaluate(target, function.number, x), expected, rtol=4 * np.finfo(dtype).eps
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -109,8 +120,14 @@ def throughput(target: str, number: int, dtype: str, low: float, high: float) ->
     for _ in range(20):
         start = time.perf_counter()
         library(target).dr_test_repeat(
-            TARGET_NUMBERS[target], number, int(dtype == "float64"), ctypes.c_void_p(x.ctypes.data),
-            ctypes.c_void_p(out.ctypes.data), ctypes.c_int64(x.size), times)
+            TARGET_NUMBERS[target],
+            number,
+            int(dtype == "float64"),
+            ctypes.c_void_p(x.ctypes.data),
+            ctypes.c_void_p(out.ctypes.data),
+            ctypes.c_int64(x.size),
+            times,
+        )
         best = min(best, time.perf_counter() - start)
     return best / (times * x.size) * 1e9
 
@@ -118,8 +135,17 @@ def throughput(target: str, number: int, dtype: str, low: float, high: float) ->
 def dropout_throughput(target: str, dtype: str) -> float:
     """Return nanoseconds per factor of panels of 64 rows."""
     call = library(target).dr_test_dropout_panel
-    call.argtypes = [ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_uint64, ctypes.c_uint32,
-                     ctypes.c_int, ctypes.c_uint32, ctypes.c_double, ctypes.c_void_p]
+    call.argtypes = [
+        ctypes.c_int,
+        ctypes.c_uint64,
+        ctypes.c_int,
+        ctypes.c_uint64,
+        ctypes.c_uint32,
+        ctypes.c_int,
+        ctypes.c_uint32,
+        ctypes.c_double,
+        ctypes.c_void_p,
+    ]
     out = np.empty(1024 * 32, dtype)
     best, width = np.inf, 1
     for _ in range(100):
@@ -130,11 +156,21 @@ def dropout_throughput(target: str, dtype: str) -> float:
 
 
 ACTIVATIONS = {  # number of the kind, after activation_kind.hpp
-    "sigmoid": 1, "tanh": 2, "relu": 3, "elu": 5, "gelu": 7, "gelu_tanh": 8, "silu": 9, "mish": 10, "softplus": 11,
+    "sigmoid": 1,
+    "tanh": 2,
+    "relu": 3,
+    "elu": 5,
+    "gelu": 7,
+    "gelu_tanh": 8,
+    "silu": 9,
+    "mish": 10,
+    "softplus": 11,
 }
 
 
-def print_table(write: Callable[[str], object], head: str, rows: dict[str, Callable[[str, str], str]]) -> None:
+def print_table(
+    write: Callable[[str], object], head: str, rows: dict[str, Callable[[str, str], str]]
+) -> None:
     write(f"| {head} | " + " | ".join(f"{d}, {t}" for d in DTYPES for t in TARGETS) + " |\n")
     write("|---" * (1 + 2 * len(TARGETS)) + "|\n")
     for name, cell in rows.items():
@@ -146,7 +182,9 @@ def main() -> None:
     def error_and_pace(function: Function, dtype: str, target: str) -> str:
         x, high, low = oracle(function, dtype)
         error = ulps(evaluate(target, function.number, x), high, low)
-        pace = throughput(target, function.number, dtype, 0.1 if function.name == "log" else -0.9, 4)
+        pace = throughput(
+            target, function.number, dtype, 0.1 if function.name == "log" else -0.9, 4
+        )
         return f"{error.max():.2f} ulp, {pace:.2f} ns"
 
     def both_paces(kind: int, dtype: str, target: str) -> str:
@@ -154,10 +192,17 @@ def main() -> None:
         return f"{value:.2f} ns, {both:.2f} ns"
 
     write = sys.stdout.write
-    print_table(write, "function", {f.name: functools.partial(error_and_pace, f) for f in FUNCTIONS})
-    print_table(write, "activation: f; f and f'",
-                {name: functools.partial(both_paces, kind) for name, kind in ACTIVATIONS.items()})
-    print_table(write, "random", {"dropout factor": lambda d, t: f"{dropout_throughput(t, d):.2f} ns"})
+    print_table(
+        write, "function", {f.name: functools.partial(error_and_pace, f) for f in FUNCTIONS}
+    )
+    print_table(
+        write,
+        "activation: f; f and f'",
+        {name: functools.partial(both_paces, kind) for name, kind in ACTIVATIONS.items()},
+    )
+    print_table(
+        write, "random", {"dropout factor": lambda d, t: f"{dropout_throughput(t, d):.2f} ns"}
+    )
 
 
 if __name__ == "__main__":

@@ -46,7 +46,9 @@ def remez(entry: Polynomial, terms: int) -> tuple[list[mpf], mpf]:
     chosen = [round((count - 1) * i / terms) for i in range(terms + 1)]
     for _ in range(40):
         # Solve for the coefficients and the levelled error e: p(x_i) + (-1)^i e / w_i = g_i.
-        rows = [[grid[i] ** j for j in range(terms)] + [(-1) ** n / w[i]] for n, i in enumerate(chosen)]
+        rows = [
+            [grid[i] ** j for j in range(terms)] + [(-1) ** n / w[i]] for n, i in enumerate(chosen)
+        ]
         solution = mp.lu_solve(matrix(rows), matrix([g[i] for i in chosen]))
         coefficients, level = [solution[j] for j in range(terms)], abs(solution[terms])
         error = [w[i] * (g[i] - mp.polyval(coefficients[::-1], grid[i])) for i in range(count)]
@@ -91,36 +93,57 @@ def erfc_entry(kind: str, terms: int) -> Polynomial:
         f"(a + {scale}) exp(a^2) erfc(a) = p(t), t = (a - {scale}) / (a + {scale}), 0 <= a <= {end}",
         lambda t: (a(t) + scale) * erfcx(a(t)),
         lambda t: 1 / ((a(t) + scale) * erfcx(a(t))),
-        mpf(-1), mpf(end - scale) / (end + scale), {kind: terms},
+        mpf(-1),
+        mpf(end - scale) / (end + scale),
+        {kind: terms},
     )
 
 
 POLYNOMIALS = [
     Polynomial(
-        "exp", "exp(r) = 1 + r + r^2 p(r), |r| <= ln(2)/2",
-        lambda r: (exp(r) - 1 - r) / r**2, lambda r: r**2 / abs(expm1(r)),
-        -EDGE, EDGE, {"float": 5, "double": 10},
+        "exp",
+        "exp(r) = 1 + r + r^2 p(r), |r| <= ln(2)/2",
+        lambda r: (exp(r) - 1 - r) / r**2,
+        lambda r: r**2 / abs(expm1(r)),
+        -EDGE,
+        EDGE,
+        {"float": 5, "double": 10},
     ),
     Polynomial(
-        "log", "log(1 + f) = f - f^2/2 + f^3 p(f), |f| <= 1/3",
-        lambda f: (log1p(f) - f + f**2 / 2) / f**3, lambda f: f**3 / log1p(f),
-        mpf(-1) / 3, mpf(1) / 3, {"float": 8},
+        "log",
+        "log(1 + f) = f - f^2/2 + f^3 p(f), |f| <= 1/3",
+        lambda f: (log1p(f) - f + f**2 / 2) / f**3,
+        lambda f: f**3 / log1p(f),
+        mpf(-1) / 3,
+        mpf(1) / 3,
+        {"float": 8},
     ),
     Polynomial(
-        "log", "2 atanh(s) = 2 s + s w p(w), w = s^2, |s| <= 1/5",
+        "log",
+        "2 atanh(s) = 2 s + s w p(w), w = s^2, |s| <= 1/5",
         lambda w: (2 * atanh(sqrt(w)) / sqrt(w) - 2) / w,
         lambda w: w * sqrt(w) / (2 * atanh(sqrt(w))),
-        mpf(0), mpf(1) / 25, {"double": 7},
+        mpf(0),
+        mpf(1) / 25,
+        {"double": 7},
     ),
     Polynomial(
-        "tanh", "tanh(x) = x + x^3 p(x^2), |x| <= atanh(1/2)",
-        lambda w: (tanh(sqrt(w)) / sqrt(w) - 1) / w, lambda w: w * sqrt(w) / tanh(sqrt(w)),
-        mpf(0), atanh(mpf(1) / 2) ** 2, {"float": 5, "double": 10},
+        "tanh",
+        "tanh(x) = x + x^3 p(x^2), |x| <= atanh(1/2)",
+        lambda w: (tanh(sqrt(w)) / sqrt(w) - 1) / w,
+        lambda w: w * sqrt(w) / tanh(sqrt(w)),
+        mpf(0),
+        atanh(mpf(1) / 2) ** 2,
+        {"float": 5, "double": 10},
     ),
     Polynomial(
-        "erf", "erf(x) = x + x p(x^2), |x| <= 1",
-        lambda w: erf_(sqrt(w)) / sqrt(w) - 1, lambda w: sqrt(w) / erf_(sqrt(w)),
-        mpf(0), mpf(1), {"float": 7, "double": 12},
+        "erf",
+        "erf(x) = x + x p(x^2), |x| <= 1",
+        lambda w: erf_(sqrt(w)) / sqrt(w) - 1,
+        lambda w: sqrt(w) / erf_(sqrt(w)),
+        mpf(0),
+        mpf(1),
+        {"float": 7, "double": 12},
     ),
     erfc_entry("float", 10),
     erfc_entry("double", 23),
@@ -143,7 +166,10 @@ def literal(x: mpf, kind: str) -> str:
 
 def table(kind: str, name: str, values: list[mpf]) -> list[str]:
     lines = [f"    static constexpr {kind} {name}[{len(values)}] = {{"]
-    lines += [f"        {literal(v, kind)},  // {mp.nstr(v, 10 if kind == 'float' else 18)}" for v in values]
+    lines += [
+        f"        {literal(v, kind)},  // {mp.nstr(v, 10 if kind == 'float' else 18)}"
+        for v in values
+    ]
     return [*lines, "    };"]
 
 
@@ -163,7 +189,9 @@ def render() -> str:
     for kind, high_bits in (("float", 16), ("double", 41)):
         ln2_high = leading_bits(LN2, high_bits)
         lines += ["", "template <>", f"struct coefficients<{kind}> {{"]
-        lines.append(f"    // ln(2) = high + low; high has {high_bits} bits, so that k * high is exact.")
+        lines.append(
+            f"    // ln(2) = high + low; high has {high_bits} bits, so that k * high is exact."
+        )
         lines.append(f"    static constexpr {kind} ln2_high = {literal(ln2_high, kind)};")
         lines.append(f"    static constexpr {kind} ln2_low = {literal(LN2 - ln2_high, kind)};")
         lines.append(f"    static constexpr {kind} log2_e = {literal(1 / LN2, kind)};")
@@ -172,7 +200,9 @@ def render() -> str:
             if kind not in entry.terms:
                 continue
             values, error = remez(entry, entry.terms[kind])
-            print(f"{entry.name:6} {kind:6} {len(values):2} terms, error 2^{mp.nstr(log(error, 2), 4)}")
+            print(
+                f"{entry.name:6} {kind:6} {len(values):2} terms, error 2^{mp.nstr(log(error, 2), 4)}"
+            )
             lines.append(f"    // {entry.comment}; error 2^{mp.nstr(log(error, 2), 3)}.")
             lines += table(kind, entry.name, values)
         lines.append("};")
@@ -183,5 +213,7 @@ def render() -> str:
 if __name__ == "__main__":
     text = render()
     if "--check" in sys.argv[1:]:
-        sys.exit(None if TARGET.read_text() == text else f"{TARGET} differs from what this script writes")
+        sys.exit(
+            None if TARGET.read_text() == text else f"{TARGET} differs from what this script writes"
+        )
     TARGET.write_text(text)
