@@ -291,12 +291,12 @@ private:
     // Up to four panels wide, so that a panel of x is read once for four of d; as many blocks deep as
     // leaves enough tasks to share out.
     void make_tasks() {
-        constexpr int panels_at_once = 4, most_blocks = 8, enough_tasks = 64;
+        constexpr int panels_at_once = 4, enough_tasks = 64;
         long blocks = 0;
         for (const Segment& s : out_.segments)
             blocks += round_up(s.outputs) / panel_ * (round_up(s.inputs) / panel_);
         const long wanted = blocks / enough_tasks;
-        const int depth = int(wanted < 1 ? 1 : wanted > most_blocks ? most_blocks : wanted);
+        const int depth = int(wanted < 1 ? 1 : wanted > most_task_blocks ? most_task_blocks : wanted);
         for (size_t i = 0; i < out_.segments.size(); ++i) {
             const Segment& segment = out_.segments[i];
             const int np = int(round_up(segment.outputs) / panel_);

@@ -1,6 +1,7 @@
 #include "engine.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -36,6 +37,23 @@ double sum_in_strips(long count, Term term) {
     for (long j = 0; i + j < count; ++j) strips[j] += term(i + j);
     return ((strips[0] + strips[1]) + (strips[2] + strips[3])) +
            ((strips[4] + strips[5]) + (strips[6] + strips[7]));
+}
+
+// Calls visit(i) for each i below count, on several threads where there is much to do.
+template <class Visit>
+void share_out(long count, double work, int threads, Visit visit) {
+    struct Share {
+        std::atomic<long> next{0};
+        long count;
+        Visit& visit;
+    } share{{0}, count, visit};
+    run_on_threads(
+        work < 1e6 ? 1 : threads,
+        [](void* context, int) {
+            Share& s = *static_cast<Share*>(context);
+            for (long i; (i = s.next.fetch_add(1)) < s.count;) s.visit(i);
+        },
+        &share);
 }
 
 // Places are per row until the capacity of a tile is known.
@@ -180,24 +198,46 @@ struct Executor::Training {
         constrained_first.push_back(first);
     }
 
-    // Flat vectors to panels, and back.
+    // Flat vectors to panels, and back: a few panels of one segment of one vector at a time.
+    template <class Visit>
+    void for_pieces(Visit visit) {
+        struct Piece {
+            const Segment* segment;
+            int state;  // -1: the parameters
+            long p0, p1;
+        };
+        constexpr long panels_each = 8;
+        std::vector<Piece> pieces;
+        for (const Segment& s : compiled.segments)
+            for (int i = -1; i < self.network_.states; ++i) {
+                const long panels = (s.outputs + self.kernels_.panel_width - 1) / self.kernels_.panel_width;
+                for (long p = 0; p < panels; p += panels_each)
+                    pieces.push_back({&s, i, p, std::min(p + panels_each, panels)});
+            }
+        share_out(long(pieces.size()), double(compiled.packed), threads, [&](long i) {
+            const Piece& piece = pieces[size_t(i)];
+            visit(*piece.segment, piece.state, piece.p0, piece.p1);
+        });
+    }
     void load() {
-        for (const Segment& s : compiled.segments) {
-            self.kernels_.pack(s, run.parameters, program.parameters, program.transposed);
-            for (int i = 0; i < self.network_.states; ++i)
-                self.kernels_.pack(s, moment(i), program.states[i], nullptr);
-        }
+        for_pieces([&](const Segment& s, int state, long p0, long p1) {
+            if (state < 0)
+                self.kernels_.pack(s, p0, p1, run.parameters, program.parameters, program.transposed);
+            else
+                self.kernels_.pack(s, p0, p1, moment(state), program.states[state], nullptr);
+        });
         if (self.network_.state_count > 0)
             std::memcpy(program.running, run.running, size_t(self.network_.state_count) * self.size_);
         for (const Instruction& op : compiled.instructions)
             if (op.kind == Kind::batch_norm && op.use_running) self.kernels_.use_running(program, op);
     }
     void save() {
-        for (const Segment& s : compiled.segments) {
-            self.kernels_.unpack(s, program.parameters, run.parameters);
-            for (int i = 0; i < self.network_.states; ++i)
-                self.kernels_.unpack(s, program.states[i], moment(i));
-        }
+        for_pieces([&](const Segment& s, int state, long p0, long p1) {
+            if (state < 0)
+                self.kernels_.unpack(s, p0, p1, program.parameters, run.parameters);
+            else
+                self.kernels_.unpack(s, p0, p1, program.states[state], moment(state));
+        });
         if (self.network_.state_count > 0)
             std::memcpy(run.running, program.running, size_t(self.network_.state_count) * self.size_);
     }
@@ -549,7 +589,9 @@ void Executor::forward(const void* parameters, const void* running, const Data& 
     program.statistics = statistics_.need(size_t(now.compiled.statistics) * size_);
     program.running = running_.need(size_t(network_.state_count) * size_);
     if (network_.state_count > 0) std::memcpy(program.running, running, size_t(network_.state_count) * size_);
-    for (const Segment& s : now.compiled.segments) kernels_.pack(s, parameters, program.parameters, nullptr);
+    for (const Segment& s : now.compiled.segments)
+        kernels_.pack(s, 0, (s.outputs + kernels_.panel_width - 1) / kernels_.panel_width, parameters,
+                      program.parameters, nullptr);
     for (const Instruction& op : now.compiled.instructions)
         if (op.kind == Kind::batch_norm) kernels_.use_running(program, op);
     threads_used_ = int(threads);

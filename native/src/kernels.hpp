@@ -17,9 +17,9 @@ struct Kernels {
     void (*task)(const Program&, const Task&, Consume, TaskSums&);
     void (*update)(const Program&, const Task&);
     void (*constrain)(const Program&, const Segment&, long panel);
-    // A segment between the flat vector (canonical layout) and panels.
-    void (*pack)(const Segment&, const void* flat, void* packed, void* transposed);
-    void (*unpack)(const Segment&, const void* packed, void* flat);
+    // Panels [p0, p1) of a segment between the flat vector (canonical layout) and the packed one.
+    void (*pack)(const Segment&, long p0, long p1, const void* flat, void* packed, void* transposed);
+    void (*unpack)(const Segment&, long p0, long p1, const void* packed, void* flat);
     // A value of a tile, (rows, columns), into rows of `out`.
     void (*read_value)(const Program&, const Tile&, long place, long columns, void* out);
     void (*random_words)(uint64_t seed, int purpose, uint64_t step, long count, uint32_t* out);

@@ -49,14 +49,13 @@ void consume_block(const Program& program, const Segment& segment, Consume consu
         }
         sums.penalty += segment.l1 * double(sum_lanes(absolute)) +
                         0.5 * segment.l2 * double(sum_lanes(square));
-    } else if (scale != T(1)) {
-        for (long i = 0; i < count; i += L) store(g + i, scale * load(g + i));
     }
+    const T factor = penalised ? T(1) : scale;
     if (!whole_panel)
         for (long i = 0; i < count; i += L) store(g + i, select(valid(i), load(g + i), vec<T>{}));
     if (consume == Consume::keep || segment.factor == 0) {
         for (long i = 0; i < count; i += L) {
-            const vec<T> x = load(g + i);
+            const vec<T> x = factor * load(g + i);
             squares[0] = fma(x, x, squares[0]);
             if (consume == Consume::keep) store(whole + i, x);
         }
@@ -69,8 +68,8 @@ void consume_block(const Program& program, const Segment& segment, Consume consu
     const T limit = program.clip_value > 0 ? T(program.clip_value) : T(__builtin_inf());
     with_rule<T>(program, segment.factor, segment.decays, [&](auto rule) {
         for (long i = 0; i < count; i += L) {
-            const vec<T> x = load(g + i);
-            squares[0] = fma(x, x, squares[0]);
+            const vec<T> x = factor * load(g + i);
+            squares[i / L % 2] = fma(x, x, squares[i / L % 2]);
             vec<T> wi = load(w + i), s[3] = {};
             if constexpr (rule.states > 0) s[0] = load(s0 + i);
             if constexpr (rule.states > 1) s[1] = load(s1 + i);
@@ -84,7 +83,7 @@ void consume_block(const Program& program, const Segment& segment, Consume consu
     });
     if (!whole_panel)
         for (long i = 0; i < count; i += L) store(w + i, select(valid(i), load(w + i), vec<T>{}));
-    sums.squares += double(sum_lanes(squares[0]));
+    sums.squares += double(sum_lanes(squares[0] + squares[1]));
 }
 
 // wt[n, k] = w[k, n] for one block: `rows` values of k by NR of n.
@@ -102,6 +101,55 @@ void transpose_block(int rows, long columns, const T* w, T* wt) {
 }
 
 inline constexpr int task_panels = 4;  // panels of a task's width at most
+template <class T>
+inline constexpr int most_task_rows = most_task_blocks * panel_width<T>;
+
+// A batch of one row: dW[k, n] = x[k] d[n] needs no memory of its own, and |dW|^2 = |x|^2 |d|^2. Weight
+// traffic is the limit here.
+template <class T>
+void single_row_task(const Program& program, const Segment& segment, const Task& task, TaskSums& sums) {
+    constexpr long NR = panel_width<T>, L = lanes<T>;
+    const long K = segment.inputs, stride = program.capacity * NR;
+    const T* const base = static_cast<const T*>(program.tiles[0].base);
+    const long k0 = task.q0 * NR, k1 = task.q1 * NR < K ? task.q1 * NR : K;
+    const T scale = T(program.gradient_scale);
+    T x[most_task_rows<T>], x_squares = 0;
+    for (long k = k0; k < k1; ++k) {
+        x[k - k0] = base[segment.x + (k / NR) * stride + k % NR];
+        x_squares += x[k - k0] * x[k - k0];
+    }
+    vec<T> d_squares{};
+    with_rule<T>(program, segment.factor, segment.decays, [&](auto rule) {
+        for (long p = task.p0; p < task.p1; ++p) {
+            const long at = segment.at + (p * K + k0) * NR;
+            T* const w = static_cast<T*>(program.parameters) + at;
+            T* const s0 = static_cast<T*>(program.states[0]) + (rule.states > 0 ? at : 0);
+            T* const s1 = static_cast<T*>(program.states[1]) + (rule.states > 1 ? at : 0);
+            T* const s2 = static_cast<T*>(program.states[2]) + (rule.states > 2 ? at : 0);
+            vec<T> d[2];
+            for (int v = 0; v < 2; ++v) {
+                const long left = segment.outputs - p * NR - v * L;
+                const vec<T> all = load(base + segment.d + p * stride + v * L);
+                d[v] = scale * select(first_lanes<T>(left >= L ? int(L) : left > 0 ? int(left) : 0), all, vec<T>{});
+                d_squares = fma(d[v], d[v], d_squares);
+            }
+            for (long k = 0; k < k1 - k0; ++k)
+                for (int v = 0; v < 2; ++v) {
+                    const long i = k * NR + v * L;
+                    vec<T> wi = load(w + i), s[3] = {};
+                    if constexpr (rule.states > 0) s[0] = load(s0 + i);
+                    if constexpr (rule.states > 1) s[1] = load(s1 + i);
+                    if constexpr (rule.states > 2) s[2] = load(s2 + i);
+                    rule.apply(wi, x[k] * d[v], s);
+                    store(w + i, wi);
+                    if constexpr (rule.states > 0) store(s0 + i, s[0]);
+                    if constexpr (rule.states > 1) store(s1 + i, s[1]);
+                    if constexpr (rule.states > 2) store(s2 + i, s[2]);
+                }
+        }
+    });
+    sums.squares += double(x_squares) * double(sum_lanes(d_squares));
+}
 
 // dW[k, n] = sum_r x[r, k] d[r, n]
 template <class T>
@@ -109,6 +157,11 @@ void product_task(const Program& program, const Segment& segment, const Task& ta
                   TaskSums& sums) {
     constexpr long NR = panel_width<T>;
     const long K = segment.inputs, N = segment.outputs, stride = program.capacity * NR;
+    if (program.batch == 1 && consume == Consume::update && segment.l1 == 0 && segment.l2 == 0 &&
+        segment.factor != 0 && segment.transposed < 0 && program.clip_value == 0 && N >= NR) {
+        single_row_task<T>(program, segment, task, sums);
+        return;
+    }
     alignas(vector_bytes) T g[task_panels * NR * NR];
     for (long q = task.q0; q < task.q1; ++q) {
         const int rows = int(K - q * NR < NR ? K - q * NR : NR);

@@ -96,6 +96,7 @@ struct Segment {
 
 // A tile of parameters: column panels [p0, p1) and row blocks of NR [q0, q1) of one segment. The cut
 // depends on shapes alone, since the sums below are taken task by task.
+inline constexpr int most_task_blocks = 8;  // q1 - q0 at most
 struct Task {
     int segment = 0;
     int p0 = 0, p1 = 0, q0 = 0, q1 = 0;

@@ -12,30 +12,30 @@ namespace {
 
 // w[k, n] between rows of N (canonical) and panels; vectors are matrices of one row.
 template <class T>
-void pack(const Segment& segment, const void* flat, void* packed, void* transposed) {
+void pack(const Segment& segment, long p0, long p1, const void* flat, void* packed, void* transposed) {
     constexpr long NR = panel_width<T>;
     const long K = segment.inputs, N = segment.outputs;
     const T* const from = static_cast<const T*>(flat) + segment.canonical;
     T* const to = static_cast<T*>(packed) + segment.at;
-    for (long p = 0; p < panels<T>(N); ++p)
+    for (long p = p0; p < p1; ++p)
         for (long k = 0; k < K; ++k)
             for (long j = 0; j < NR; ++j)
                 to[(p * K + k) * NR + j] = p * NR + j < N ? from[k * N + p * NR + j] : T(0);
     if (transposed == nullptr || segment.transposed < 0) return;
     T* const wt = static_cast<T*>(transposed) + segment.transposed;
-    for (long p = 0; p < panels<T>(N); ++p)
+    for (long p = p0; p < p1; ++p)
         for (long k = 0; k < K; k += NR)
             transpose_block<T>(int(K - k < NR ? K - k : NR), N - p * NR, to + (p * K + k) * NR,
                                wt + k * N + p * NR * NR);
 }
 
 template <class T>
-void unpack(const Segment& segment, const void* packed, void* flat) {
+void unpack(const Segment& segment, long p0, long p1, const void* packed, void* flat) {
     constexpr long NR = panel_width<T>;
     const long K = segment.inputs, N = segment.outputs;
     T* const to = static_cast<T*>(flat) + segment.canonical;
     const T* const from = static_cast<const T*>(packed) + segment.at;
-    for (long p = 0; p < panels<T>(N); ++p) {
+    for (long p = p0; p < p1; ++p) {
         const long columns = N - p * NR < NR ? N - p * NR : NR;
         for (long k = 0; k < K; ++k)
             __builtin_memcpy(to + k * N + p * NR, from + (p * K + k) * NR, sizeof(T) * size_t(columns));
