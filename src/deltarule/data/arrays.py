@@ -165,7 +165,7 @@ def check_finite(array: Array, what: str, dtype: np.dtype) -> None:
     if array.dtype.kind in "biu" or not array.size:
         return
     limit = float(np.finfo(dtype).max)
-    bounded = np.finfo(array.dtype).max <= limit
+    bounded = float(np.finfo(array.dtype).max) <= limit
     rows = max(1, _CELLS_PER_CHECK * len(array) // array.size)
     for start in range(0, len(array), rows):
         block = array[start : start + rows]
