@@ -16,17 +16,16 @@ An activation of your own is a subclass with a ``name``::
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from deltarule.settings import Setting, check_number
+from deltarule.settings import Setting, check_number, setting
 from deltarule.special import normal_cdf, normal_pdf
 from deltarule.types import Array
 
 
-@dataclass(frozen=True)
+@setting
 class ActivationFunction(Setting):
     """Base of the activation functions.
 
@@ -56,7 +55,7 @@ class ActivationFunction(Setting):
         return gradient * self.derivative(z, a)
 
 
-@dataclass(frozen=True)
+@setting
 class Identity(ActivationFunction):
     """``f(z) = z``, ``f'(z) = 1``."""
 
@@ -69,7 +68,7 @@ class Identity(ActivationFunction):
         return np.ones_like(z)
 
 
-@dataclass(frozen=True)
+@setting
 class Sigmoid(ActivationFunction):
     """``f(z) = 1 / (1 + e^-z)``, ``f'(z) = a (1 - a)``.
 
@@ -86,7 +85,7 @@ class Sigmoid(ActivationFunction):
         return a * (1 - a)
 
 
-@dataclass(frozen=True)
+@setting
 class Tanh(ActivationFunction):
     """``f(z) = tanh z``, ``f'(z) = 1 - a^2``."""
 
@@ -99,7 +98,7 @@ class Tanh(ActivationFunction):
         return 1 - a * a
 
 
-@dataclass(frozen=True)
+@setting
 class ReLU(ActivationFunction):
     """``f(z) = max(0, z)``, ``f'(z) = 1 if z > 0 else 0``.
 
@@ -117,7 +116,7 @@ class ReLU(ActivationFunction):
         return (z > 0).astype(z.dtype)
 
 
-@dataclass(frozen=True)
+@setting
 class LeakyReLU(ActivationFunction):
     """``f(z) = z if z > 0 else s z``, ``f'(z) = 1 if z > 0 else s``, with ``s = negative_slope``.
 
@@ -140,7 +139,7 @@ class LeakyReLU(ActivationFunction):
         return np.where(z > 0, z.dtype.type(1), z.dtype.type(self.negative_slope))
 
 
-@dataclass(frozen=True)
+@setting
 class ELU(ActivationFunction):
     """``f(z) = z if z > 0 else alpha (e^z - 1)``, ``f'(z) = 1 if z > 0 else alpha e^z``.
 
@@ -163,7 +162,7 @@ class ELU(ActivationFunction):
         return np.where(z > 0, z.dtype.type(1), self.alpha * np.exp(np.minimum(z, 0)))
 
 
-@dataclass(frozen=True)
+@setting
 class SELU(ActivationFunction):
     """``f(z) = lambda (z if z > 0 else alpha (e^z - 1))`` with the self-normalising constants.
 
@@ -183,7 +182,7 @@ class SELU(ActivationFunction):
         return self.scale * np.where(z > 0, z.dtype.type(1), self.alpha * np.exp(np.minimum(z, 0)))
 
 
-@dataclass(frozen=True)
+@setting
 class GELU(ActivationFunction):
     """``f(z) = z Phi(z)``, ``f'(z) = Phi(z) + z phi(z)``; Phi, phi: the standard normal.
 
@@ -200,7 +199,7 @@ class GELU(ActivationFunction):
         return normal_cdf(z) + np.clip(z, -1e3, 1e3) * normal_pdf(z)
 
 
-@dataclass(frozen=True)
+@setting
 class GELUTanh(ActivationFunction):
     """``f(z) = z (1 + tanh u) / 2`` with ``u = sqrt(2/pi) (z + 0.044715 z^3)``.
 
@@ -226,7 +225,7 @@ class GELUTanh(ActivationFunction):
         return 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * self.slope * (1 + 3 * self.cubic * z * z)
 
 
-@dataclass(frozen=True)
+@setting
 class SiLU(ActivationFunction):
     """``f(z) = z sigma(z)``, ``f'(z) = sigma(z) (1 + z (1 - sigma(z)))``.
 
@@ -244,7 +243,7 @@ class SiLU(ActivationFunction):
         return s * (1 + np.clip(z, -1e3, 1e3) * _sigmoid(-z))
 
 
-@dataclass(frozen=True)
+@setting
 class Mish(ActivationFunction):
     """``f(z) = z t`` with ``t = tanh(softplus z)``, ``f'(z) = t + z (1 - t^2) sigma(z)``.
 
@@ -262,9 +261,12 @@ class Mish(ActivationFunction):
         return t + np.clip(z, -1e3, 1e3) * (1 - t * t) * _sigmoid(z)
 
 
-@dataclass(frozen=True)
+@setting
 class Softplus(ActivationFunction):
-    """``f(z) = log(1 + e^z)``, ``f'(z) = sigma(z)``.
+    """``f(z) = log(1 + e^z)``, ``f'(z) = sigma(z) = 1 - e^-a``.
+
+    Far below 0 the value stops at ``tiny / eps`` of the dtype (1e-31 in float32) instead of 0, so
+    that ``log a`` and ``f' / a`` stay what they should be; the Poisson loss needs both.
 
     Source: Dugas et al., "Incorporating second-order functional knowledge for better option
     pricing" (2001).
@@ -274,13 +276,14 @@ class Softplus(ActivationFunction):
     initializer: ClassVar[str] = "he_normal"
 
     def __call__(self, z: Array) -> Array:
-        return _softplus(z)
+        limits = np.finfo(z.dtype)
+        return np.maximum(_softplus(z), limits.tiny / limits.eps)
 
     def derivative(self, z: Array, a: Array) -> Array:
-        return _sigmoid(z)
+        return -np.expm1(-a)
 
 
-@dataclass(frozen=True)
+@setting
 class Exp(ActivationFunction):
     """``f(z) = e^z``, ``f'(z) = a``; infinite where ``e^z`` is beyond the dtype."""
 
@@ -294,7 +297,7 @@ class Exp(ActivationFunction):
         return a
 
 
-@dataclass(frozen=True)
+@setting
 class Softmax(ActivationFunction):
     """``a_j = e^{z_j} / sum_k e^{z_k}`` over each row.
 
@@ -308,7 +311,7 @@ class Softmax(ActivationFunction):
     name: ClassVar[str] = "softmax"
 
     def __call__(self, z: Array) -> Array:
-        e = np.exp(z - z.max(axis=1, keepdims=True))
+        e = np.exp(shift_by_maximum(z))
         return e / e.sum(axis=1, keepdims=True)
 
     def derivative(self, z: Array, a: Array) -> Array:
@@ -316,6 +319,12 @@ class Softmax(ActivationFunction):
 
     def backward(self, gradient: Array, z: Array, a: Array) -> Array:
         return a * (gradient - (gradient * a).sum(axis=1, keepdims=True))
+
+
+def shift_by_maximum(z: Array) -> Array:
+    """Return ``z - max z`` of each row, with no infinity from a finite ``z``."""
+    with np.errstate(over="ignore"):
+        return np.maximum(z - z.max(axis=1, keepdims=True), np.finfo(z.dtype).min)
 
 
 _sigmoid = Sigmoid()

@@ -29,8 +29,10 @@ class State:
     network : Network
     history : History
         All finished epochs of this run; ``history["val_loss"][-1]`` is the last value.
-    epoch, epochs : int
-        Finished epochs of this run, and how many it was asked for.
+    columns : tuple of str
+        The columns that the history will have.
+    epochs, epoch : int
+        How many epochs this run was asked for, and how many are finished.
     rate_factor : float
         A factor on the scheduled learning rate; what :class:`ReduceOnPlateau` changes.
     stop : str
@@ -39,8 +41,9 @@ class State:
 
     network: Network
     history: History
-    epoch: int
+    columns: tuple[str, ...]
     epochs: int
+    epoch: int = 0
     rate_factor: float = 1.0
     stop: str = ""
 
@@ -61,7 +64,7 @@ class Callback:
 def lower_is_better(monitor: str) -> bool:
     """Return whether a history column gets better as it falls: losses and errors do."""
     name = monitor.removeprefix("val_")
-    if name in names("metric") and name != "function":
+    if name in names("metric"):
         return Metric.resolve(name).best == "min"
     return True
 
@@ -76,13 +79,18 @@ class _Monitor:
     best: float = math.inf
     waited: int = 0
 
-    def improved(self, state: State) -> bool:
-        if self.monitor not in state.history:
+    def check(self, state: State) -> None:
+        """Raise where the run will have no such column."""
+        if self.monitor not in state.columns:
+            known = [name for name in state.columns if not name.startswith("gradient_norm.")]
+            hint = "pass validation=; " if self.monitor.startswith("val_") else ""
             raise InvalidValueError(
-                f"the history has no {self.monitor!r} to watch; it has: "
-                f"{', '.join(state.history)}"
-                + ("; pass validation=" if self.monitor.startswith("val_") else "")
+                f"the history will have no {self.monitor!r} to watch; {hint}it will have: "
+                f"{', '.join(known)} and the gradient norms"
             )
+
+    def improved(self, state: State) -> bool:
+        """Take the newest value; return whether it is the best so far."""
         value = state.history[self.monitor][-1]
         low = lower_is_better(self.monitor) if self.best_is is None else self.best_is == "min"
         if not low:
@@ -108,7 +116,7 @@ class EarlyStopping(Callback):
     monitor : str
         The column: "val_loss", "val_accuracy", "loss", ...
     patience : int
-        Epochs without improvement that are waited out.
+        The run ends after so many epochs in a row without improvement.
     min_delta : float
         What counts as an improvement must be larger than this.
     restore_best : bool
@@ -128,13 +136,14 @@ class EarlyStopping(Callback):
     best_epoch: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        check_integer("patience", self.patience, at_least=0)
+        check_integer("patience", self.patience)
         check_number("min_delta", self.min_delta, at_least=0)
         _check_best_is(self.best_is)
 
     def on_start(self, state: State) -> None:
-        """Forget any earlier run."""
+        """Forget any earlier run; refuse a column that there will not be."""
         self._watch = _Monitor(self.monitor, self.min_delta, self.best_is)
+        self._watch.check(state)
         self._kept: tuple[Array, Array] | None = None
         self.best_epoch = 0
 
@@ -144,7 +153,7 @@ class EarlyStopping(Callback):
             self.best_epoch = state.epoch
             if self.restore_best:
                 self._kept = (state.network.vector.copy(), state.network.state_vector.copy())
-        elif self._watch.waited > self.patience:
+        elif self._watch.waited >= self.patience:
             state.stop = f"{self.monitor} has not improved for {self._watch.waited} epochs"
 
     def on_end(self, state: State) -> None:
@@ -164,7 +173,8 @@ class ReduceOnPlateau(Callback):
     factor : float
         Below 1.
     patience : int
-        Epochs without improvement that are waited out.
+        The rate falls after so many epochs in a row without improvement. (PyTorch waits one
+        more.)
     smallest : float
         The factor on the scheduled rate never falls below this.
     """
@@ -178,18 +188,19 @@ class ReduceOnPlateau(Callback):
 
     def __post_init__(self) -> None:
         check_number("factor", self.factor, above=0, below=1)
-        check_integer("patience", self.patience, at_least=0)
+        check_integer("patience", self.patience)
         check_number("min_delta", self.min_delta, at_least=0)
         check_number("smallest", self.smallest, at_least=0)
         _check_best_is(self.best_is)
 
     def on_start(self, state: State) -> None:
-        """Forget any earlier run."""
+        """Forget any earlier run; refuse a column that there will not be."""
         self._watch = _Monitor(self.monitor, self.min_delta, self.best_is)
+        self._watch.check(state)
 
     def on_epoch(self, state: State) -> None:
         """Lower the rate when patience is used up."""
-        if not self._watch.improved(state) and self._watch.waited > self.patience:
+        if not self._watch.improved(state) and self._watch.waited >= self.patience:
             state.rate_factor = max(state.rate_factor * self.factor, self.smallest)
             self._watch.waited = 0
 

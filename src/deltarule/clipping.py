@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from deltarule.settings import Setting, check_number
+from deltarule.settings import Setting, check_number, setting
 from deltarule.types import Array
 
 
-@dataclass(frozen=True)
+@setting
 class Clip(Setting):
     """Base of the ways to clip."""
 
@@ -24,7 +23,7 @@ class Clip(Setting):
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@setting
 class ClipValue(Clip):
     """Every component into ``[-limit, limit]``."""
 
@@ -39,7 +38,7 @@ class ClipValue(Clip):
             np.clip(g, -self.limit, self.limit, out=g)
 
 
-@dataclass(frozen=True)
+@setting
 class ClipNorm(Clip):
     """The whole gradient, over all parameters, to norm ``limit`` where it is longer.
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from deltarule.settings import Setting, check_number
+from deltarule.settings import Setting, check_number, setting
 from deltarule.types import Array
 
 
-@dataclass(frozen=True)
+@setting
 class Constraint(Setting):
     """Base of the constraints."""
 
@@ -22,7 +21,7 @@ class Constraint(Setting):
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@setting
 class MaxNorm(Constraint):
     """Each unit's incoming weights (a column of W) are shrunk to norm ``limit`` where longer.
 

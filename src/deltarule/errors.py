@@ -25,8 +25,8 @@ class InvalidTypeError(DeltaruleError, TypeError):
 class DivergenceError(DeltaruleError, ArithmeticError):
     """The loss, or a gradient, is no longer finite.
 
-    Raised before the update of the step in question, so the network keeps its last finite
-    parameters.
+    Raised before the update of the step in question, so the network keeps its parameters from
+    before that step.
 
     Attributes
     ----------
@@ -52,6 +52,21 @@ class FileFormatError(DeltaruleError, OSError):
     """A file is not what it claims to be, or comes from a newer version."""
 
 
+class UnknownNameError(DeltaruleError, KeyError):
+    """A mapping has no such name."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would show its repr
+
+
+class MissingFileError(DeltaruleError, FileNotFoundError):
+    """There is no such file or folder."""
+
+
+class WriteError(DeltaruleError, OSError):
+    """A file cannot be written; whatever stood there before is untouched."""
+
+
 class MissingExtraError(DeltaruleError, ImportError):
     """A feature needs an optional dependency that is not installed."""
 
@@ -65,10 +80,18 @@ def missing_extra(feature: str, extra: str) -> MissingExtraError:
 
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> InvalidValueError:
     """Return the error for an unknown name, with the nearest right one."""
-    names = sorted(known)
+    return InvalidValueError(_unknown(kind, got, sorted(known)))
+
+
+def unknown_key(kind: str, got: object, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for a name that a mapping does not have, with the nearest right one."""
+    return UnknownNameError(_unknown(kind, str(got), list(known)))
+
+
+def _unknown(kind: str, got: str, names: list[str]) -> str:
     near = get_close_matches(got.lower(), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return InvalidValueError(f"unknown {kind} {got!r}; {hint}known: {', '.join(names)}")
+    return f"unknown {kind} {got!r}; {hint}known: {', '.join(names)}"
 
 
 def describe_value(value: Any) -> str:

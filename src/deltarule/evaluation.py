@@ -10,7 +10,8 @@ import numpy as np
 from deltarule.data import Dataset
 from deltarule.engines import Executor, select_engine
 from deltarule.errors import InvalidTypeError, describe_value
-from deltarule.metrics import Metric, resolve_metric
+from deltarule.losses import Loss
+from deltarule.metrics import Metric, check_metrics, resolve_metric
 from deltarule.network import Network
 from deltarule.plan import LossLike, PenaltyLike, Plan, compile_network
 from deltarule.settings import check_integer
@@ -47,12 +48,14 @@ def evaluate(
     >>> dr.evaluate(net, [[1.0], [2.0]], [1.0, 3.0], "squared_error", metrics=["mae"])
     {'loss': 2.5, 'mae': 2.0}
     """
-    plan = compile_network(network, loss=loss, penalty=penalty)
+    plan = compile_network(network, loss=Loss.resolve(loss), penalty=penalty)
     if threads is not None:
         check_integer("threads", threads)
     executor = select_engine(engine, plan).executor(plan, network, threads=threads)
     data = plan.examples(X, y, sample_weight)
-    return evaluate_dataset(plan, executor, network.vector, data, resolve_metrics(metrics))
+    by_name = resolve_metrics(metrics)
+    check_fit(plan, data, by_name)
+    return evaluate_dataset(plan, executor, network.vector, data, by_name)
 
 
 def evaluate_dataset(
@@ -66,7 +69,7 @@ def evaluate_dataset(
         data_loss /= total
     result = dict(with_penalty(plan, data_loss, plan.penalty(vector)))
     if outputs is not None:
-        result |= measure(metrics, data.y, outputs, data.weights)
+        result |= measure(plan, metrics, data, outputs)
     return result
 
 
@@ -77,11 +80,20 @@ def with_penalty(plan: Plan, data_loss: Any, penalty: Any) -> dict[str, Any]:
     return {"loss": data_loss + penalty, "data_loss": data_loss, "penalty": penalty}
 
 
+def check_fit(plan: Plan, data: Dataset, metrics: dict[str, Metric]) -> None:
+    """Raise where a metric does not fit the targets."""
+    assert plan.loss is not None
+    y = plan.loss.metric_targets(data.y)
+    check_metrics(metrics, y, plan.outputs, classifies=plan.loss.classifies)
+
+
 def measure(
-    metrics: dict[str, Metric], y: Array, outputs: Array, weights: Array | None
+    plan: Plan, metrics: dict[str, Metric], data: Dataset, outputs: Array
 ) -> dict[str, float]:
-    """Return the metrics by name."""
-    return {name: metric(y, outputs, weights) for name, metric in metrics.items()}
+    """Return the metrics by name, for the outputs (n, outputs) of all examples."""
+    assert plan.loss is not None
+    y = plan.loss.metric_targets(data.y)
+    return {name: metric(y, outputs, data.weights) for name, metric in metrics.items()}
 
 
 def resolve_metrics(metrics: Iterable[Any]) -> dict[str, Metric]:

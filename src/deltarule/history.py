@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deltarule.errors import missing_extra
+from deltarule.errors import missing_extra, unknown_key
 from deltarule.types import Array
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class History(Mapping[str, list[float]]):
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self._columns:
-            raise KeyError(f"no column {name!r}; there are: {', '.join(self)}")
+            raise unknown_key("column", name, self)
         column = self._columns[name]
         for values in self._pending.pop(name, []):
             column.extend(values.tolist())
@@ -64,13 +64,16 @@ class History(Mapping[str, list[float]]):
     def __len__(self) -> int:
         return len(self._columns)
 
+    def latest(self, name: str) -> float:
+        """Return a column's value of the last epoch."""
+        if name in self._columns and name in self._pending:
+            return float(self._pending[name][-1][-1])
+        return self[name][-1]
+
     def last(self) -> dict[str, float]:
         """Return the last epoch's numbers, without the gradient norms."""
-        return {
-            name: self[name][-1]
-            for name in self
-            if self[name] and not name.startswith("gradient_norm.")
-        }
+        shown = (name for name in self if not name.startswith("gradient_norm."))
+        return {name: self.latest(name) for name in shown}
 
     def plot(self) -> Figure:
         """Return a matplotlib figure of losses, metrics and gradient norms."""

@@ -7,17 +7,16 @@ column) alone, see :mod:`deltarule.random`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from deltarule.random import Purpose, normals, uniform, words
-from deltarule.settings import Setting, check_number
+from deltarule.settings import Setting, check_number, setting
 from deltarule.types import Array
 
 
-@dataclass(frozen=True)
+@setting
 class Initializer(Setting):
     """Base of the initializers."""
 
@@ -28,7 +27,7 @@ class Initializer(Setting):
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@setting
 class Zeros(Initializer):
     """All zeros; for biases. Zero weights would keep all units of a layer equal for ever."""
 
@@ -38,7 +37,7 @@ class Zeros(Initializer):
         return np.zeros((fan_in, fan_out))
 
 
-@dataclass(frozen=True)
+@setting
 class Constant(Initializer):
     """All equal to ``value``."""
 
@@ -52,7 +51,7 @@ class Constant(Initializer):
         return np.full((fan_in, fan_out), float(self.value))
 
 
-@dataclass(frozen=True)
+@setting
 class Normal(Initializer):
     """``N(mean, standard_deviation^2)``."""
 
@@ -68,7 +67,7 @@ class Normal(Initializer):
         return self.mean + self.standard_deviation * _standard_normal(fan_in, fan_out, seed, layer)
 
 
-@dataclass(frozen=True)
+@setting
 class Uniform(Initializer):
     """``U(low, high)``."""
 
@@ -85,7 +84,7 @@ class Uniform(Initializer):
         return self.low + (self.high - self.low) * uniform(drawn)
 
 
-@dataclass(frozen=True)
+@setting
 class GlorotUniform(Initializer):
     """``U(-r, r)`` with ``r = sqrt(6 / (fan_in + fan_out))``: variance ``2 / (fan_in + fan_out)``.
 
@@ -101,7 +100,7 @@ class GlorotUniform(Initializer):
         return Uniform(-r, r)(fan_in, fan_out, seed=seed, layer=layer)
 
 
-@dataclass(frozen=True)
+@setting
 class GlorotNormal(Initializer):
     """``N(0, 2 / (fan_in + fan_out))``. Source: Glorot and Bengio (2010); also called Xavier."""
 
@@ -112,7 +111,7 @@ class GlorotNormal(Initializer):
         return deviation * _standard_normal(fan_in, fan_out, seed, layer)
 
 
-@dataclass(frozen=True)
+@setting
 class HeUniform(Initializer):
     """``U(-r, r)`` with ``r = sqrt(6 / fan_in)``: variance ``2 / fan_in``.
 
@@ -126,7 +125,7 @@ class HeUniform(Initializer):
         return Uniform(-r, r)(fan_in, fan_out, seed=seed, layer=layer)
 
 
-@dataclass(frozen=True)
+@setting
 class HeNormal(Initializer):
     """``N(0, 2 / fan_in)``: the 2 makes up for the half that a ReLU sets to zero.
 
@@ -139,7 +138,7 @@ class HeNormal(Initializer):
         return math.sqrt(2 / fan_in) * _standard_normal(fan_in, fan_out, seed, layer)
 
 
-@dataclass(frozen=True)
+@setting
 class LeCunNormal(Initializer):
     """``N(0, 1 / fan_in)``; what SELU assumes.
 
@@ -152,7 +151,7 @@ class LeCunNormal(Initializer):
         return math.sqrt(1 / fan_in) * _standard_normal(fan_in, fan_out, seed, layer)
 
 
-@dataclass(frozen=True)
+@setting
 class LeCunUniform(Initializer):
     """``U(-r, r)`` with ``r = sqrt(3 / fan_in)``: variance ``1 / fan_in``.
 
@@ -166,7 +165,7 @@ class LeCunUniform(Initializer):
         return Uniform(-r, r)(fan_in, fan_out, seed=seed, layer=layer)
 
 
-@dataclass(frozen=True)
+@setting
 class Orthogonal(Initializer):
     """``gain * Q`` with orthonormal rows or columns, whichever are fewer; uniformly distributed.
 

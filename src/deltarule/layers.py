@@ -9,7 +9,7 @@ A layer of your own derives from :class:`CustomLayer` and brings its forward and
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from deltarule.constraints import Constraint
 from deltarule.errors import InvalidTypeError, InvalidValueError, describe_value
 from deltarule.initializers import Constant, Initializer, Zeros
 from deltarule.penalties import Penalty
-from deltarule.settings import Setting, check_integer, check_number
+from deltarule.settings import Setting, check_integer, check_number, setting
 from deltarule.types import Array
 
 
@@ -44,7 +44,7 @@ class StateSpec(NamedTuple):
     initial: float
 
 
-@dataclass(frozen=True)
+@setting
 class Layer(Setting):
     """Base of the layers.
 
@@ -73,7 +73,7 @@ class Layer(Setting):
         return ()
 
 
-@dataclass(frozen=True)
+@setting
 class Dense(Layer):
     """``z = a_prev @ W + b``, ``a = f(z)`` with ``W`` (n_in, units), ``b`` (units,).
 
@@ -131,7 +131,7 @@ class Dense(Layer):
         return (weight, ParameterSpec("bias", (self.units,), self.bias_initializer, False))  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
+@setting
 class Activation(Layer):
     """``a = f(z)`` as a layer of its own, for instance behind a normalisation."""
 
@@ -143,7 +143,7 @@ class Activation(Layer):
         object.__setattr__(self, "function", ActivationFunction.resolve(self.function))
 
 
-@dataclass(frozen=True)
+@setting
 class BatchNorm(Layer):
     """Each column normalised over the batch, then scaled and shifted.
 
@@ -178,7 +178,7 @@ class BatchNorm(Layer):
         )
 
 
-@dataclass(frozen=True)
+@setting
 class LayerNorm(Layer):
     """Each row normalised over its columns (biased variance), then scaled and shifted by column.
 
@@ -198,7 +198,7 @@ class LayerNorm(Layer):
         return _scale_and_shift(inputs)
 
 
-@dataclass(frozen=True)
+@setting
 class Dropout(Layer):
     """In training a value becomes 0 with probability ``rate``, else is divided by ``1 - rate``.
 
@@ -215,7 +215,7 @@ class Dropout(Layer):
         check_number("rate", self.rate, at_least=0, below=1)
 
 
-@dataclass(frozen=True)
+@setting
 class Residual(Layer):
     """``y = x + F(x)`` for a stack ``F`` of layers; ``y = x @ P + F(x)`` where the widths differ.
 
@@ -256,7 +256,7 @@ class Residual(Layer):
         )
 
 
-@dataclass(frozen=True)
+@setting
 class CustomLayer(Layer):
     """Base of layers written in Python. They run in the reference engine.
 

@@ -13,18 +13,26 @@ A loss of your own is a subclass with ``name``, :meth:`Loss.value` and :meth:`Lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 import numpy as np
 
-from deltarule.activations import ActivationFunction, Exp, Identity, Sigmoid, Softmax, Softplus
+from deltarule.activations import (
+    ActivationFunction,
+    Exp,
+    Identity,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    shift_by_maximum,
+)
 from deltarule.errors import InvalidTypeError, InvalidValueError
-from deltarule.settings import Setting, check_number
+from deltarule.settings import Setting, check_number, setting
 from deltarule.types import Array
 
 
-@dataclass(frozen=True)
+@setting
 class Loss(Setting):
     """Base of the losses.
 
@@ -71,12 +79,16 @@ class Loss(Setting):
         """Return the targets in the form that :meth:`encode` takes, or raise a clear error."""
         return _as_columns(y, outputs, self.name)
 
+    def metric_targets(self, y: Array) -> Array:
+        """Return checked targets as metrics take them: labels (n,), or a column per output."""
+        return y
+
     def encode(self, y: Array, outputs: int, dtype: np.dtype) -> Array:
         """Return targets ``t`` (n, outputs) for rows of checked targets."""
         return y.astype(dtype, copy=False)
 
 
-@dataclass(frozen=True)
+@setting
 class SquaredError(Loss):
     """``l = 1/2 sum_j (a_j - t_j)^2``, ``dl/da = a - t``; summed over outputs.
 
@@ -98,7 +110,7 @@ class SquaredError(Loss):
         return a - t
 
 
-@dataclass(frozen=True)
+@setting
 class MeanSquaredError(Loss):
     """``l = 1/k sum_j (a_j - t_j)^2``, ``dl/da = 2/k (a - t)``; averaged over the k outputs."""
 
@@ -111,7 +123,7 @@ class MeanSquaredError(Loss):
         return 2 / a.shape[1] * (a - t)
 
 
-@dataclass(frozen=True)
+@setting
 class MeanAbsoluteError(Loss):
     """``l = 1/k sum_j |a_j - t_j|``, ``dl/da = 1/k sign(a - t)``; the median's loss."""
 
@@ -127,7 +139,7 @@ class MeanAbsoluteError(Loss):
         return np.sign(a - t)
 
 
-@dataclass(frozen=True)
+@setting
 class Huber(Loss):
     """Squared near 0, linear beyond ``threshold`` (d), averaged over outputs.
 
@@ -145,8 +157,9 @@ class Huber(Loss):
         check_number("threshold", self.threshold, above=0)
 
     def value(self, a: Array, t: Array) -> Array:
-        r, d = np.abs(a - t), self.threshold
-        return _mean(np.where(r <= d, 0.5 * r * r, d * (r - 0.5 * d)))
+        r = np.abs(a - t)
+        m = np.minimum(r, self.threshold)
+        return _mean(m * (r - 0.5 * m))  # both cases in one: m is r, or d
 
     def gradient(self, a: Array, t: Array) -> Array:
         return 1 / a.shape[1] * np.clip(a - t, -self.threshold, self.threshold)
@@ -155,7 +168,7 @@ class Huber(Loss):
         return np.sign(np.trunc((a - t) / self.threshold))
 
 
-@dataclass(frozen=True)
+@setting
 class Quantile(Loss):
     """The pinball loss, whose minimum is the ``q`` quantile; averaged over outputs.
 
@@ -184,7 +197,7 @@ class Quantile(Loss):
         return np.sign(a - t)
 
 
-@dataclass(frozen=True)
+@setting
 class Poisson(Loss):
     """Negative log-likelihood of counts, without the constant ``log t!``; averaged over outputs.
 
@@ -197,11 +210,10 @@ class Poisson(Loss):
     accepts: ClassVar[tuple[type[ActivationFunction], ...] | None] = (Exp, Softplus)
 
     def value(self, a: Array, t: Array) -> Array:
-        floor = np.finfo(a.dtype).tiny  # softplus underflows to 0 far below
-        return _mean(a - t * np.log(np.maximum(a, floor)))
+        return _mean(a - t * np.log(a))
 
     def gradient(self, a: Array, t: Array) -> Array:
-        return 1 / a.shape[1] * (1 - t / np.maximum(a, np.finfo(a.dtype).tiny))
+        return 1 / a.shape[1] * (1 - t / a)
 
     def canonical_value(self, z: Array, a: Array, t: Array) -> Array:
         return _mean(a - t * z)
@@ -215,7 +227,7 @@ class Poisson(Loss):
         return y
 
 
-@dataclass(frozen=True)
+@setting
 class BinaryCrossEntropy(Loss):
     """One yes-or-no question per output; several outputs make it multi-label. Summed over outputs.
 
@@ -241,7 +253,7 @@ class BinaryCrossEntropy(Loss):
         return y
 
 
-@dataclass(frozen=True)
+@setting
 class CrossEntropy(Loss):
     """One class out of k. Targets: integers 0 to k-1, one-hot rows, or rows of probabilities.
 
@@ -270,8 +282,7 @@ class CrossEntropy(Loss):
         check_number("label_smoothing", self.label_smoothing, at_least=0, below=1)
 
     def canonical_value(self, z: Array, a: Array, t: Array) -> Array:
-        largest = z.max(axis=1, keepdims=True)
-        shifted = z - largest
+        shifted = shift_by_maximum(z)
         return np.log(_sum(np.exp(shifted))) - _sum(t * shifted)
 
     def canonical_delta(self, z: Array, a: Array, t: Array) -> Array:
@@ -297,6 +308,9 @@ class CrossEntropy(Loss):
                 f"{y[wrong[0]].sum():.6g} (several labels per row: use BinaryCrossEntropy)"
             )
         return y
+
+    def metric_targets(self, y: Array) -> Array:
+        return y if y.ndim == 1 else y.argmax(axis=1)
 
     def encode(self, y: Array, outputs: int, dtype: np.dtype) -> Array:
         s = self.label_smoothing
@@ -345,7 +359,8 @@ def _check_labels(y: Array, outputs: int) -> Array:
     labels = y.astype(np.int64)
     if not np.array_equal(labels, y):
         raise InvalidValueError(
-            f"class labels must be whole numbers from 0 to {outputs - 1}, got {y[labels != y][0]!r}"
+            f"class labels must be whole numbers from 0 to {outputs - 1}, "
+            f"got {y[labels != y][0].item()!r}"
         )
     wrong = np.flatnonzero((labels < 0) | (labels >= outputs))
     if len(wrong):
@@ -364,5 +379,5 @@ def _check_range(y: Array, low: float, high: float, expected: str, loss: str) ->
     if len(wrong):
         row, column = wrong[0]
         raise InvalidValueError(
-            f"{loss} takes {expected}; row {row}, column {column} has {y[row, column]!r}"
+            f"{loss} takes {expected}; row {row}, column {column} has {y[row, column].item()!r}"
         )

@@ -1,27 +1,27 @@
 """Metrics: what is reported about predictions beside the loss.
 
-A metric is called as ``metric(y, a, w)`` with targets ``y`` as given, predictions ``a``
-(n, outputs) and weights ``w`` (n,) or None, and returns one number. Any function with these
-arguments is taken too; its ``__name__`` is its name.
+A metric is called as ``metric(y, a, w)`` with targets ``y``, predictions ``a`` (n, outputs) and
+weights ``w`` (n,) or None, and returns one number. Any function with these arguments is taken too;
+its ``__name__`` is its name.
 
-Predicted classes are the argmax of several outputs, or ``a > 1/2`` of a single one. With several
-independent outputs (multi-label) every output counts as a question of its own.
+For one class out of several ``y`` are labels (n,), and the predicted class is the argmax. Otherwise
+``y`` has one column per output, each a question of its own (a number; yes or no), and the answer to
+yes or no is ``a > 1/2``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from deltarule.errors import InvalidTypeError, InvalidValueError, describe_value
-from deltarule.settings import Setting
+from deltarule.settings import Setting, setting
 from deltarule.types import Array
 
 
-@dataclass(frozen=True)
+@setting
 class Metric(Setting):
     """Base of the metrics.
 
@@ -29,43 +29,47 @@ class Metric(Setting):
     ----------
     best : "max" or "min"
         Which way is better.
+    needs : str
+        What the targets must be: "classes", "one class" per row, "numbers", or "" for anything.
     """
 
     family: ClassVar[str] = "metric"
     best: ClassVar[str] = "max"
+    needs: ClassVar[str] = ""
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         """Return the metric of predictions ``a`` (n, outputs) for targets ``y``."""
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@setting
 class FunctionMetric(Metric):
     """A plain function ``(y, a, w) -> number``."""
 
-    name: ClassVar[str] = "function"
     function: Callable[[Array, Array, Array | None], float]
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         return float(self.function(y, a, w))
 
 
-@dataclass(frozen=True)
+@setting
 class Accuracy(Metric):
     """Weighted share of right answers; with several labels per row, of right single labels."""
 
     name: ClassVar[str] = "accuracy"
+    needs: ClassVar[str] = "classes"
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         truth, predicted = classes(y, a)
         return _average((truth == predicted).reshape(len(a), -1).mean(axis=1), w)
 
 
-@dataclass(frozen=True)
+@setting
 class BalancedAccuracy(Metric):
     """Mean over classes of the recall: each class counts alike, however rare."""
 
     name: ClassVar[str] = "balanced_accuracy"
+    needs: ClassVar[str] = "one class"
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         table = confusion_matrix(y, a, w)
@@ -73,7 +77,7 @@ class BalancedAccuracy(Metric):
         return float((np.diag(table)[present] / table.sum(axis=1)[present]).mean())
 
 
-@dataclass(frozen=True)
+@setting
 class Precision(Metric):
     """Right among those predicted positive, averaged over classes (one class: of class 1).
 
@@ -81,35 +85,38 @@ class Precision(Metric):
     """
 
     name: ClassVar[str] = "precision"
+    needs: ClassVar[str] = "classes"
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         hits, predicted, _ = _counts(y, a, w)
         return float(_ratio(hits, predicted).mean())
 
 
-@dataclass(frozen=True)
+@setting
 class Recall(Metric):
     """Found among those that are positive, averaged over classes (one class: of class 1)."""
 
     name: ClassVar[str] = "recall"
+    needs: ClassVar[str] = "classes"
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         hits, _, positive = _counts(y, a, w)
         return float(_ratio(hits, positive).mean())
 
 
-@dataclass(frozen=True)
+@setting
 class F1(Metric):
     """Harmonic mean of precision and recall, averaged over classes (one class: of class 1)."""
 
     name: ClassVar[str] = "f1"
+    needs: ClassVar[str] = "classes"
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         hits, predicted, positive = _counts(y, a, w)
         return float(_ratio(2 * hits, predicted + positive).mean())
 
 
-@dataclass(frozen=True)
+@setting
 class RocAuc(Metric):
     """Chance that a positive example scores above a negative one; ties count half.
 
@@ -117,6 +124,7 @@ class RocAuc(Metric):
     """
 
     name: ClassVar[str] = "roc_auc"
+    needs: ClassVar[str] = "classes"
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         weight = np.ones(len(a)) if w is None else w
@@ -124,61 +132,66 @@ class RocAuc(Metric):
         return float(np.mean([_area(positive[:, k], a[:, k], weight) for k in range(a.shape[1])]))
 
 
-@dataclass(frozen=True)
+@setting
 class LogLoss(Metric):
     """Mean negative log-probability of the true class, without smoothing or penalty."""
 
     name: ClassVar[str] = "log_loss"
+    needs: ClassVar[str] = "classes"
     best: ClassVar[str] = "min"
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         p = np.clip(a.astype(np.float64), np.finfo(np.float64).tiny, 1.0)
         t = _memberships(y, a, hard=False)
         each = t * np.log(p)
-        if a.shape[1] == 1 or _is_multilabel(y):
+        if not _are_labels(y, a):
             q = np.clip(1 - a.astype(np.float64), np.finfo(np.float64).tiny, 1.0)
             each = each + (1 - t) * np.log(q)
         return _average(-each.sum(axis=1), w)
 
 
-@dataclass(frozen=True)
+@setting
 class MSE(Metric):
     """Mean squared error over examples and outputs."""
 
     name: ClassVar[str] = "mse"
+    needs: ClassVar[str] = "numbers"
     best: ClassVar[str] = "min"
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         return _average((_residual(y, a) ** 2).mean(axis=1), w)
 
 
-@dataclass(frozen=True)
+@setting
 class RMSE(Metric):
     """Root of the mean squared error over examples and outputs."""
 
     name: ClassVar[str] = "rmse"
+    needs: ClassVar[str] = "numbers"
     best: ClassVar[str] = "min"
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         return float(np.sqrt(MSE()(y, a, w)))
 
 
-@dataclass(frozen=True)
+@setting
 class MAE(Metric):
     """Mean absolute error over examples and outputs."""
 
     name: ClassVar[str] = "mae"
+    needs: ClassVar[str] = "numbers"
     best: ClassVar[str] = "min"
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         return _average(np.abs(_residual(y, a)).mean(axis=1), w)
 
 
-@dataclass(frozen=True)
+@setting
 class MAPE(Metric):
     """Mean of ``|error| / |target|``, over targets that are not 0."""
 
     name: ClassVar[str] = "mape"
+    needs: ClassVar[str] = "numbers"
     best: ClassVar[str] = "min"
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
@@ -190,11 +203,12 @@ class MAPE(Metric):
         return float(np.average(np.abs(_residual(y, a)[used] / t[used]), weights=weight[used]))
 
 
-@dataclass(frozen=True)
+@setting
 class R2(Metric):
     """Share of the variance explained, ``1 - sum r^2 / sum (t - mean t)^2``; mean over outputs."""
 
     name: ClassVar[str] = "r2"
+    needs: ClassVar[str] = "numbers"
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         weight = np.ones(len(a)) if w is None else w
@@ -220,13 +234,13 @@ def resolve_metric(value: Any) -> tuple[str, Metric]:
 
 
 def classes(y: Array, a: Array) -> tuple[Array, Array]:
-    """Return true and predicted classes: (n,), or (n, outputs) of 0 and 1 for multi-label."""
+    """Return true and predicted classes: (n,), or (n, outputs) of 0 and 1 for several labels."""
+    if _are_labels(y, a):
+        return y.astype(np.int64), a.argmax(axis=1)
+    truth, predicted = y.reshape(a.shape) > 0.5, a > 0.5
     if a.shape[1] == 1:
-        return (y.reshape(-1) > 0.5).astype(np.int64), (a[:, 0] > 0.5).astype(np.int64)
-    if _is_multilabel(y):
-        return (y > 0.5).astype(np.int64), (a > 0.5).astype(np.int64)
-    truth = y.reshape(-1) if y.ndim == 1 or y.shape[1] == 1 else y.argmax(axis=1)
-    return truth.astype(np.int64), a.argmax(axis=1)
+        truth, predicted = truth[:, 0], predicted[:, 0]
+    return truth.astype(np.int64), predicted.astype(np.int64)
 
 
 def confusion_matrix(y: Array, a: Array, w: Array | None = None) -> Array:
@@ -239,16 +253,39 @@ def confusion_matrix(y: Array, a: Array, w: Array | None = None) -> Array:
     return cells.astype(np.float64).reshape(k, k)
 
 
-def _is_multilabel(y: Array) -> bool:
-    """Whether rows of ``y`` are independent labels: some row does not sum to 1."""
-    return y.ndim == 2 and y.shape[1] > 1 and bool((np.abs(y.sum(axis=1) - 1) > 1e-3).any())
+def check_metrics(metrics: dict[str, Metric], y: Array, outputs: int, *, classifies: bool) -> None:
+    """Raise where a metric does not fit the targets (in the form that metrics take)."""
+    questions = y.size == len(y) * outputs
+    for name, metric in metrics.items():
+        if metric.needs == "numbers" and not questions:
+            raise InvalidValueError(
+                f"the metric {name!r} compares numbers, the targets are class labels; "
+                "use 'accuracy', 'log_loss' or 'f1'"
+            )
+        if metric.needs in ("classes", "one class") and not (classifies or _zeros_and_ones(y)):
+            raise InvalidValueError(
+                f"the metric {name!r} compares classes, the targets are numbers; "
+                "use 'r2', 'mae' or 'rmse'"
+            )
+        if metric.needs == "one class" and questions and outputs > 1:
+            raise InvalidValueError(
+                f"the metric {name!r} needs one class per row, the targets have several labels; "
+                "use 'accuracy' or 'f1'"
+            )
+
+
+def _zeros_and_ones(y: Array) -> bool:
+    return bool(((y == 0) | (y == 1)).all())
+
+
+def _are_labels(y: Array, a: Array) -> bool:
+    return a.shape[1] > 1 and y.ndim == 1
 
 
 def _memberships(y: Array, a: Array, hard: bool = True) -> Array:
     """Return targets (n, outputs): of 0 and 1, or soft ones as they are."""
-    k = a.shape[1]
-    if k > 1 and (y.ndim == 1 or y.shape[1] == 1):
-        return np.eye(k)[y.reshape(-1).astype(np.int64)]
+    if _are_labels(y, a):
+        return np.eye(a.shape[1])[y.astype(np.int64)]
     t = y.reshape(a.shape).astype(np.float64)
     return (t > 0.5).astype(np.float64) if hard else t
 

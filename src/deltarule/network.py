@@ -10,7 +10,13 @@ import numpy as np
 
 from deltarule.activations import ActivationFunction
 from deltarule.data import as_matrix
-from deltarule.errors import InvalidTypeError, InvalidValueError, describe_value, unknown_name
+from deltarule.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    describe_value,
+    unknown_key,
+    unknown_name,
+)
 from deltarule.initializers import Initializer
 from deltarule.layers import (
     Layer,
@@ -46,15 +52,10 @@ class Views(Mapping[str, Array]):
         try:
             return self._views[name]
         except KeyError:
-            raise KeyError(f"no {name!r}; there are: {', '.join(self._views)}") from None
+            raise unknown_key("parameter", name, self._views) from None
 
     def __setitem__(self, name: str, value: Any) -> None:
-        view, values = self[name], np.asarray(value)
-        if values.shape != view.shape:
-            raise InvalidValueError(
-                f"{name!r} has shape {view.shape}, got values of shape {values.shape}"
-            )
-        view[...] = values
+        _copy_into(name, self[name], value)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._views)
@@ -139,8 +140,8 @@ class Network:
             for place in self.placed
             for spec in place.layer.state(place.inputs)
         }
-        self.vector = np.zeros(_total(self._parameter_specs), dtype=self.dtype)
-        self.state_vector = np.zeros(_total(self._state_specs), dtype=self.dtype)
+        self._vector = np.zeros(_total(self._parameter_specs), dtype=self.dtype)
+        self._state_vector = np.zeros(_total(self._state_specs), dtype=self.dtype)
         self._make_views()
         for name, state_spec in self._state_specs.items():
             self.state[name] = np.full(state_spec.shape, state_spec.initial)
@@ -160,6 +161,24 @@ class Network:
     def _make_views(self) -> None:
         self.parameters = Views(self.vector, {n: s.shape for n, s in self._parameter_specs.items()})
         self.state = Views(self.state_vector, {n: s.shape for n, s in self._state_specs.items()})
+
+    @property
+    def vector(self) -> Array:
+        """All parameters, one flat vector; assigning copies values into it."""
+        return self._vector
+
+    @vector.setter
+    def vector(self, values: Any) -> None:
+        _copy_into("vector", self._vector, values)
+
+    @property
+    def state_vector(self) -> Array:
+        """All running statistics, one flat vector; assigning copies values into it."""
+        return self._state_vector
+
+    @state_vector.setter
+    def state_vector(self, values: Any) -> None:
+        _copy_into("state_vector", self._state_vector, values)
 
     def parameter_spec(self, name: str) -> ParameterSpec:
         """Return the specification of a parameter: shape, initializer, whether it is a weight."""
@@ -234,8 +253,8 @@ class Network:
         twin = object.__new__(Network)
         twin.__setstate__(self.__getstate__())
         twin.dtype = self.dtype if dtype is None else _check_dtype(dtype)
-        twin.vector = self.vector.astype(twin.dtype)
-        twin.state_vector = self.state_vector.astype(twin.dtype)
+        twin._vector = self.vector.astype(twin.dtype)
+        twin._state_vector = self.state_vector.astype(twin.dtype)
         twin._factors = dict(self._factors)
         twin._make_views()
         return twin
@@ -253,11 +272,11 @@ class Network:
         self.__dict__.update(state)
         self._make_views()
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path) -> Path:
         """Write the network to a safetensors file, see :func:`deltarule.save`."""
         from deltarule.persistence import save
 
-        save(self, path)
+        return save(self, path)
 
     def summary(self) -> str:
         """Return a table of the layers: output width, parameter shapes, number of parameters."""
@@ -340,6 +359,15 @@ def _width_after(layers: tuple[Layer, ...], inputs: int) -> int:
     for layer in layers:
         inputs = layer.outputs(inputs)
     return inputs
+
+
+def _copy_into(name: str, array: Array, value: Any) -> None:
+    values = np.asarray(value)
+    if values.shape != array.shape:
+        raise InvalidValueError(
+            f"{name!r} has shape {array.shape}, got values of shape {values.shape}"
+        )
+    array[...] = values
 
 
 def _total(specs: Mapping[str, Any]) -> int:

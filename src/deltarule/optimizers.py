@@ -11,17 +11,17 @@ Where definitions differ between libraries, PyTorch's is the default.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
 from deltarule.schedules import LearningRate, resolve_schedule
-from deltarule.settings import Setting, check_number
+from deltarule.settings import Setting, check_number, setting
 from deltarule.types import Array
 
 
-@dataclass(frozen=True)
+@setting
 class Optimizer(Setting):
     """Base of the optimizers.
 
@@ -64,7 +64,7 @@ class Optimizer(Setting):
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@setting
 class SGD(Optimizer):
     """Gradient descent, with momentum on request.
 
@@ -117,7 +117,7 @@ class SGD(Optimizer):
         w -= factor * rate * (g + momentum * v if self.nesterov else v)
 
 
-@dataclass(frozen=True)
+@setting
 class RMSprop(Optimizer):
     """Gradient divided by a running root mean square of its recent size.
 
@@ -179,7 +179,7 @@ class RMSprop(Optimizer):
         w -= factor * rate * u
 
 
-@dataclass(frozen=True)
+@setting
 class Adagrad(Optimizer):
     """Gradient divided by the root of the sum of all its squares so far.
 
@@ -222,7 +222,7 @@ class Adagrad(Optimizer):
         w -= factor * rate * g / (np.sqrt(s) + epsilon)
 
 
-@dataclass(frozen=True)
+@setting
 class Adam(Optimizer):
     """Adaptive moments: momentum and RMSprop, both corrected for starting at 0.
 
@@ -296,7 +296,7 @@ class Adam(Optimizer):
         w -= factor * step_size * m / (np.sqrt(v) * root_correction + epsilon)
 
 
-@dataclass(frozen=True)
+@setting
 class AdamW(Adam):
     """Adam with weight decay beside the gradient: ``w = w - eta * weight_decay * w`` comes first.
 
@@ -313,7 +313,7 @@ class AdamW(Adam):
         check_number("weight_decay", self.weight_decay, at_least=0)
 
 
-@dataclass(frozen=True)
+@setting
 class NAdam(Optimizer):
     """Adam with Nesterov's look-ahead in its momentum.
 
@@ -354,9 +354,9 @@ class NAdam(Optimizer):
         return ("m", "v")
 
     def rows(self, t: Array, eta: Array) -> Array:
-        every_t = np.arange(1, int(t[-1]) + 2)
-        mu = self.beta1 * (1 - 0.5 * 0.96 ** (every_t * self.momentum_decay))
-        product = np.cumprod(mu)
+        # A table that doubles, so that single steps do not compute it anew each time.
+        size = 1 << int(t[-1] + 1).bit_length()
+        mu, product = _nadam_momenta(self.beta1, self.momentum_decay, size)
         now = t.astype(np.int64) - 1  # index of mu_t
         return _columns(
             eta * (1 - mu[now]) / (1 - product[now]),
@@ -380,7 +380,7 @@ class NAdam(Optimizer):
         w -= factor * look_ahead / (np.sqrt(v) * root_correction + epsilon)
 
 
-@dataclass(frozen=True)
+@setting
 class Lion(Optimizer):
     """The sign of an interpolated momentum.
 
@@ -429,7 +429,7 @@ class Lion(Optimizer):
         m += (1 - beta2) * g
 
 
-@dataclass(frozen=True)
+@setting
 class Rprop(Optimizer):
     """Resilient backpropagation (iRprop-): only the sign of the gradient, a step size per weight.
 
@@ -482,6 +482,13 @@ class Rprop(Optimizer):
         g = np.where(agreement < 0, g.dtype.type(0), g)
         w -= factor * size * np.sign(g)
         previous[:] = g
+
+
+@lru_cache(maxsize=8)
+def _nadam_momenta(beta1: float, decay: float, count: int) -> tuple[Array, Array]:
+    """Return ``mu_t`` and its running product for t = 1 to count."""
+    mu = beta1 * (1 - 0.5 * 0.96 ** (np.arange(1, count + 1) * decay))
+    return mu, np.cumprod(mu)
 
 
 def _columns(first: Array, *others: Array | float) -> Array:

@@ -6,16 +6,15 @@ place of the one given for the whole network.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from deltarule.settings import Setting, check_number
+from deltarule.settings import Setting, check_number, setting
 from deltarule.types import Array
 
 
-@dataclass(frozen=True)
+@setting
 class Penalty(Setting):
     """Base of the penalties."""
 
@@ -41,7 +40,7 @@ class Penalty(Setting):
         return l1 * np.sign(W) + l2 * W
 
 
-@dataclass(frozen=True)
+@setting
 class L2(Penalty):
     """``strength / 2 * sum(W^2)``, gradient ``strength * W``: pulls weights towards 0.
 
@@ -60,7 +59,7 @@ class L2(Penalty):
         return 0.0, float(self.strength)
 
 
-@dataclass(frozen=True)
+@setting
 class L1(Penalty):
     """``strength * sum|W|``, gradient ``strength * sign(W)``: pulls weights to exactly 0.
 
@@ -79,7 +78,7 @@ class L1(Penalty):
         return float(self.strength), 0.0
 
 
-@dataclass(frozen=True)
+@setting
 class ElasticNet(Penalty):
     """``l1 * sum|W| + l2 / 2 * sum(W^2)``.
 

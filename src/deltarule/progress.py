@@ -13,6 +13,8 @@ _WAIT = 1.0
 """Seconds before anything is shown, where progress is "auto"."""
 _REDRAW = 0.1
 """Seconds between two redraws on a terminal."""
+_PLAIN_PAUSE = 1.0
+"""At least so many seconds between two plain lines."""
 _PLAIN_LINES = 20
 """At most about so many lines where the output is no terminal."""
 
@@ -67,14 +69,14 @@ class Progress:
         if self._terminal:
             return now - self._last_drawn >= _REDRAW
         every = max(1, self._epochs // _PLAIN_LINES)
-        return epoch - self._last_epoch >= every
+        return epoch - self._last_epoch >= every and now - self._last_drawn >= _PLAIN_PAUSE
 
     def _line(self, history: History, now: float) -> str:
         done, total = history.epochs, self._epochs
         numbers = "  ".join(
             f"{name} {value:.4g}"
             for name, value in history.last().items()
-            if name not in ("data_loss", "penalty", "learning_rate")
+            if name.removeprefix("val_") not in ("data_loss", "penalty", "learning_rate")
         )
         elapsed = now - self._start
         left = elapsed / done * (total - done) if done else 0.0

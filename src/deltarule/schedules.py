@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from deltarule.errors import InvalidTypeError, InvalidValueError, describe_value
-from deltarule.settings import Setting, check_integer, check_number
+from deltarule.settings import Setting, check_integer, check_number, setting
 from deltarule.types import Array
 
 
-@dataclass(frozen=True)
+@setting
 class Schedule(Setting):
     """Base of the schedules.
 
@@ -64,7 +64,7 @@ class Schedule(Setting):
         return np.array([cache[epoch] for epoch in steps])
 
 
-@dataclass(frozen=True)
+@setting
 class Constant(Schedule):
     """``rate(t) = learning_rate``."""
 
@@ -82,11 +82,10 @@ class Constant(Schedule):
         return np.full(count, float(self.learning_rate))
 
 
-@dataclass(frozen=True)
+@setting
 class FunctionOfStep(Schedule):
     """``rate(t) = function(t)``; what a plain function becomes."""
 
-    name: ClassVar[str] = "function"
     function: Callable[[int], float]
 
     def __call__(self, t: float, total: float) -> float:
@@ -95,7 +94,7 @@ class FunctionOfStep(Schedule):
         )
 
 
-@dataclass(frozen=True)
+@setting
 class Step(Schedule):
     """``rate(t) = learning_rate * factor^floor(t / every)``."""
 
@@ -114,7 +113,7 @@ class Step(Schedule):
         return self.learning_rate * self.factor ** (t // self.every)
 
 
-@dataclass(frozen=True)
+@setting
 class Exponential(Schedule):
     """``rate(t) = learning_rate * factor^(t / every)``."""
 
@@ -133,7 +132,7 @@ class Exponential(Schedule):
         return float(self.learning_rate * self.factor ** (t / self.every))
 
 
-@dataclass(frozen=True)
+@setting
 class InverseScaling(Schedule):
     """``rate(t) = learning_rate / (t + 1)^power``."""
 
@@ -150,7 +149,7 @@ class InverseScaling(Schedule):
         return float(self.learning_rate / (t + 1) ** self.power)
 
 
-@dataclass(frozen=True)
+@setting
 class Polynomial(Schedule):
     """``rate(t) = end + (learning_rate - end) * (1 - min(t / length, 1))^power``."""
 
@@ -172,7 +171,7 @@ class Polynomial(Schedule):
         return float(self.end + (self.learning_rate - self.end) * remaining**self.power)
 
 
-@dataclass(frozen=True)
+@setting
 class Linear(Schedule):
     """``rate(t) = learning_rate + (end - learning_rate) * min(t / length, 1)``."""
 
@@ -193,7 +192,7 @@ class Linear(Schedule):
         )
 
 
-@dataclass(frozen=True)
+@setting
 class Cosine(Schedule):
     """``rate(t) = end + (learning_rate - end) * (1 + cos(pi * min(t / length, 1))) / 2``.
 
@@ -223,7 +222,7 @@ class Cosine(Schedule):
         return self.end + (self.learning_rate - self.end) * (1 + math.cos(math.pi * share)) / 2
 
 
-@dataclass(frozen=True)
+@setting
 class CosineRestarts(Schedule):
     """Cosine decays of ``length``, each restart's ``growth`` times as long as the one before.
 
@@ -253,7 +252,7 @@ class CosineRestarts(Schedule):
         return Cosine(self.learning_rate, self.end, length)(t, total)
 
 
-@dataclass(frozen=True)
+@setting
 class OneCycle(Schedule):
     """Cosine from ``learning_rate / start_divisor`` up to ``learning_rate``, then down.
 
@@ -289,7 +288,7 @@ class OneCycle(Schedule):
         return _cosine_between(self.learning_rate, start / self.end_divisor, share)
 
 
-@dataclass(frozen=True)
+@setting
 class Piecewise(Schedule):
     """``rates[i]`` from ``boundaries[i - 1]`` on: one rate more than boundaries."""
 
@@ -315,7 +314,7 @@ class Piecewise(Schedule):
         return self.rates[sum(t >= boundary for boundary in self.boundaries)]
 
 
-@dataclass(frozen=True)
+@setting
 class WarmUp(Schedule):
     """A linear rise over ``length`` in front of any schedule ``then``.
 

@@ -9,9 +9,9 @@ instance; :func:`describe` and :func:`rebuild` turn an instance into plain JSON 
 from __future__ import annotations
 
 import math
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 from deltarule.errors import (
     InvalidTypeError,
@@ -21,6 +21,13 @@ from deltarule.errors import (
 )
 
 _families: dict[str, dict[str, type[Setting]]] = {}
+_T = TypeVar("_T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def setting(cls: type[_T]) -> type[_T]:
+    """Make a class a frozen dataclass that is printed as it would be typed."""
+    return dataclass(frozen=True, repr=False)(cls)
 
 
 class Setting:
@@ -50,6 +57,16 @@ class Setting:
             )
         _families[cls.family][name] = cls
 
+    def __repr__(self) -> str:
+        own = fields(self)  # type: ignore[arg-type]
+        positional = [f"{getattr(self, f.name)!r}" for f in own if not f.kw_only and _required(f)]
+        named = [
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in sorted(own, key=lambda f: f.kw_only is True)
+            if not _required(f) and getattr(self, f.name) != _default(f)
+        ]
+        return f"{type(self).__name__}({', '.join(positional + named)})"
+
     @classmethod
     def resolve(cls, value: Any) -> Self:
         """Return an instance for a name, a class or an instance of this family.
@@ -78,11 +95,20 @@ class Setting:
                     f"write {found.__name__}({needed}) instead of its name"
                 ) from None
         if not isinstance(found, cls):
+            article = "an" if cls.family[0] in "aeiou" else "a"
             raise InvalidTypeError(
-                f"expected a {cls.family} (an object or one of the names "
+                f"expected {article} {cls.family} (an object or one of the names "
                 f"{', '.join(sorted(_families[cls.family]))}), got {describe_value(value)}"
             )
         return found
+
+
+def _default(f: Field[Any]) -> Any:
+    return f.default if f.default_factory is MISSING else f.default_factory()
+
+
+def _required(f: Field[Any]) -> bool:
+    return _default(f) is MISSING
 
 
 def names(family: str) -> tuple[str, ...]:
@@ -103,7 +129,7 @@ def describe(value: Any) -> Any:
                 "make it a frozen dataclass with a class attribute `name`"
             )
         return {value.family: value.name} | {
-            field.name: describe(getattr(value, field.name)) for field in fields(value)
+            f.name: describe(getattr(value, f.name)) for f in fields(value)
         }
     if isinstance(value, (tuple, list)):
         return [describe(item) for item in value]
@@ -129,7 +155,7 @@ def rebuild(value: Any) -> Any:
         )
     found = _families[family][name]
     settings = {key: rebuild(item) for key, item in value.items() if key != family}
-    known = {field.name for field in fields(found)}  # type: ignore[arg-type]
+    known = {f.name for f in fields(found)}  # type: ignore[arg-type]
     if unknown := sorted(settings.keys() - known):
         raise InvalidValueError(f"{family} {name!r} has no setting {', '.join(unknown)}")
     return found(**settings)

@@ -15,6 +15,7 @@ from deltarule.engines import Record, Run, select_engine
 from deltarule.engines.protocol import steps_per_epoch
 from deltarule.errors import DivergenceError, InvalidTypeError, InvalidValueError, describe_value
 from deltarule.evaluation import (
+    check_fit,
     evaluate_dataset,
     measure,
     resolve_metrics,
@@ -22,7 +23,9 @@ from deltarule.evaluation import (
 )
 from deltarule.history import History
 from deltarule.interrupt import Interrupt, deferred_interrupt
+from deltarule.losses import Loss
 from deltarule.network import Network
+from deltarule.optimizers import Optimizer
 from deltarule.plan import (
     ClipLike,
     ConstraintLike,
@@ -207,26 +210,39 @@ class Trainer:
         engine: str = "auto",
     ) -> None:
         self.network = network
-        self.plan = compile_network(
-            network,
-            loss=loss,
-            optimizer=optimizer,
-            penalty=penalty,
-            constraint=constraint,
-            clip=clip,
-        )
-        assert self.plan.optimizer is not None
-        self._optimizer = self.plan.optimizer
+        self._loss = Loss.resolve(loss)
+        self._optimizer = Optimizer.resolve(optimizer)
+        self._settings: dict[str, Any] = {
+            "penalty": penalty,
+            "constraint": constraint,
+            "clip": clip,
+        }
         self._metrics = resolve_metrics(metrics)
         self._class_weight = class_weight
         self._seed = check_seed(seed)
         if threads is not None:
             check_integer("threads", threads)
-        self.engine = select_engine(engine, self.plan)
-        self._executor = self.engine.executor(self.plan, network, threads=threads)
+        self._engine_name, self._threads = engine, threads
         self._rate_factor = 1.0
+        self._compile()
         self.epochs = 0
         self.steps = 0
+
+    def _compile(self) -> None:
+        """Make the plan of the network as it is now, and what executes it."""
+        self._factors = self.network.learning_rate_factors
+        self.plan = compile_network(
+            self.network, loss=self._loss, optimizer=self._optimizer, **self._settings
+        )
+        self.engine = select_engine(self._engine_name, self.plan)
+        self._executor = self.engine.executor(self.plan, self.network, threads=self._threads)
+
+    def _follow_factors(self) -> None:
+        """Make a new plan where parameters were frozen or freed since; the state stays."""
+        if self.network.learning_rate_factors != self._factors:
+            moments = self._executor.moments
+            self._compile()
+            self._executor.moments[...] = moments
 
     def step(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Do one step on one batch; return its loss (data loss plus penalty) before the step.
@@ -243,13 +259,14 @@ class Trainer:
                 f"{type(self._schedule).__name__} spans the whole run, and step() cannot know how "
                 "long that is; give the schedule a length"
             )
+        self._follow_factors()
         data = self._training_data(X, y, sample_weight)
         self._check_batches(len(data), len(data), False)
         rates = self._rates(1, self.steps + 1, 1)
         record = self._executor.run(self._call(data, 1, len(data), rates, Interrupt()))
         self._raise_if_diverged(record, None)
         self.steps += record.steps_done
-        return float(self._columns(record, rates, 1)["loss"][0])
+        return float(self._losses(record)["loss"][0])
 
     def run(
         self,
@@ -266,6 +283,7 @@ class Trainer:
         progress: bool | str = "auto",
     ) -> History:
         """Train for some epochs and return what happened; parameters as in :func:`train`."""
+        self._follow_factors()
         check_integer("epochs", epochs)
         hooks = check_callbacks(callbacks)
         display = Progress(progress, epochs)
@@ -274,6 +292,9 @@ class Trainer:
         size = n if batch_size is None else min(check_integer("batch_size", batch_size), n)
         order = _check_shuffle(shuffle, n)
         self._check_batches(n, size, drop_last)
+        for part in (data, held_out):
+            if part is not None:
+                check_fit(self.plan, part, self._metrics)
         per_epoch = steps_per_epoch(n, size, drop_last)
         total = self.steps + epochs * per_epoch
 
@@ -287,7 +308,8 @@ class Trainer:
         if self._metrics:
             outputs = np.empty((n, self.plan.outputs), dtype=self.plan.dtype)
         history = History(self.engine.describe())
-        state = State(self.network, history, 0, epochs, self._rate_factor)
+        names = self._column_names(held_out is not None)
+        state = State(self.network, history, names, epochs, rate_factor=self._rate_factor)
         start = time.perf_counter()
         for hook in hooks:
             hook.on_start(state)
@@ -304,12 +326,13 @@ class Trainer:
                     )
                     if time.perf_counter() - called < _SECONDS_PER_CALL:
                         epochs_per_call *= 2
-                    columns = self._columns(record, rates, per_epoch)
-                    if record.epochs_done and outputs is not None:
-                        columns |= self._seen(data, outputs)
-                    if record.epochs_done and held_out is not None:
-                        columns |= self._validate(held_out)
                     if record.epochs_done:
+                        columns = self._losses(record)
+                        if outputs is not None:
+                            columns |= self._seen(data, outputs)
+                        if held_out is not None:
+                            columns |= self._validate(held_out)
+                        columns |= self._health(record, rates, per_epoch)
                         history.extend(record.epochs_done, columns)
                     history.steps += record.steps_done
                     history.seconds = time.perf_counter() - start
@@ -388,30 +411,38 @@ class Trainer:
         error.history = history
         raise error
 
-    def _columns(self, record: Record, rates: Array, per_epoch: int) -> dict[str, Array]:
-        """Return the finished epochs' columns of the history."""
-        assert self.plan.loss is not None
+    def _losses(self, record: Record) -> dict[str, Array]:
+        """Return the losses of the finished epochs."""
+        done = slice(0, record.epochs_done)
+        data_loss, weight = record.loss_sum[done], record.weight_sum[done]
+        if self._loss.reduction == "mean":
+            data_loss = np.divide(data_loss, weight, out=np.zeros_like(weight), where=weight > 0)
+        penalty = record.penalty_sum[done] / np.maximum(record.epoch_steps[done], 1)
+        return with_penalty(self.plan, data_loss, penalty)
+
+    def _health(self, record: Record, rates: Array, per_epoch: int) -> dict[str, Array]:
+        """Return the learning rates and gradient norms of the finished epochs."""
         done = slice(0, record.epochs_done)
         steps = np.maximum(record.epoch_steps[done], 1)
-        data_loss = record.loss_sum[done]
-        if self.plan.loss.reduction == "mean":
-            weight = record.weight_sum[done]
-            data_loss = np.divide(data_loss, weight, out=np.zeros_like(weight), where=weight > 0)
         norms = np.sqrt(record.gradient_squares[done] / steps[:, None])
-        return {
-            **with_penalty(self.plan, data_loss, record.penalty_sum[done] / steps),
-            "learning_rate": rates[per_epoch - 1 :: per_epoch][done],
-            **{
-                f"gradient_norm.{segment.name}": norms[:, i]
-                for i, segment in enumerate(self.plan.parameters)
-            },
+        return {"learning_rate": rates[per_epoch - 1 :: per_epoch][done]} | {
+            f"gradient_norm.{segment.name}": norms[:, i]
+            for i, segment in enumerate(self.plan.parameters)
         }
+
+    def _column_names(self, validation: bool) -> tuple[str, ...]:
+        """Return the names of the columns that a run's history has."""
+        measured = (*with_penalty(self.plan, 0.0, 0.0), *self._metrics)
+        held_out = tuple(f"val_{name}" for name in measured) if validation else ()
+        norms = tuple(f"gradient_norm.{segment.name}" for segment in self.plan.parameters)
+        return (*measured, *held_out, "learning_rate", *norms)
 
     def _seen(self, data: Dataset, outputs: Array) -> dict[str, Array]:
         """Return the metrics of the rows that took part in an epoch."""
-        seen = ~np.isnan(outputs[:, 0])
-        weights = None if data.weights is None else data.weights[seen]
-        values = measure(self._metrics, data.y[seen], outputs[seen], weights)
+        seen = np.flatnonzero(~np.isnan(outputs[:, 0]))
+        if len(seen) < len(data):
+            data, outputs = data.take(seen), outputs[seen]
+        values = measure(self.plan, self._metrics, data, outputs)
         return {name: np.array([value]) for name, value in values.items()}
 
     def _validate(self, held_out: Dataset) -> dict[str, Array]:
@@ -443,8 +474,7 @@ class Trainer:
                 "validation must be (X, y), (X, y, weights) or a fraction such as 0.2, got "
                 f"{describe_value(validation)}"
             )
-        assert self.plan.loss is not None
-        labels = data.y if self.plan.loss.classifies and data.y.size == len(data) else None
+        labels = data.y if self._loss.classifies and data.y.size == len(data) else None
         kept, held = split_rows(
             len(data),
             float(validation),

@@ -100,7 +100,7 @@ def as_weights(weights: Any, n: int, *, what: str = "sample_weight") -> Array | 
     check_finite(array, what, np.dtype(np.float64))
     if (array < 0).any():
         row = int(np.argmax(array < 0))
-        raise InvalidValueError(f"{what} must be >= 0; row {row} has {array[row]!r}")
+        raise InvalidValueError(f"{what} must be >= 0; row {row} has {array[row].item()!r}")
     return array.astype(np.float64)
 
 
@@ -182,7 +182,7 @@ def check_finite(array: Array, what: str, dtype: np.dtype) -> None:
             else "remove or fill such rows first"
         )
         raise InvalidValueError(
-            f"{what} has a value that is {reason}: {value!r} at {place}; {mend}"
+            f"{what} has a value that is {reason}: {value.item()!r} at {place}; {mend}"
         )
 
 

@@ -386,7 +386,9 @@ class ReferenceExecutor:
         """Return the outputs for ``X``, block by block."""
         outputs = np.empty((len(X), self.plan.outputs), dtype=self.plan.dtype)
         for rows in self._blocks(len(X), batch_size):
-            done = self._forward(X[rows].astype(self.plan.dtype, copy=False))
+            with np.errstate(over="ignore"):  # a value beyond the dtype is carried as infinity
+                x = X[rows].astype(self.plan.dtype, copy=False)
+            done = self._forward(x)
             outputs[rows] = done.values[self.plan.operations[-1].target]
         return outputs
 
@@ -396,7 +398,8 @@ class ReferenceExecutor:
         for rows in self._blocks(len(data), None):
             x, t, w = gather(self.plan, data, rows)
             done = self._forward(x)
-            losses = example_losses(self.plan, done, t).astype(np.float64)
+            with np.errstate(all="ignore"):
+                losses = example_losses(self.plan, done, t).astype(np.float64)
             loss_sum += float(losses.sum() if w is None else w @ losses)
             weight_sum += float(len(x) if w is None else w.sum())
             if outputs is not None:

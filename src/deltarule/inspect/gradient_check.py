@@ -11,6 +11,7 @@ import numpy as np
 from deltarule.engines.reference import Context, example_losses, forward, loss_scale, output
 from deltarule.errors import DeltaruleError, InvalidValueError
 from deltarule.inspect.trace import Trace, check_examples, trace_pass
+from deltarule.losses import Loss
 from deltarule.network import Network
 from deltarule.plan import ActivationOperation, LossLike, PenaltyLike, compile_network
 from deltarule.random import Purpose, check_seed, words
@@ -133,8 +134,8 @@ def check_gradients(
     ``[L(-2h) - 8 L(-h) + 8 L(h) - L(2h)] / (12 h)``, error ``O(h^4)``.
 
     The relative error is ``|derivative - difference| / max(|derivative|, |difference|, floor)``;
-    the floor lets an error that rounding of L explains pass. The best of several h counts: long ones
-    suffer from curvature, short ones from rounding, and a wrong gradient from both. Where an
+    the floor lets an error that rounding of L explains pass. The best of several h counts: long
+    ones suffer from curvature, short ones from rounding, a wrong gradient from both. Where an
     activation, loss or penalty has a kink between the four points that h is left out, and where
     none remains the direction is left out and counted.
 
@@ -167,7 +168,7 @@ def check_gradients(
     check_number("tolerance", tolerance, above=0)
     check_integer("directions", directions)
     twin = network.copy(dtype="float64")
-    plan = compile_network(twin, loss=loss, penalty=penalty)
+    plan = compile_network(twin, loss=Loss.resolve(loss), penalty=penalty)
     if not plan.parameters:
         raise InvalidValueError("the network has no parameters to check")
     data = check_examples(plan, x, t, sample_weight, finite=True)

@@ -12,6 +12,7 @@ from deltarule.data import Dataset
 from deltarule.engines.reference import Context, backward, forward, gather, loss_scale
 from deltarule.errors import InvalidValueError
 from deltarule.inspect.worked_example import worked_example
+from deltarule.losses import Loss
 from deltarule.network import Network
 from deltarule.plan import (
     ActivationOperation,
@@ -128,7 +129,7 @@ def backpropagate(
     Source: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors"
     (1986).
     """
-    plan = compile_network(network, loss=loss, penalty=penalty)
+    plan = compile_network(network, loss=Loss.resolve(loss), penalty=penalty)
     data = check_examples(plan, x, t, sample_weight, finite=False)
     return trace_pass(network, plan, data, training=training, seed=check_seed(seed), step=step)
 

@@ -22,7 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from deltarule.errors import DeltaruleError, FileFormatError, InvalidTypeError
+from deltarule.errors import (
+    DeltaruleError,
+    FileFormatError,
+    InvalidTypeError,
+    MissingFileError,
+    WriteError,
+)
 from deltarule.network import Network
 from deltarule.settings import describe, rebuild
 
@@ -64,7 +70,11 @@ def save(network: Network, path: str | Path) -> Path:
             "network": json.dumps(description),
         },
     )
-    _write_atomically(path, content)
+    try:
+        _write_atomically(path, content)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(error.errno, f"cannot write {path}: {reason}") from error
     return path
 
 
@@ -86,7 +96,7 @@ def load(path: str | Path) -> Network:
     >>> import tempfile, pathlib, deltarule as dr
     >>> net = dr.Network([dr.Dense(2, "relu")], inputs=3)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     net.save(pathlib.Path(folder) / "net.safetensors")
+    ...     path = net.save(pathlib.Path(folder) / "net.safetensors")
     ...     twin = dr.load(pathlib.Path(folder) / "net.safetensors")
     >>> bool((twin.vector == net.vector).all())
     True
@@ -95,7 +105,9 @@ def load(path: str | Path) -> Network:
 
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"no such file: {path}")
+        raise MissingFileError(f"no such file: {path}")
+    if path.is_dir():
+        raise FileFormatError(f"{path} is a folder, expected a safetensors file")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
