@@ -144,6 +144,7 @@ private:
                     out_.cut = out_.cut || !now.use_running;
                     [[fallthrough]];
                 case Kind::layer_norm:
+                    out_.only_dense = false;
                     now.weight = out_.segments[size_t(op.weight)].at;
                     now.bias = out_.segments[size_t(op.bias)].at;
                     now.aux = place(now.outputs);
@@ -164,6 +165,8 @@ private:
         const Operation& op = net_.operations[i];
         now.weight = out_.segments[size_t(op.weight)].at;
         now.bias = op.bias >= 0 ? out_.segments[size_t(op.bias)].at : zeros_;
+        now.flat_weight = out_.segments[size_t(op.weight)].canonical;
+        now.flat_bias = op.bias >= 0 ? out_.segments[size_t(op.bias)].canonical : -1;
         out_.multiplications += double(now.inputs) * double(now.outputs);
         const Operation* next = fused_activation(i);
         now.setting = 0;

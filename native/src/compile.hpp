@@ -51,6 +51,7 @@ struct Compiled {
     long output = -1;        // place of the network's output
     long output_columns = 0;
     double multiplications = 0;  // per row, forward
+    bool only_dense = true;      // no other parameters than those of dense layers
     bool cut = false;            // batch statistics: a step needs all its rows at once
 };
 

@@ -530,13 +530,26 @@ void Executor::train(TrainingRun& run) {
 
 struct Executor::Prediction {
     Executor& self;
+    const Purpose purpose;
     Compiled compiled;
     Program program;
     char* out = nullptr;
-    long tile_count = 0;
+    long capacity = 0, threads = 1, tile_count = 0;
     size_t tile_bytes = 0;
     char* memory = nullptr;
     std::atomic<long> next{0};
+
+    Prediction(Executor& executor, Purpose wanted, long tile_capacity)
+        : self(executor), purpose(wanted),
+          compiled(compile(executor.network_, wanted, executor.kernels_.panel_width, false)),
+          capacity(tile_capacity) {
+        lay_out(compiled, capacity);
+        program.instructions = compiled.instructions.data();
+        program.segments = compiled.segments.data();
+        program.capacity = capacity;
+        program.tile_size = compiled.row_size * capacity;
+        tile_bytes = size_t(program.tile_size) * self.size_;
+    }
 
     void work(int thread) {
         Tile tile;
@@ -557,23 +570,21 @@ struct Executor::Prediction {
 void Executor::forward(const void* parameters, const void* running, const Data& data, long rows, void* out,
                        Sums* sums) {
     const Purpose purpose = sums != nullptr ? Purpose::evaluate : Purpose::predict;
-    Prediction now{*this, compile(network_, purpose, kernels_.panel_width, false), {}, static_cast<char*>(out),
-                   0, 0, nullptr, {}};
-    const double work = now.compiled.multiplications * double(rows);
-    long threads = long(std::clamp(work / work_per_thread, 1.0, double(threads_)));
-    if (rows < threads) threads = rows;
+    double multiplications = 0;
+    for (const Parameter& p : network_.parameters) multiplications += double(p.rows) * double(p.columns);
+    long threads = long(std::clamp(multiplications * double(rows) / work_per_thread, 1.0, double(threads_)));
+    if (rows < threads || rows <= few_rows_most) threads = 1;
     const long rounds = (rows + threads * tile_rows_wanted - 1) / (threads * tile_rows_wanted);
     const long capacity = (rows + threads * rounds - 1) / (threads * rounds);
-    lay_out(now.compiled, capacity);
+    if (!prediction_ || prediction_->purpose != purpose || prediction_->capacity != capacity)
+        prediction_ = std::make_unique<Prediction>(*this, purpose, capacity);
+    Prediction& now = *prediction_;
     Program& program = now.program;
-    program.instructions = now.compiled.instructions.data();
-    program.segments = now.compiled.segments.data();
-    program.capacity = capacity;
-    program.tile_size = now.compiled.row_size * capacity;
     program.batch = rows;
     program.inputs[0] = data.inputs;
     program.targets = data.targets;
     program.weights = data.weights;
+    program.row_weights = nullptr;
     if (sums != nullptr) {
         losses_.resize(size_t(rows));
         program.losses = losses_.data();
@@ -582,18 +593,23 @@ void Executor::forward(const void* parameters, const void* running, const Data& 
             program.row_weights = weights_.data();
         }
     }
+    now.out = static_cast<char*>(out);
+    now.next.store(0);
     now.tile_count = (rows + capacity - 1) / capacity;
-    now.tile_bytes = size_t(program.tile_size) * size_;
     now.memory = static_cast<char*>(tiles_.need(now.tile_bytes * size_t(threads)));
-    program.parameters = parameters_.need(size_t(now.compiled.packed) * size_);
-    program.statistics = statistics_.need(size_t(now.compiled.statistics) * size_);
-    program.running = running_.need(size_t(network_.state_count) * size_);
-    if (network_.state_count > 0) std::memcpy(program.running, running, size_t(network_.state_count) * size_);
-    for (const Segment& s : now.compiled.segments)
-        kernels_.pack(s, 0, (s.outputs + kernels_.panel_width - 1) / kernels_.panel_width, parameters,
-                      program.parameters, nullptr);
-    for (const Instruction& op : now.compiled.instructions)
-        if (op.kind == Kind::batch_norm) kernels_.use_running(program, op);
+    program.flat = rows <= few_rows_most && now.compiled.only_dense ? parameters : nullptr;
+    if (program.flat == nullptr) {
+        program.parameters = parameters_.need(size_t(now.compiled.packed) * size_);
+        program.statistics = statistics_.need(size_t(now.compiled.statistics) * size_);
+        program.running = running_.need(size_t(network_.state_count) * size_);
+        if (network_.state_count > 0)
+            std::memcpy(program.running, running, size_t(network_.state_count) * size_);
+        for (const Segment& s : now.compiled.segments)
+            kernels_.pack(s, 0, (s.outputs + kernels_.panel_width - 1) / kernels_.panel_width, parameters,
+                          program.parameters, nullptr);
+        for (const Instruction& op : now.compiled.instructions)
+            if (op.kind == Kind::batch_norm) kernels_.use_running(program, op);
+    }
     threads_used_ = int(threads);
     run_on_threads(
         int(threads),

@@ -86,6 +86,7 @@ private:
     const int threads_;
     const Kernels& kernels_;
     int threads_used_ = 1;
+    std::unique_ptr<Prediction> prediction_;  // of the last call, for the next of the same shape
     Buffer parameters_, transposed_, states_, gradient_, running_, statistics_, tiles_;
     std::vector<Tile> tile_table_;
     std::vector<double> losses_, weights_;

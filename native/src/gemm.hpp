@@ -110,6 +110,53 @@ void product_few_rows(long rows, const T* a, long a_stride, const T* w, long w_s
                                                c + r * NR, c_stride);
 }
 
+// One row times a matrix as the user has it, rows of N: nothing is packed for a single prediction. The
+// sums are those of the panels, bit for bit.
+//   in   a     one row, panels `a_stride` apart
+//   in   w     (K, N), first of `count` columns; count <= V * lanes
+//   in   bias  of these columns, or null
+//   out  z     `count` values
+template <class T, int V>
+DR_INLINE void flat_columns(const T* a, long a_stride, const T* w, long K, long N, const T* bias, int count,
+                            T* z) {
+    constexpr int NR = panel_width<T>, L = lanes<T>;
+    vec<T> sum[V] = {};
+    const bool whole = count == V * L;
+    if (bias)
+        for (int v = 0; v < V; ++v)
+            sum[v] = whole ? loadu(bias + v * L) : load_partial(bias + v * L, count - v * L < L ? count - v * L : L);
+    for (long k = 0; k < K; ++k, w += N) {
+        const vec<T> x = broadcast(a[(k / NR) * a_stride + k % NR]);
+        if (whole)
+            for (int v = 0; v < V; ++v) sum[v] = fma(x, loadu(w + v * L), sum[v]);
+        else
+            for (int v = 0; v < V; ++v)
+                sum[v] = fma(x, load_partial(w + v * L, count - v * L < L ? count - v * L : L), sum[v]);
+    }
+    for (int v = 0; v < V; ++v) store(z + v * L, sum[v]);
+}
+
+// z[n] = bias[n] + sum_k a[k] W[k, n] for one row; z in panels `z_stride` apart.
+template <class T>
+void flat_row(const T* a, long a_stride, const T* w, long K, long N, const T* bias, T* z, long z_stride) {
+    constexpr int L = lanes<T>, NR = panel_width<T>;
+    alignas(vector_bytes) T part[8 * L];
+    for (long n = 0; n < N;) {
+        const long left = N - n;
+        const T* const b = bias ? bias + n : nullptr;
+        const int count = int(left >= 8 * L ? 8 * L : left >= 2 * L ? 2 * L : left >= L ? L : left);
+        if (count == 8 * L)
+            flat_columns<T, 8>(a, a_stride, w + n, K, N, b, count, part);
+        else if (count == 2 * L)
+            flat_columns<T, 2>(a, a_stride, w + n, K, N, b, count, part);
+        else
+            flat_columns<T, 1>(a, a_stride, w + n, K, N, b, count, part);
+        for (int i = 0; i < count; i += L)
+            store(z + ((n + i) / NR) * z_stride + (n + i) % NR, load(part + i));
+        n += count;
+    }
+}
+
 // The backward product for few rows from the weights themselves, which then need no transposed copy:
 //     out[k0 + j] = sum_n d[n] W[k0 + j, n],  j < count <= lanes
 // Lane l of a sum takes n = l, l + L, l + 2L, ...; then the lanes are added (sum_lanes).

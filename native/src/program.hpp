@@ -51,6 +51,7 @@ struct Instruction {
     long source_pre = -1;
     // Offsets in the packed parameters.
     long weight = -1, bias = -1, transposed = -1;  // normalisation: weight = scale, bias = shift
+    long flat_weight = -1, flat_bias = -1;  // the same in the network's flat vector; -1: no bias
     // Dropout.
     uint32_t layer = 0, threshold = 0;
     double keep_scale = 1;
@@ -146,6 +147,7 @@ struct Program {
     long capacity = 0, tile_size = 0;  // rows; elements
     // Parameters in panels; states and gradient in the same layout.
     void* parameters = nullptr;
+    const void* flat = nullptr;  // few rows to predict: the network's own vector is read instead
     void* transposed = nullptr;
     void* states[most_states] = {};
     void* gradient = nullptr;  // whole gradient, where something needs it

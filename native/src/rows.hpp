@@ -26,6 +26,18 @@ void dense_forward(const Program& program, const Instruction& op, const Tile& ti
     const T* const in = base + op.in;
     T *const z = base + op.pre, *const a = base + op.out;
     const bool softmax = op.activation == softmax_kind;
+    if (program.flat != nullptr) {
+        const T* const flat = static_cast<const T*>(program.flat);
+        for (long r = 0; r < rows; ++r)
+            flat_row(in + r * NR, stride, flat + op.flat_weight, K, N,
+                     op.flat_bias < 0 ? nullptr : flat + op.flat_bias, z + r * NR, stride);
+        if (op.activation != Activation::identity && !softmax)
+            for (long p = 0; p < panels<T>(N); ++p)
+                activate(op.activation, op.setting, rows, vectors_in_use<T>(N, p), z + p * stride,
+                         a + p * stride);
+        if (softmax) softmax_forward(rows, N, stride, z, a);
+        return;
+    }
     for (long k0 = 0; k0 < K; k0 += depth_block) {
         const long k1 = k0 + depth_block < K ? k0 + depth_block : K;
         for (long p = 0; p < panels<T>(N);) {

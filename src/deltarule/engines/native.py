@@ -86,7 +86,7 @@ _OPTIMIZERS = (
     optimizers.Rprop,
 )
 _PENALTIES = (penalties.L1, penalties.L2, penalties.ElasticNet)
-_DTYPES = ("float32", "float64", "int64", "int32", "uint8")
+_DTYPES = frozenset(map(np.dtype, ("float32", "float64", "int64", "int32", "uint8")))
 _IN_LOSS, _NOWHERE = -1, -2
 
 
@@ -151,9 +151,12 @@ def _clipping(clip: Clip | None) -> tuple[float, float]:
 
 def _readable(array: Array, dtype: np.dtype) -> Array:
     """Return an array that the core reads: a dtype it knows, rows contiguous."""
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned and array.dtype in _DTYPES:
+        return array
     if array.dtype == np.bool_:
         array = array.view(np.uint8)
-    if array.dtype.name not in _DTYPES or not array.dtype.isnative:
+    if array.dtype not in _DTYPES:
         array = array.astype(dtype)
     inner = array.strides[-1] == array.itemsize or array.shape[-1] <= 1
     whole = array.ndim < 2 or array.strides[0] % array.itemsize == 0

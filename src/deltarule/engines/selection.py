@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
+from weakref import WeakKeyDictionary
 
 from deltarule.engines.native import NativeEngine, core, unavailable
-from deltarule.engines.protocol import Engine
+from deltarule.engines.protocol import Engine, Executor
 from deltarule.engines.reference import ReferenceEngine
 from deltarule.errors import InvalidValueError, describe_value
-from deltarule.plan import Plan
+from deltarule.network import Network
+from deltarule.plan import Plan, compile_network
 
 _log = logging.getLogger("deltarule")
 _said: set[str] = set()
+_predictors: WeakKeyDictionary[Network, tuple[tuple[object, ...], Executor]] = WeakKeyDictionary()
 
 
 def engines() -> dict[str, str]:
@@ -54,3 +59,27 @@ def select_engine(name: str, plan: Plan) -> Engine:
         _said.add(problem)
         _log.warning("using the reference engine, which is slower: %s", problem)
     return ReferenceEngine()
+
+
+def prediction_executor(network: Network, engine: str, threads: int | None) -> Executor:
+    """Return an executor for forward passes only, kept for the network's next prediction.
+
+    A plan without loss depends on what cannot change in a network, so the executor of the last
+    call serves again where engine, threads, vectors and the calling thread are the same.
+    """
+    asked = (
+        engine,
+        threads,
+        os.environ.get("DELTARULE_TARGET"),
+        threading.get_ident(),
+        os.getpid(),
+        id(network.vector),
+        id(network.state_vector),
+    )
+    kept = _predictors.get(network)
+    if kept is not None and kept[0] == asked:
+        return kept[1]
+    plan = compile_network(network)
+    executor = select_engine(engine, plan).executor(plan, network, threads=threads)
+    _predictors[network] = (asked, executor)
+    return executor
