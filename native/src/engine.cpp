@@ -21,7 +21,7 @@ namespace deltarule {
 
 namespace {
 
-constexpr long tile_rows_wanted = 104;          // enough for the kernels, little enough for the L2 cache
+constexpr long tile_rows_wanted = 208;          // many, since wide layers are read again for each tile
 constexpr size_t chunk_bytes = size_t(32) << 20;  // row tiles of one chunk
 constexpr long chunk_rows_least = 2048;
 constexpr double work_per_thread = 4e5;  // multiplications that repay another thread's barriers

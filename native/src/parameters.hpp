@@ -101,6 +101,7 @@ void transpose_block(int rows, long columns, const T* w, T* wt) {
 }
 
 inline constexpr int task_panels = 4;  // panels of a task's width at most
+inline constexpr long gradient_rows = 128;  // rows at a time: a panel of x and one of d stay in L1
 template <class T>
 inline constexpr int most_task_rows = most_task_blocks * panel_width<T>;
 
@@ -176,14 +177,17 @@ void product_task(const Program& program, const Segment& segment, const Task& ta
         for (int i = 0; i < program.tile_count; ++i) {
             const Tile& tile = program.tiles[i];
             const T* const base = static_cast<const T*>(tile.base);
-            const T* const x = base + segment.x + q * stride;
-            for (long p = task.p0; p < task.p1; ++p) {
-                const T* const d = base + segment.d + p * stride;
-                T* const to = g + (p - task.p0) * NR * NR;
-                if (vectors_in_use<T>(N, p) == 2)
-                    gradient_block<T, 2>(tile.rows, rows, x, d, to);
-                else
-                    gradient_block<T, 1>(tile.rows, rows, x, d, to);
+            for (long r = 0; r < tile.rows; r += gradient_rows) {
+                const long count = tile.rows - r < gradient_rows ? tile.rows - r : gradient_rows;
+                const T* const x = base + segment.x + q * stride + r * NR;
+                for (long p = task.p0; p < task.p1; ++p) {
+                    const T* const d = base + segment.d + p * stride + r * NR;
+                    T* const to = g + (p - task.p0) * NR * NR;
+                    if (vectors_in_use<T>(N, p) == 2)
+                        gradient_block<T, 2>(count, rows, x, d, to);
+                    else
+                        gradient_block<T, 1>(count, rows, x, d, to);
+                }
             }
         }
         for (long p = task.p0; p < task.p1; ++p) {
