@@ -233,7 +233,8 @@ private:
                     now.derive = now.activation != Activation::identity && !by_loss && !derived_above_[size_t(target)];
                     now.d_in = input_delta(op.source, -1, false, now.add_d_in);
                     if (now.d_in >= 0) {
-                        if (!few_rows_) {
+                        // (Narrow layers gain nothing from dot products: their copy is small.)
+                        if (!few_rows_ || now.outputs <= 4) {
                             now.transposed = weight.transposed = out_.transposed;
                             out_.transposed += round_up(now.inputs) * now.outputs;
                         }
