@@ -16,7 +16,10 @@ import pytest
 def oracle(name: str) -> ModuleType:
     """Return an independent library; to be called at the head of a test module."""
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
+        if module.__file__ is None:  # a folder of that name on the path
+            raise ImportError(f"{name} is no package")
+        return module
     except ImportError:
         if os.environ.get("DELTARULE_REQUIRE_ORACLES") == "1":
             raise

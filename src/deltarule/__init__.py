@@ -30,6 +30,9 @@ from deltarule.errors import FileFormatError as FileFormatError
 from deltarule.errors import InvalidTypeError as InvalidTypeError
 from deltarule.errors import InvalidValueError as InvalidValueError
 from deltarule.errors import MissingExtraError as MissingExtraError
+from deltarule.errors import MissingFileError as MissingFileError
+from deltarule.errors import UnknownNameError as UnknownNameError
+from deltarule.errors import WriteError as WriteError
 from deltarule.evaluation import evaluate as evaluate
 from deltarule.history import History as History
 from deltarule.inspect import GradientCheck as GradientCheck
@@ -66,7 +69,6 @@ from deltarule.penalties import L2 as L2
 from deltarule.penalties import ElasticNet as ElasticNet
 from deltarule.persistence import load as load
 from deltarule.persistence import save as save
-from deltarule.schedules import Constant as Constant
 from deltarule.schedules import Cosine as Cosine
 from deltarule.schedules import CosineRestarts as CosineRestarts
 from deltarule.schedules import Exponential as Exponential
@@ -77,7 +79,7 @@ from deltarule.schedules import Piecewise as Piecewise
 from deltarule.schedules import Polynomial as Polynomial
 from deltarule.schedules import Step as Step
 from deltarule.schedules import WarmUp as WarmUp
-from deltarule.training import Trainer as Trainer
+from deltarule.trainer import Trainer as Trainer
 from deltarule.training import train as train
 
 __version__ = "0.1.0"

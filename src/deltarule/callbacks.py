@@ -171,7 +171,7 @@ class ReduceOnPlateau(Callback):
     monitor, min_delta, best_is
         As in :class:`EarlyStopping`.
     factor : float
-        Below 1.
+        Below 1. (``min_delta`` is absolute; PyTorch's is relative by default.)
     patience : int
         The rate falls after so many epochs in a row without improvement. (PyTorch waits one
         more.)

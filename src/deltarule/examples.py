@@ -21,7 +21,7 @@ from deltarule.losses import SquaredError
 from deltarule.network import Network
 from deltarule.optimizers import SGD
 from deltarule.settings import check_integer
-from deltarule.training import Trainer
+from deltarule.trainer import Trainer
 from deltarule.types import Array
 
 
@@ -46,7 +46,7 @@ class Printed(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """ "right" as rounded, "cut off" (right digits, not rounded) or "off"."""
+        """What became of it: "right" as rounded, "cut off" (right digits, not rounded) or "off"."""
         digits = len(self.printed.rpartition(".")[2])
         unit = 10.0**-digits
         shown = float(self.printed)
@@ -60,8 +60,8 @@ def specification() -> Example:
     """Return the example of the specification: 2-2-1, sigmoid units, ``x = (.5, .8)``, ``y = 1``.
 
     The text gives ``z_h = (.1, .3)``, ``z_o = .2`` and ``w_o = (.4, .6)``, and neither the weights
-    into the hidden layer nor the biases. The weights here are a choice, ((.2, .4), (.5, .5)) with
-    columns for units; the biases are what then yields those z.
+    into the hidden layer nor the biases. Here ``w_h = ((.3, .1), (.2, .5))``, a row for each unit,
+    and ``b_h = (-.13, -.2)`` are a choice that yields exactly those z_h; b_o follows from z_o.
 
     Examples
     --------
@@ -72,13 +72,12 @@ def specification() -> Example:
     """
     network = Network([Dense(2, "sigmoid"), Dense(1, "sigmoid")], inputs=2, dtype="float64")
     x, t = np.array([[0.5, 0.8]]), np.array([[1.0]])
-    z_h, z_o = np.array([0.1, 0.3]), 0.2
-    W_h, w_o = np.array([[0.2, 0.4], [0.5, 0.5]]), np.array([[0.4], [0.6]])
-    a_h = 1 / (1 + np.exp(-z_h))
-    network.parameters["0.weight"] = W_h
-    network.parameters["0.bias"] = z_h - (x @ W_h)[0]
+    w_o = np.array([[0.4], [0.6]])
+    a_h = 1 / (1 + np.exp([-0.1, -0.3]))
+    network.parameters["0.weight"] = [[0.3, 0.2], [0.1, 0.5]]
+    network.parameters["0.bias"] = [-0.13, -0.2]
     network.parameters["1.weight"] = w_o
-    network.parameters["1.bias"] = z_o - a_h @ w_o
+    network.parameters["1.bias"] = 0.2 - a_h @ w_o
     return Example(network, x, t)
 
 
@@ -105,10 +104,10 @@ def slips() -> list[Printed]:
         Printed("a_o", "0.549", a_o),
         Printed("L", "0.102", trace.loss),
         Printed("a_o - y", "-0.451", a_o - 1),
-        Printed("σ'(z_o)", "0.247", slope_o),
+        Printed("sigma'(z_o)", "0.247", slope_o),
         Printed("δ_o", "-0.111", delta_o),
         *pair("w_o δ_o", ("-0.044", "-0.067"), back),
-        *pair("σ'(z_h)", ("0.247", "0.241"), slope_h),
+        *pair("sigma'(z_h)", ("0.247", "0.241"), slope_h),
         *pair("δ_h", ("-0.011", "-0.016"), delta_h),
         *pair("∂L/∂w_o", ("-0.058", "-0.064"), dW_o[:, 0]),
         # The text has one row per unit, the library one column.
@@ -214,12 +213,15 @@ class AfterUpdate(NamedTuple):
 
 def mazur_after_update() -> list[AfterUpdate]:
     """Return the figures that the article publishes for after the update; takes a second."""
-    trained = mazur_after(10_000)
+    once, trained = mazur_after(1), mazur_after(10_000)
     outputs = trained.network.predict(trained.x)[0].tolist()
     slipped, slipped_outputs = mazur_with_the_slip(10_000)
     return [
         AfterUpdate(
-            "E after one step", "0.291027924", mazur_error(mazur_after(1)), mazur_with_the_slip(1)[0]
+            "E after one step",
+            "0.291027924",
+            mazur_error(once),
+            mazur_with_the_slip(1)[0],
         ),
         AfterUpdate("E after 10,000 steps", "0.000035085", mazur_error(trained), slipped),
         AfterUpdate("out_o1 then", "0.015912196", outputs[0], float(slipped_outputs[0])),

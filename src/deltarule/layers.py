@@ -154,7 +154,8 @@ class BatchNorm(Layer):
     Training uses the batch's mean and biased variance and moves the running ones towards them,
     ``running = (1 - momentum) * running + momentum * batch``, with the unbiased variance.
     `predict`, `evaluate` and a frozen layer (learning-rate factors of scale and shift 0) use the
-    running ones. Sample weights do not enter.
+    running ones. Sample weights do not enter. In PyTorch freezing takes ``requires_grad_(False)``
+    and ``.eval()``: the former alone leaves the batch's statistics in use.
 
     Source: Ioffe and Szegedy, "Batch normalization" (2015).
     """

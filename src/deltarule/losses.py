@@ -92,7 +92,8 @@ class Loss(Setting):
 class SquaredError(Loss):
     """``l = 1/2 sum_j (a_j - t_j)^2``, ``dl/da = a - t``; summed over outputs.
 
-    Half the squared distance, as in Rumelhart, Hinton and Williams (1986).
+    Half the squared distance, as in Rumelhart, Hinton and Williams (1986); ``k / 2`` times
+    PyTorch's ``MSELoss`` for k outputs.
 
     Examples
     --------
@@ -112,7 +113,11 @@ class SquaredError(Loss):
 
 @setting
 class MeanSquaredError(Loss):
-    """``l = 1/k sum_j (a_j - t_j)^2``, ``dl/da = 2/k (a - t)``; averaged over the k outputs."""
+    """``l = 1/k sum_j (a_j - t_j)^2``, ``dl/da = 2/k (a - t)``; averaged over the k outputs.
+
+    With ``reduction="sum"`` examples are summed and outputs still averaged, here and in the other
+    losses that average; PyTorch sums both.
+    """
 
     name: ClassVar[str] = "mean_squared_error"
 
@@ -144,7 +149,7 @@ class Huber(Loss):
     """Squared near 0, linear beyond ``threshold`` (d), averaged over outputs.
 
     ``r = a - t``; ``r^2 / 2`` for ``|r| <= d``, else ``d (|r| - d / 2)``;
-    ``dl/da = 1/k clip(r, -d, d)``.
+    ``dl/da = 1/k clip(r, -d, d)``. It is ``d`` times PyTorch's ``SmoothL1Loss`` with ``beta = d``.
 
     Source: Huber, "Robust estimation of a location parameter" (1964).
     """
@@ -202,7 +207,8 @@ class Poisson(Loss):
     """Negative log-likelihood of counts, without the constant ``log t!``; averaged over outputs.
 
     ``l = 1/k sum_j (a_j - t_j log a_j)``, ``dl/da = 1/k (1 - t / a)``. With the canonical output
-    ``a = e^z``: ``l = 1/k sum_j (e^{z_j} - t_j z_j)``, ``delta = 1/k (a - t)``.
+    ``a = e^z``: ``l = 1/k sum_j (e^{z_j} - t_j z_j)``, ``delta = 1/k (a - t)``. The other output is
+    softplus, where PyTorch adds 1e-8 to the rate under the logarithm.
     """
 
     name: ClassVar[str] = "poisson"
@@ -232,7 +238,8 @@ class BinaryCrossEntropy(Loss):
     """One yes-or-no question per output; several outputs make it multi-label. Summed over outputs.
 
     ``l = -sum_j [t_j log a_j + (1 - t_j) log(1 - a_j)]`` with ``a = sigma(z)``, computed as
-    ``sum_j [softplus(z_j) - t_j z_j]``; ``delta = a - t``. Targets in [0, 1].
+    ``sum_j [softplus(z_j) - t_j z_j]``; ``delta = a - t``. Targets in [0, 1]. PyTorch's
+    ``BCEWithLogitsLoss`` averages over outputs.
     """
 
     name: ClassVar[str] = "binary_cross_entropy"
@@ -260,6 +267,10 @@ class CrossEntropy(Loss):
     ``l = -sum_j t_j log a_j`` with ``a = softmax(z)``, computed as
     ``log sum_j e^{z_j} - sum_j t_j z_j``; ``delta = a - t``. With ``label_smoothing`` s the
     target becomes ``(1 - s) t + s / k``.
+
+    A class weight weighs the whole row by its true class, and a mean divides by the sum of weights.
+    PyTorch weighs each class's share of a smoothed target by its own weight, and divides by the
+    number of rows where targets are rows.
 
     Source of label smoothing: Szegedy et al., "Rethinking the inception architecture" (2016).
 

@@ -46,7 +46,7 @@ class Optimizer(Setting):
         """Names of the state arrays kept for each parameter."""
         return ()
 
-    def initial_state(self, size: int, rate: float) -> Array:
+    def initial_state(self, size: int) -> Array:
         """Return the state before the first step, float64 (state arrays, size)."""
         return np.zeros((len(self.state_names), size))
 
@@ -128,6 +128,8 @@ class RMSprop(Optimizer):
         v = momentum * v + u
         w = w - eta * v
 
+    PyTorch's default for ``rho`` (its ``alpha``) is 0.99; 0.9 is the lecture's.
+
     Sources: Tieleman and Hinton, "Lecture 6.5: rmsprop" (2012); centered: Graves, "Generating
     sequences with recurrent neural networks" (2013).
     """
@@ -207,7 +209,7 @@ class Adagrad(Optimizer):
     def state_names(self) -> tuple[str, ...]:
         return ("square_sum",)
 
-    def initial_state(self, size: int, rate: float) -> Array:
+    def initial_state(self, size: int) -> Array:
         return np.full((1, size), float(self.initial_accumulator))
 
     def rows(self, t: Array, eta: Array) -> Array:
@@ -324,6 +326,8 @@ class NAdam(Optimizer):
         w = w - eta * [ (1 - mu_t) / (1 - prod_{i<=t} mu_i) * g
                       + mu_{t+1} / (1 - prod_{i<=t+1} mu_i) * m ] / (sqrt(v_hat) + epsilon)
 
+    PyTorch keeps the product of mu in its default dtype, float32, hence differs by about 1e-8.
+
     Source: Dozat, "Incorporating Nesterov momentum into Adam" (2016).
     """
 
@@ -439,8 +443,9 @@ class Rprop(Optimizer):
         if g * g_prev < 0:  size = max(size * decrease, smallest);  g = 0
         w = w - size * sign(g);  g_prev = g
 
-    ``learning_rate`` is the first size. Meant for full-batch descent (``batch_size=None``): the
-    noise of small batches turns signs at random.
+    ``learning_rate`` is the first size (of a schedule only the first rate counts). A learning-rate
+    factor scales the step and with it both bounds. Meant for full-batch descent
+    (``batch_size=None``): the noise of small batches turns signs at random.
 
     Sources: Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning:
     the RPROP algorithm" (1993); Igel and Huesken, "Improving the Rprop learning algorithm" (2000).
@@ -465,8 +470,9 @@ class Rprop(Optimizer):
     def state_names(self) -> tuple[str, ...]:
         return ("previous_gradient", "size")
 
-    def initial_state(self, size: int, rate: float) -> Array:
-        return np.stack([np.zeros(size), np.full(size, rate)])
+    def initial_state(self, size: int) -> Array:
+        first = resolve_schedule(self.learning_rate).table(np.zeros(1), 1)
+        return np.stack([np.zeros(size), np.broadcast_to(first, size)])
 
     def rows(self, t: Array, eta: Array) -> Array:
         return _columns(np.full(len(t), self.decrease), self.increase, self.smallest, self.largest)

@@ -44,6 +44,9 @@ class Penalty(Setting):
 class L2(Penalty):
     """``strength / 2 * sum(W^2)``, gradient ``strength * W``: pulls weights towards 0.
 
+    PyTorch's ``weight_decay`` adds the same gradient, but after clipping, to biases too, and not
+    to the loss.
+
     Source: Hoerl and Kennard, "Ridge regression" (1970); Krogh and Hertz, "A simple weight decay
     can improve generalization" (1992).
     """

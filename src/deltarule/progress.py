@@ -68,7 +68,7 @@ class Progress:
     def _is_due(self, now: float, epoch: int) -> bool:
         if self._terminal:
             return now - self._last_drawn >= _REDRAW
-        every = max(1, self._epochs // _PLAIN_LINES)
+        every = -(-self._epochs // _PLAIN_LINES)
         return epoch - self._last_epoch >= every and now - self._last_drawn >= _PLAIN_PAUSE
 
     def _line(self, history: History, now: float) -> str:

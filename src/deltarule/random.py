@@ -22,6 +22,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from deltarule.errors import InvalidValueError
 from deltarule.settings import check_integer
 from deltarule.types import Array
 
@@ -74,6 +75,11 @@ def words(
     seed: int, purpose: Purpose, *, rows: int, columns: int, step: int = 0, layer: int = 0
 ) -> Array:
     """Return the uint32 words (rows, columns) for one purpose, step and layer."""
+    if not (0 <= layer < 1 << 12 and 0 <= step < 1 << 48):
+        raise InvalidValueError(
+            "random words know 4096 layers (or parameter arrays) and 2^48 steps, "
+            f"got layer {layer}, step {step}"
+        )
     blocks = -(-columns // 4)
     c0 = np.broadcast_to(np.arange(blocks, dtype=np.uint64), (rows, blocks))
     c1 = np.broadcast_to(np.arange(rows, dtype=np.uint64)[:, None], (rows, blocks))

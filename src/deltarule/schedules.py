@@ -48,20 +48,9 @@ class Schedule(Setting):
         """Whether the rate depends on the length of the whole run."""
         return getattr(self, "length", 0) is None
 
-    def table(self, first: int, count: int, total: int, steps_per_epoch: int) -> Array:
-        """Return the rates of ``count`` steps beginning at step ``first`` (from 0), float64.
-
-        ``total`` is the number of steps of the whole run.
-        """
-        if self.unit == "step":
-            return np.array([self(t, total) for t in range(first, first + count)])
-        epochs = total / steps_per_epoch
-        cache: dict[int, float] = {}
-        steps = [t // steps_per_epoch for t in range(first, first + count)]
-        for epoch in steps:
-            if epoch not in cache:
-                cache[epoch] = self(epoch, epochs)
-        return np.array([cache[epoch] for epoch in steps])
+    def table(self, t: Array, total: float) -> Array:
+        """Return the rates at positions ``t`` of a run of length ``total``, float64."""
+        return np.array([self(position, total) for position in t.tolist()], dtype=np.float64)
 
 
 @setting
@@ -78,8 +67,8 @@ class Constant(Schedule):
     def __call__(self, t: float, total: float) -> float:
         return self.learning_rate
 
-    def table(self, first: int, count: int, total: int, steps_per_epoch: int) -> Array:
-        return np.full(count, float(self.learning_rate))
+    def table(self, t: Array, total: float) -> Array:
+        return np.full(len(t), float(self.learning_rate))
 
 
 @setting
@@ -151,7 +140,10 @@ class InverseScaling(Schedule):
 
 @setting
 class Polynomial(Schedule):
-    """``rate(t) = end + (learning_rate - end) * (1 - min(t / length, 1))^power``."""
+    """``rate(t) = end + (learning_rate - end) * (1 - min(t / length, 1))^power``.
+
+    PyTorch's ``PolynomialLR`` has power 1 by default and always ends at 0.
+    """
 
     name: ClassVar[str] = "polynomial"
     learning_rate: float
@@ -173,7 +165,10 @@ class Polynomial(Schedule):
 
 @setting
 class Linear(Schedule):
-    """``rate(t) = learning_rate + (end - learning_rate) * min(t / length, 1)``."""
+    """``rate(t) = learning_rate + (end - learning_rate) * min(t / length, 1)``.
+
+    PyTorch's ``LinearLR`` rises from a third of the rate by default.
+    """
 
     name: ClassVar[str] = "linear"
     learning_rate: float
@@ -195,6 +190,8 @@ class Linear(Schedule):
 @setting
 class Cosine(Schedule):
     """``rate(t) = end + (learning_rate - end) * (1 + cos(pi * min(t / length, 1))) / 2``.
+
+    It stays at ``end`` afterwards; PyTorch's ``CosineAnnealingLR`` rises again.
 
     Source: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017).
 
@@ -258,7 +255,8 @@ class OneCycle(Schedule):
 
     The rise takes the share ``rise`` of the run; the end is the start divided by
     ``end_divisor``. As in PyTorch, the last step of the run has the end's rate: with
-    ``N = length - 1`` the top stands at ``rise * length - 1``. Momentum is not cycled.
+    ``N = length - 1`` the top stands at ``rise * length - 1`` (at 0, where that is negative).
+    Momentum is not cycled.
 
     Source: Smith and Topin, "Super-convergence" (2018).
     """

@@ -119,7 +119,7 @@ def test_a_derivative_wrong_by_a_thousandth_is_noticed(name, monkeypatch):
     case.notices(FIRST)
 
 
-@pytest.mark.parametrize("name", ["elu", "selu", "gelu", "gelu_tanh", "silu", "mish", "softplus"])
+@pytest.mark.parametrize("name", ["elu", "selu", "gelu", "gelu_tanh", "silu", "mish"])
 def test_a_derivative_taken_at_the_activation_instead_of_z_is_noticed(name, monkeypatch):
     function = ACTIVATIONS[name]
     case = Case([dr.Dense(5), dr.Activation(function), dr.Dense(OUTPUTS)], SQUARED)

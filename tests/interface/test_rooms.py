@@ -15,7 +15,7 @@ PACKAGE = Path(deltarule.__file__).parent
 
 FLOORS = [
     {"types", "errors", "interrupt"},
-    {"settings", "special"},
+    {"settings", "special", "files"},
     {"random", "activations", "penalties", "constraints", "clipping", "metrics", "schedules"},
     {"initializers", "losses", "optimizers", "data"},
     {"layers"},
@@ -24,6 +24,7 @@ FLOORS = [
     {"engines"},
     {"history", "evaluation", "inspect"},
     {"callbacks", "progress"},
+    {"trainer"},
     {"training"},
 ]
 LEAVES = {"persistence", "report", "cli", "examples", "__main__", "sklearn", "distributed"}

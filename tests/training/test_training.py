@@ -388,6 +388,7 @@ def test_divergence_names_step_and_layer_and_leaves_the_network_before_that_step
     assert error.layer is not None
     assert error.history is not None
     assert error.history.epochs == trainer.epochs
+    assert error.history.stopped == f"diverged at step {error.step}"
     twin = dr.Network([dr.Dense(8, "relu"), dr.Dense(1)], inputs=3, seed=0)
     one_less = dr.Trainer(twin, "squared_error", dr.SGD(1e10))
     for step in range(error.step - 1):

@@ -287,10 +287,7 @@ class ReferenceExecutor:
         self.state = list(network.state.values())
         self.moments = np.zeros((0, len(network.vector)), dtype=plan.dtype)
         if plan.optimizer is not None:
-            rate = float(plan.optimizer.learning_rate.table(0, 1, 1, 1)[0])  # type: ignore[union-attr]
-            self.moments = plan.optimizer.initial_state(len(network.vector), rate).astype(
-                plan.dtype
-            )
+            self.moments = plan.optimizer.initial_state(len(network.vector)).astype(plan.dtype)
 
     def run(self, run: Run) -> Record:
         """Train for ``run.epochs`` epochs."""

@@ -233,7 +233,7 @@ class _Probe:
             size = max(abs(derivative), abs(difference), rounding / self._tolerance, _TINY)
             error = abs(derivative - difference) / size
             if best is None or not error >= best.error:
-                best = _Comparison(error, derivative, difference)
+                best = _Comparison(float(error), derivative, float(difference))
             if error <= self._tolerance:
                 break
         return best

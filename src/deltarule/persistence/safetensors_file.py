@@ -15,8 +15,6 @@ Arrays carry the names of ``network.parameters`` and ``network.state``.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +25,8 @@ from deltarule.errors import (
     FileFormatError,
     InvalidTypeError,
     MissingFileError,
-    WriteError,
 )
+from deltarule.files import write_atomically
 from deltarule.network import Network
 from deltarule.settings import describe, rebuild
 
@@ -53,7 +51,6 @@ def save(network: Network, path: str | Path) -> Path:
 
     if not isinstance(network, Network):
         raise InvalidTypeError(f"save takes a deltarule.Network, got {type(network).__name__}")
-    path = Path(path)
     description = {
         "inputs": network.inputs,
         "dtype": network.dtype.name,
@@ -70,12 +67,7 @@ def save(network: Network, path: str | Path) -> Path:
             "network": json.dumps(description),
         },
     )
-    try:
-        _write_atomically(path, content)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise WriteError(error.errno, f"cannot write {path}: {reason}") from error
-    return path
+    return write_atomically(path, content)
 
 
 def load(path: str | Path) -> Network:
@@ -171,36 +163,3 @@ def _fill(path: Path, network: Network, file: Any) -> None:
 
 def _arrays(network: Network) -> dict[str, Any]:
     return {**network.parameters, **network.state}
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

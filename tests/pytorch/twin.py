@@ -17,7 +17,6 @@ import numpy as np
 import deltarule as dr
 from oracles import oracle
 
-# Submodules first: where PyTorch is absent, `import torch` would find this very folder.
 nn = oracle("torch.nn")
 F = oracle("torch.nn.functional")
 optim = oracle("torch.optim")

@@ -1,0 +1,86 @@
+"""The commands together, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from typer.core import TyperGroup
+
+import deltarule
+from deltarule.cli import check, demo, trace
+from deltarule.cli.output import console, fail
+from deltarule.errors import DeltaruleError
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""
+
+
+class _Commands(TyperGroup):
+    """Turns the errors a user can cause into one line and exit status 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # `deltarule trace | head`: nobody is left to be told
+            raise
+        except (DeltaruleError, OSError) as error:
+            raise fail(str(error)) from None
+        except KeyboardInterrupt:
+            raise fail("interrupted", code=INTERRUPTED) from None
+
+
+app = typer.Typer(
+    name="deltarule",
+    cls=_Commands,
+    help="Feed-forward networks trained by backpropagation, with every delta in plain sight.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("trace")(trace.trace)
+app.command("check")(check.check)
+
+
+@app.command("engines")
+def engines() -> None:
+    """Say which engines this installation has, and whether they work."""
+    table = Table("engine", "state")
+    for name, state in deltarule.engines().items():
+        table.add_row(name, state)
+    console().print(table)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"deltarule {deltarule.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> int:
+    """Run the command that ``sys.argv`` names; return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console that knows no Greek gets a "?" instead
+            stream.reconfigure(errors="replace")
+    try:
+        app(prog_name="deltarule")
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    return 0

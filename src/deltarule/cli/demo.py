@@ -1,0 +1,173 @@
+"""``deltarule demo``: a network learns handwritten digits."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from deltarule.cli.output import console, fail
+from deltarule.data import split_rows
+from deltarule.errors import missing_extra
+from deltarule.files import check_writable
+from deltarule.layers import Dense, Dropout
+from deltarule.losses import CrossEntropy
+from deltarule.metrics import confusion_matrix
+from deltarule.network import Network
+from deltarule.optimizers import Adam
+from deltarule.schedules import Cosine
+from deltarule.training import train
+from deltarule.types import Array
+
+_TEST_SHARE = 0.2
+_TEST_SEED = 0
+"""The test set stays the same whatever the seed of the training."""
+_INTERRUPTED = 130
+
+
+def demo(
+    report: Annotated[Path, typer.Option(help="Where the HTML report goes.")] = Path("report.html"),
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
+    seed: Annotated[int, typer.Option(help="Of initial weights, shuffles and dropout.")] = 0,
+    epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 40,
+    engine: Annotated[str, typer.Option(help="auto, native or reference.")] = "auto",
+) -> None:
+    """Train a network on 1,797 handwritten digits and test it.
+
+    The digits come with scikit-learn: 8 x 8 pixels each. A fifth of them, every class alike, is
+    set aside for the test and seen only there. Prints the engine, the test accuracy and a confusion
+    matrix, and writes a report: one HTML file with pictures that opens without network access.
+
+    Ctrl-C ends the training early and tests what has been learnt so far (exit status 130).
+    """
+    digits = _load_digits()
+    if not no_report:
+        write_report = _report_writer(report)
+    X, y = digits.data / 16, digits.target
+    training, test = split_rows(len(X), _TEST_SHARE, y, seed=_TEST_SEED)
+    network = Network(
+        [Dense(256, "relu"), Dropout(0.3), Dense(128, "relu"), Dropout(0.3), Dense(10, "softmax")],
+        inputs=64,
+        seed=seed,
+    )
+    loss, optimizer = CrossEntropy(label_smoothing=0.05), Adam(Cosine(3e-3))
+    out = console()
+    out.print(
+        f"Handwritten digits: {len(training):,} to learn from, {len(test)} to be tested on.\n"
+        f"{network!r}\n",
+        markup=False,
+    )
+    with _one_thread_blas():
+        history = train(
+            network,
+            X[training],
+            y[training],
+            loss=loss,
+            optimizer=optimizer,
+            epochs=epochs,
+            batch_size=64,
+            validation=0.1,
+            metrics=["accuracy"],
+            seed=seed,
+            engine=engine,
+            progress=True,
+        )
+        outputs = network.predict(X[test], engine=engine)
+    if not history.epochs:
+        raise fail("interrupted before the first epoch was finished", code=_INTERRUPTED)
+    right = outputs.argmax(axis=1) == y[test]
+    accuracy = float(right.mean())
+    out.print(
+        f"\nEngine         {history.engine}\n"
+        f"Training       {history.epochs} epochs, {history.steps:,} steps in "
+        f"{history.seconds:.1f} s" + (f" ({history.stopped})" if history.stopped else "") + "\n"
+        f"Test accuracy  {accuracy:.2%} ({right.sum()} of {len(test)})\n",
+        markup=False,
+    )
+    out.print(_confusion_table(confusion_matrix(y[test], outputs)))
+    if not no_report:
+        path = write_report(
+            report,
+            history,
+            title="Handwritten digits",
+            network=network,
+            loss=loss,
+            optimizer=optimizer,
+            X=X[test],
+            y=y[test],
+            image_shape=(8, 8),
+            scores={"test accuracy": f"{accuracy:.2%}"},
+            notes=(
+                f"scikit-learn's bundled digits, 8 by 8 pixels: {len(training):,} to learn from, "
+                f"a tenth of them validation data, and {len(test)} set aside for the test "
+                f"below. Batches of 64, seed {seed}."
+            ),
+        )
+        out.print(f"Report: {path}", markup=False, soft_wrap=True)
+    if history.stopped == "interrupted":
+        raise typer.Exit(_INTERRUPTED)
+
+
+def _load_digits() -> Any:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise missing_extra("deltarule demo", "sklearn") from None
+    return load_digits()
+
+
+def _report_writer(path: Path) -> Any:
+    """Return the function that writes reports; what would fail after training fails here."""
+    try:
+        from deltarule.report import write_report
+    except ImportError:
+        raise missing_extra("the report (leave it out with --no-report)", "report") from None
+    check_writable(path)
+    return write_report
+
+
+def _one_thread_blas() -> AbstractContextManager[Any]:
+    """Keep NumPy's BLAS to one thread: products this small gain nothing from more.
+
+    Where other programs want the cores too, threads that wait for each other cost tenfold.
+    """
+    if any(os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")):
+        return nullcontext()
+    try:
+        threadpoolctl: Any = import_module("threadpoolctl")
+    except ImportError:
+        return nullcontext()
+    limits: AbstractContextManager[Any] = threadpoolctl.threadpool_limits(1, user_api="blas")
+    return limits
+
+
+def _confusion_table(counts: Array) -> Table:
+    table = Table(
+        title="Confusion matrix (rows: truth, columns: prediction)",
+        box=box.SIMPLE,
+        pad_edge=False,
+        title_justify="left",
+    )
+    table.add_column("", justify="right", style="bold")
+    for k in range(len(counts)):
+        table.add_column(str(k), justify="right")
+    table.add_column("recall", justify="right")
+    recalls = np.diag(counts) / np.maximum(counts.sum(axis=1), 1)
+    for k, (row, recall) in enumerate(zip(counts.astype(int).tolist(), recalls, strict=True)):
+        cells = [_cell(count, right=j == k) for j, count in enumerate(row)]
+        table.add_row(str(k), *cells, f"{recall:.0%}")
+    return table
+
+
+def _cell(count: int, *, right: bool) -> Text:
+    if not count:
+        return Text("·", style="dim")
+    return Text(str(count), style="green" if right else "bold red")

@@ -1,0 +1,267 @@
+"""Figures of a run, as matplotlib objects without any global state.
+
+Each function takes a history and returns a :class:`matplotlib.figure.Figure`, or None where the
+history has nothing to show in it.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from deltarule.errors import InvalidValueError
+from deltarule.history import History
+from deltarule.types import Array
+
+INK, MUTED, GRID = "#1b1f24", "#5b6470", "#d9dde3"
+SERIES = ("#0b63b5", "#c8501a", "#12805c", "#8a3fa0", "#a67800", "#b02a55", "#3f7f93", "#6b6b6b")
+"""Colours; the first two are told apart by everyone, and lines differ in their dashes too."""
+
+_MOST_POINTS = 1000
+_GRADIENT = "gradient_norm."
+_PARTS = ("data_loss", "penalty")
+
+
+class RunFigure(Figure):
+    """A figure that notebooks show without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=120)
+        return buffer.getvalue()
+
+
+def history_figure(history: History) -> Figure:
+    """Return losses, metrics, learning rate and gradient norms of a run in one figure."""
+    panels = [panel for panel, columns in _PANELS if columns(history)]
+    if not panels:
+        raise InvalidValueError("there is nothing to plot: no epoch was finished")
+    rows = math.ceil(len(panels) / 2)
+    columns = min(len(panels), 2)
+    figure = RunFigure(figsize=(5 * columns, 3.4 * rows), layout="constrained")
+    for i, panel in enumerate(panels):
+        panel(figure.add_subplot(rows, columns, i + 1), history)
+    return figure
+
+
+def loss_figure(history: History) -> Figure | None:
+    """Return the loss by epoch, of training and validation data, with its parts."""
+    return _single(history, draw_loss, loss_columns(history))
+
+
+def metrics_figure(history: History) -> Figure | None:
+    """Return the metrics by epoch, of training and validation data."""
+    return _single(history, draw_metrics, metric_columns(history))
+
+
+def learning_rate_figure(history: History) -> Figure | None:
+    """Return the learning rate by epoch."""
+    return _single(history, draw_learning_rate, rate_columns(history))
+
+
+def gradient_norm_figure(history: History) -> Figure | None:
+    """Return the norm of each parameter's gradient by epoch, on a logarithmic scale."""
+    return _single(history, draw_gradient_norms, gradient_columns(history))
+
+
+def prediction_figure(truth: Array, predicted: Array) -> Figure:
+    """Return predictions against true numbers, both (n,)."""
+    figure = _figure()
+    axes = figure.add_subplot()
+    both = np.concatenate([truth, predicted])
+    ends = [float(both.min()), float(both.max())]
+    axes.plot(ends, ends, color=MUTED, linewidth=1, dashes=(4, 2), label="exact")
+    keep = _thinned(len(truth))
+    axes.plot(truth[keep], predicted[keep], "o", color=SERIES[0], markersize=3.5, alpha=0.6)
+    _dress(axes, "predicted")
+    axes.set_xlabel("true", color=MUTED)
+    return figure
+
+
+def loss_columns(history: History) -> list[str]:
+    """Return the names of the loss columns that have numbers."""
+    return _present(history, ("loss", *_PARTS, "val_loss"))
+
+
+def metric_columns(history: History) -> list[str]:
+    """Return the names of the metric columns that have numbers."""
+    other = {"loss", "val_loss", "learning_rate", *_PARTS, *(f"val_{part}" for part in _PARTS)}
+    return [
+        name
+        for name in _present(history, history)
+        if name not in other and not name.startswith(_GRADIENT)
+    ]
+
+
+def rate_columns(history: History) -> list[str]:
+    """Return the name of the learning rate's column, if it has numbers."""
+    return _present(history, ("learning_rate",))
+
+
+def gradient_columns(history: History) -> list[str]:
+    """Return the names of the gradient norms' columns that have numbers."""
+    return [name for name in _present(history, history) if name.startswith(_GRADIENT)]
+
+
+def draw_loss(axes: Axes, history: History) -> None:
+    """Draw the loss columns."""
+    names = loss_columns(history)
+    styles = {"loss": (0, ()), "val_loss": (1, (5, 1.5)), "data_loss": (2, (1, 1))}
+    labels = {"loss": "training", "val_loss": "validation", "data_loss": "training, data alone"}
+    for name in names:
+        colour, dashes = styles.get(name, (3, (3, 1, 1, 1)))
+        _line(axes, history, name, labels.get(name, name), colour, dashes)
+    values = np.array([history[name] for name in names if name != "penalty"])
+    values = values[np.isfinite(values)]
+    if len(values) and values.min() > 0 and values.max() > 30 * values.min():
+        axes.set_yscale("log")
+    _dress(axes, "loss", legend=True)
+
+
+def draw_metrics(axes: Axes, history: History) -> None:
+    """Draw the metrics: training solid, validation dashed; a colour for each metric."""
+    names = metric_columns(history)
+    metrics = list(dict.fromkeys(name.removeprefix("val_") for name in names))
+    alone = len(metrics) == 1
+    for name in names:
+        metric = name.removeprefix("val_")
+        held_out = name.startswith("val_")
+        kind = "validation" if held_out else "training"
+        colour = int(held_out) if alone else metrics.index(metric)
+        dashes = (5, 1.5) if held_out else ()
+        _line(axes, history, name, kind if alone else f"{metric}, {kind}", colour, dashes)
+    _dress(axes, metrics[0].replace("_", " ") if alone else "metrics", legend=True)
+
+
+def draw_learning_rate(axes: Axes, history: History) -> None:
+    """Draw the learning rate of each epoch's last step."""
+    _line(axes, history, "learning_rate", "learning rate", 0, ())
+    axes.set_ylim(bottom=0)
+    axes.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=True)
+    _dress(axes, "learning rate")
+
+
+def draw_gradient_norms(axes: Axes, history: History) -> None:
+    """Draw the gradient norms: a colour for each layer, weights solid and all others dashed."""
+    names = [name for name in gradient_columns(history) if any(v > 0 for v in history[name])]
+    layers = list(dict.fromkeys(_layer_of(name) for name in names))
+    labelled: set[str] = set()
+    for name in names:
+        layer = _layer_of(name)
+        label = f"layer {layer}" if layer not in labelled else None
+        labelled.add(layer)
+        values = np.array(history[name])
+        keep = _thinned(len(values))
+        weight = name.endswith("weight")
+        axes.plot(
+            keep + 1,
+            np.where(values[keep] > 0, values[keep], np.nan),
+            color=_layer_colour(layers.index(layer), len(layers)),
+            linewidth=1.6 if weight else 1.1,
+            linestyle="-" if weight else (0, (3, 1.5)),
+            marker="o" if len(values) == 1 else "",
+            label=label,
+        )
+    if names:
+        axes.set_yscale("log")
+    _dress(axes, "gradient norm", legend=len(layers) <= 12)
+
+
+def silent_parameters(history: History) -> list[str]:
+    """Return the parameters whose gradient was 0 in every epoch."""
+    return [
+        name.removeprefix(_GRADIENT)
+        for name in gradient_columns(history)
+        if not any(v > 0 for v in history[name])
+    ]
+
+
+def svg(figure: Figure) -> str:
+    """Return a figure as SVG text whose letters stay letters."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "deltarule"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return buffer.getvalue()
+
+
+_PANELS = (
+    (draw_loss, loss_columns),
+    (draw_metrics, metric_columns),
+    (draw_learning_rate, rate_columns),
+    (draw_gradient_norms, gradient_columns),
+)
+
+
+def _figure() -> Figure:
+    # Small on purpose: at a telephone's width its letters are still 10 pixels high.
+    return RunFigure(figsize=(4.8, 3.1), layout="constrained")
+
+
+def _single(history: History, draw: object, columns: list[str]) -> Figure | None:
+    if not columns:
+        return None
+    figure = _figure()
+    assert callable(draw)
+    draw(figure.add_subplot(), history)
+    return figure
+
+
+def _present(history: History, names: Sequence[str] | History) -> list[str]:
+    return [name for name in names if history.get(name)]
+
+
+def _line(
+    axes: Axes, history: History, name: str, label: str, colour: int, dashes: tuple[float, ...]
+) -> None:
+    values = np.array(history[name])
+    keep = _thinned(len(values))
+    axes.plot(
+        keep + 1,
+        values[keep],
+        color=SERIES[colour % len(SERIES)],
+        linewidth=1.6,
+        linestyle=(0, dashes) if dashes else "-",
+        marker="o" if len(values) == 1 else "",
+        label=label,
+    )
+
+
+def _dress(axes: Axes, label: str, *, legend: bool = False) -> None:
+    axes.set_xlabel("epoch", color=MUTED)
+    axes.set_ylabel(label, color=MUTED)
+    axes.tick_params(which="both", colors=MUTED, labelcolor=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=axes.get_xlabel() == "epoch"))
+    axes.grid(visible=True, color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(MUTED)
+    if legend and axes.get_legend_handles_labels()[1]:
+        many = len(axes.get_legend_handles_labels()[1]) > 4
+        axes.legend(frameon=False, labelcolor=INK, fontsize=8 if many else 9, ncols=1 + many)
+
+
+def _thinned(n: int) -> Array:
+    """Return at most so many indices of n values, first and last among them."""
+    return np.unique(np.linspace(0, n - 1, min(n, _MOST_POINTS)).astype(np.int64))
+
+
+def _layer_of(column: str) -> str:
+    """Return the layer of "gradient_norm.2.1.weight": "2.1"."""
+    return column.removeprefix(_GRADIENT).rpartition(".")[0]
+
+
+def _layer_colour(i: int, layers: int) -> str:
+    """Return one of the series, or for many layers a step of a ramp from first to last."""
+    if layers <= len(SERIES):
+        return SERIES[i]
+    start, end = (np.array([int(c[k : k + 2], 16) for k in (1, 3, 5)]) for c in SERIES[:2])
+    mixed = start + (end - start) * i / (layers - 1)
+    return "#" + "".join(f"{round(value):02x}" for value in mixed)

@@ -1,0 +1,254 @@
+"""The report of a run: one HTML file that needs nothing else, not even a network."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+import deltarule
+from deltarule.errors import InvalidTypeError, describe_value
+from deltarule.files import check_writable, write_atomically
+from deltarule.history import History
+from deltarule.network import Network
+from deltarule.report import figures
+from deltarule.report.answers import Answers, examine
+
+
+class Panel(NamedTuple):
+    """A figure of the report: inline SVG, what it says in words, and its caption."""
+
+    title: str
+    svg: Markup
+    description: str
+    caption: str
+
+
+def write_report(
+    path: str | Path,
+    history: History,
+    *,
+    title: str = "Training report",
+    network: Network | None = None,
+    loss: Any = None,
+    optimizer: Any = None,
+    X: Any = None,
+    y: Any = None,
+    classes: Sequence[Any] | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    column_names: Sequence[str] | None = None,
+    scores: Mapping[str, Any] | None = None,
+    notes: str = "",
+) -> Path:
+    """Write a one-file HTML report of a run and return its path.
+
+    The file holds all its pictures and refers to nothing outside itself. It is written whole or
+    not at all. The history alone makes a report; whatever else is given makes it say more.
+
+    Parameters
+    ----------
+    path : str or Path
+    history : History
+        What :func:`deltarule.train` returned.
+    title, notes : str
+        The heading, and a paragraph about the data and the purpose.
+    network : Network, optional
+        What was trained; its summary is shown.
+    loss, optimizer : optional
+        As they were given to ``train``.
+    X, y : optional
+        Test data (n, inputs) and targets as for ``train``. With ``network`` this adds the confusion
+        matrix and the examples that the network gets most wrong.
+    classes : sequence, optional
+        Names of the classes; by default their numbers.
+    image_shape : (height, width) or (height, width, 3), optional
+        Says that a row of X is a picture, which is then shown; else wrong rows make a table.
+    column_names : sequence of str, optional
+        Names of the columns of X, by default those of a data frame.
+    scores : mapping of str to anything, optional
+        Results to put on top, such as ``{"test accuracy": "98.3%"}``.
+
+    Raises
+    ------
+    OSError
+        The path cannot be written.
+    ValueError, TypeError
+        Contents that do not fit each other; nothing is written.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, deltarule as dr
+    >>> X, y = np.eye(4), np.arange(4)
+    >>> net = dr.Network([dr.Dense(4, "softmax")], inputs=4)
+    >>> history = dr.train(net, X, y, loss="cross_entropy", epochs=3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     history.report(f"{folder}/report.html", network=net, X=X, y=y).name
+    'report.html'
+    """
+    if not isinstance(history, History):
+        raise InvalidTypeError(
+            "write_report takes the history that train() returned, got " + describe_value(history)
+        )
+    check_writable(path)
+    answers = None
+    if X is not None or y is not None:
+        answers = examine(
+            network, X, y, classes=classes, image_shape=image_shape, column_names=column_names
+        )
+    html = (
+        _environment()
+        .get_template("template.html")
+        .render(
+            title=title,
+            notes=notes,
+            scores=[(name, str(value)) for name, value in (scores or {}).items()],
+            facts=_facts(history, network, loss, optimizer),
+            summary="" if network is None else network.summary(),
+            stopped=history.stopped,
+            panels=_panels(history, answers),
+            last=_last_numbers(history),
+            answers=answers,
+            palette=list(zip(_VARIABLES, _PALETTE, strict=True)),
+            version=deltarule.__version__,
+            written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+        )
+    )
+    return write_atomically(path, html.encode())
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("deltarule.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _facts(
+    history: History, network: Network | None, loss: Any, optimizer: Any
+) -> list[tuple[str, str]]:
+    facts = []
+    if network is not None:
+        facts.append(("network", repr(network)))
+    facts += [
+        (name, str(value))
+        for name, value in (("loss", loss), ("optimizer", optimizer))
+        if value is not None
+    ]
+    return [
+        *facts,
+        ("engine", history.engine),
+        ("epochs", f"{history.epochs:,}"),
+        ("steps", f"{history.steps:,}"),
+        ("time", _duration(history.seconds)),
+    ]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _last_numbers(history: History) -> list[tuple[str, str]]:
+    return [(name.replace("_", " "), f"{value:.6g}") for name, value in history.last().items()]
+
+
+def _panels(history: History, answers: Answers | None) -> list[Panel]:
+    metrics = list(
+        dict.fromkeys(name.removeprefix("val_") for name in figures.metric_columns(history))
+    )
+    what = metrics[0].replace("_", " ").capitalize() if len(metrics) == 1 else "Metrics"
+    silent = figures.silent_parameters(history)
+    still = f" Never any gradient: {', '.join(silent)}." if silent else ""
+    held_out = any(name.startswith("val_") for name in history)
+    validation = " Dashed: validation data." if held_out else ""
+    drawn: list[tuple[str, Figure | None, str, str]] = [
+        (
+            "Loss",
+            figures.loss_figure(history),
+            _in_words(history, "loss"),
+            f"Of each epoch, as it was seen in training.{validation}",
+        ),
+        (
+            what,
+            figures.metrics_figure(history),
+            "; ".join(_in_words(history, metric) for metric in metrics),
+            f"Of each epoch; training data before each step.{validation}",
+        ),
+        (
+            "Gradient norm by layer",
+            figures.gradient_norm_figure(history),
+            "Lines of the gradient norm of every layer by epoch, on a logarithmic scale.",
+            "Root mean square over each epoch's steps, logarithmic. Solid: weights; dashed: "
+            f"biases, scales and shifts.{still}",
+        ),
+        (
+            "Learning rate",
+            figures.learning_rate_figure(history),
+            _in_words(history, "learning_rate"),
+            "Of each epoch's last step.",
+        ),
+    ]
+    if answers is not None and answers.numbers is not None:
+        drawn.append(
+            (
+                "Predictions",
+                figures.prediction_figure(*answers.numbers),
+                "Predicted against true numbers; a dashed diagonal marks exact ones.",
+                "Of the test data; the dashed line is where exact predictions lie.",
+            )
+        )
+    return [
+        Panel(title, themed_svg(figure, f"panel{i}"), description, caption)
+        for i, (title, figure, description, caption) in enumerate(drawn)
+        if figure is not None
+    ]
+
+
+def _in_words(history: History, name: str) -> str:
+    """Return what a curve shows for those who cannot see it."""
+    parts = []
+    for column, kind in ((name, ""), (f"val_{name}", "validation ")):
+        if history.get(column):
+            first, last = history[column][0], history[column][-1]
+            words = name.replace("_", " ")
+            parts.append(
+                f"{kind}{words} from {first:.4g} to {last:.4g} over {history.epochs} epochs"
+            )
+    return ", ".join(parts)
+
+
+_PALETTE = (figures.INK, figures.MUTED, figures.GRID, *figures.SERIES)
+_VARIABLES = ("ink", "muted", "grid", *(f"series-{i}" for i in range(len(figures.SERIES))))
+
+
+def themed_svg(figure: Figure, name: str) -> Markup:
+    """Return inline SVG whose colours follow the page's and whose ids are its own."""
+    text = figures.svg(figure)
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    # Only what is referred to keeps its id; several figures share a page.
+    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
+    text = re.sub(
+        r' id="([^"]+)"',
+        lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "",
+        text,
+    )
+    text = re.sub(r'(url\(#|href="#)', rf"\1{name}-", text)
+    for variable, colour in zip(_VARIABLES, _PALETTE, strict=True):
+        text = text.replace(colour, f"var(--{variable})")
+    text = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", text, count=1)
+    text = re.sub(r'<svg ([^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"<svg \1\2", text, count=1)
+    return Markup(text.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1))
