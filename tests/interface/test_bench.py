@@ -1,12 +1,15 @@
+import dataclasses
 import json
 import math
+import os
 
 import pytest
 
 import deltarule as dr
-from deltarule.bench import PEERS, WORKLOADS
+from deltarule.bench import PEERS, WORKLOADS, machine
 from deltarule.bench.floor import Peak, floor_of
 from deltarule.bench.forms import Form, run_form
+from deltarule.bench.machine import confined
 from deltarule.bench.measuring import Budget, Task, interleave
 from deltarule.bench.peers import Absent, select_peers
 from deltarule.bench.peers.base import import_peer
@@ -51,7 +54,8 @@ def test_tiny_run_gives_positive_numbers(result):
 
 def test_result_names_the_engine_and_compares_all_kinds_of_work(result):
     assert result.machine["engines"] == dr.engines()
-    assert [c.key for c in result.comparisons] == ["W1", "W3", "restarts", *["predict W3"] * 2]
+    keys = [comparison.key for comparison in result.comparisons]
+    assert keys == ["W1", "W3", "restarts", "predict W3", "predict W3 bulk"]
 
 
 def test_both_engines_do_the_same_work(result):
@@ -64,6 +68,34 @@ def test_missing_peer_is_reported_as_absent(result):
     assert result["W1"].entries["torch"].value is None
     assert "no_such_library is not installed" in result.absences()["PyTorch"]
     assert "PyTorch is absent" in result.to_markdown()
+
+
+def test_a_peer_that_fails_is_reported_and_does_not_end_the_run():
+    class Failing(Missing):
+        def prepare(self, workload, data, threads):
+            raise RuntimeError("out of order")
+
+    peers = [PEERS["deltarule"], Failing()]
+    result = run_form(TINY, peers, ["W1"], 1, lambda text: None)
+    assert result.absences() == {"PyTorch": "failed: RuntimeError: out of order"}
+    assert result["W1"].entries["deltarule"].value > 0
+
+
+def test_environment_and_cores_are_given_back(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("NPROC", raising=False)
+    with confined(1):
+        assert os.environ["OMP_NUM_THREADS"] == os.environ["NPROC"] == "1"
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "NPROC" not in os.environ
+
+
+def test_different_numbers_of_threads_in_one_process_are_owned_up_to(result, monkeypatch):
+    monkeypatch.setattr(machine, "_used", {1})
+    with confined(2):
+        assert machine.mixed_threads()
+    changed = dataclasses.replace(result, machine=result.machine | {"mixed_threads": True})
+    assert "MIXED THREADS" in changed.to_markdown()
 
 
 def test_json_has_the_keys_readers_rely_on(result, tmp_path):

@@ -11,9 +11,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deltarule.bench.floor import Peak, floor_of, measure_bandwidth, measure_peak
-from deltarule.bench.machine import OtherProcesses, confined, describe_machine, installed_megabytes
+from deltarule.bench.machine import (
+    OtherProcesses,
+    confined,
+    describe_machine,
+    installed_megabytes,
+    mixed_threads,
+)
 from deltarule.bench.measuring import Budget, Task, interleave
-from deltarule.bench.peers import OURS, SHORT, Absent, Peer, Session, select_peers
+from deltarule.bench.peers import OURS, PEERS, SHORT, Absent, Peer, Session, select_peers
+from deltarule.bench.peers.ours import Deltarule
 from deltarule.bench.processes import SCRIPTS, cold_starts, peak_memory
 from deltarule.bench.result import Comparison, Entry, Result
 from deltarule.bench.workloads import (
@@ -70,10 +77,10 @@ SHORT_FORM = Form(
 )
 FULL_FORM = Form(
     "full",
-    Budget(turn=0.4, total=40, rounds=11, least=5),
-    Budget(turn=0.5, total=40, rounds=7),
+    Budget(turn=0.3, total=30, rounds=11),
+    Budget(turn=0.5, total=30, rounds=7),
     Budget(turn=0.05, total=6, rounds=11),
-    Budget(turn=0, total=90, rounds=7, least=5),
+    Budget(turn=0, total=60, rounds=7),
     6.0,
     {},
     True,
@@ -153,6 +160,9 @@ def show(result: Result) -> None:
     for line in result.header():
         console.print(line, highlight=False)
     console.print(table)
+    for name in result.peers:
+        note = f"{PEERS[name].title}: {PEERS[name].note}"
+        console.print(note, style="dim", highlight=False, markup=False)
     for name, reason in result.absences().items():
         console.print(f"{name} is absent: {reason}", highlight=False, markup=False)
 
@@ -170,7 +180,11 @@ def run_form(
     now = datetime.datetime.now().astimezone()
     result = Result(form.name, now.isoformat(timespec="minutes"), describe_machine(threads))
     others = OtherProcesses()
-    with confined(threads):
+    with confined(threads) as blas_limited:
+        result.machine |= {
+            "blas_threads_limited": blas_limited,
+            "mixed_threads": mixed_threads(),
+        }
         if form.cold is not None:
             # First, while this process holds no thread pools that could disturb the others.
             _measure_processes(form, peers, threads, result, say)
@@ -246,6 +260,12 @@ def _prepare(
         except Absent as reason:
             comparison.add_absent({peer.key: str(reason)})
             continue
+        except Exception as error:
+            if isinstance(peer, Deltarule):
+                raise
+            # One library's failure is a finding about it, not the end of the others' run.
+            comparison.add_absent({peer.key: f"failed: {type(error).__name__}: {error}"})
+            continue
         comparison.entries[peer.key] = Entry(loss=loss)
         sessions[peer.key] = session
     return sessions
@@ -298,7 +318,7 @@ def _prediction(
 ) -> Comparison:
     one = rows == 1
     comparison = Comparison(
-        f"predict {workload.key}",
+        f"predict {workload.key}" if one else f"predict {workload.key} bulk",
         "one row" if one else f"{rows} rows",
         "us/call" if one else "us/row",
         details={
@@ -354,6 +374,10 @@ def _measure_processes(
             details={
                 "data_mb": (data.X.nbytes + data.y.nbytes) / 1e6,
                 "parameters_mb": 4e-6 * workload.parameters,
+                # What training should need at most, before the activations of two chunks.
+                "data_parameters_moments_and_16_mb": 16
+                + (data.X.nbytes + data.y.nbytes) / 1e6
+                + 4e-6 * workload.parameters * (2 + workload.moments),
             },
         )
         memory.add_absent(absent)

@@ -21,6 +21,9 @@ _DISTRIBUTIONS = {
     "scikit-learn": ("scikit-learn",),
 }
 
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
+_used: set[int] = set()
+
 
 def describe_machine(threads: int) -> dict[str, Any]:
     """Return CPU, cores, system, versions and engines."""
@@ -35,7 +38,7 @@ def describe_machine(threads: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": threads,
         "load_at_start": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "engines": dr.engines(),
         "versions": versions,
     }
@@ -77,15 +80,17 @@ def cpu_model() -> str:
 
 
 @contextmanager
-def confined(threads: int) -> Iterator[None]:
-    """Give every library the same number of threads.
+def confined(threads: int) -> Iterator[bool]:
+    """Give every library the same number of threads; yields whether NumPy's BLAS obeys, too.
 
-    Environment variables reach those that start later, threadpoolctl reaches BLAS libraries that
-    already run, and on Linux the process may use only so many cores, each a physical one where
-    there are enough.
+    Environment variables reach those that start later, threadpoolctl, where installed, BLAS
+    libraries that already run; on Linux this thread and those it starts may use only so many
+    cores, each a physical one where there are enough. Thread pools keep the number and the cores
+    they began with, see :func:`mixed_threads`.
     """
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"):
-        os.environ[name] = str(threads)
+    _used.add(threads)
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
     allowed: set[int] | None = None
     if hasattr(os, "sched_setaffinity"):
         allowed = os.sched_getaffinity(0)
@@ -94,13 +99,23 @@ def confined(threads: int) -> Iterator[None]:
         try:
             control = import_peer("threadpoolctl")
         except Absent:
-            yield
+            yield (os.cpu_count() or 1) <= threads
         else:
             with control.threadpool_limits(threads):
-                yield
+                yield True
     finally:
         if allowed is not None:
             os.sched_setaffinity(0, allowed)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def mixed_threads() -> bool:
+    """Return whether this process has measured with different numbers of threads."""
+    return len(_used) > 1
 
 
 def _cores(allowed: set[int], threads: int) -> set[int]:

@@ -129,6 +129,11 @@ class Result:
                 f"BUSY MACHINE: other processes took {share:.0%} of the cores' time; whoever uses "
                 "several threads suffers most, so figures and ratios are not to be relied on"
             )
+        if machine.get("mixed_threads"):
+            lines.append(
+                "MIXED THREADS: this process measured with another number of threads before, and "
+                "thread pools keep what they began with; begin a new process"
+            )
         if self.peak:
             lines.append(
                 f"best matrix product {self.peak['gflops']:.0f} GFLOP/s ({self.peak['by']})"
@@ -178,6 +183,7 @@ class Result:
         ]
         for name, reason in self.absences().items():
             lines += ["", f"{name} is absent: {reason}"]
+        lines += ["", *(f"- {PEERS[name].title}: {PEERS[name].note}" for name in self.peers)]
         if self.installed_megabytes:
             lines += ["", "| installed | own MB | with requirements |", "| --- | ---: | ---: |"]
             lines += [

@@ -36,7 +36,7 @@ class Jax:
     def prepare(self, workload: Workload, data: Data, threads: int) -> Session:
         """Return a session."""
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
-        os.environ.setdefault("NPROC", str(threads))  # the size of XLA's thread pool
+        os.environ.setdefault("NPROC", str(threads))  # XLA reads it when its thread pool starts
         jax, optax = import_peer("jax"), import_peer("optax")
         return _Session(jax, optax, workload, data, self._all_epochs)
 
