@@ -204,7 +204,9 @@ template <class T>
 struct Softplus {
     using V = vec<T>;
     static constexpr bool needs_z = false;
-    DR_INLINE V value(V z) const { return softplus(z); }
+    // Far below 0 it stops above 0, so that log a and f' / a stay what they should be (Poisson loss).
+    static constexpr T least = format<T>::least_normal / format<T>::epsilon;
+    DR_INLINE V value(V z) const { return max(broadcast(least), softplus(z)); }
     DR_INLINE V derivative(V, V a) const { return -expm1(-a); }
 };
 

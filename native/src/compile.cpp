@@ -13,6 +13,7 @@ bool needs_only_output(Activation activation, double setting) {
         case Activation::tanh:
         case Activation::relu:
         case Activation::selu:
+        case Activation::softplus:
         case Activation::exp: return true;
         case Activation::leaky_relu:
         case Activation::elu: return setting >= 0;  // then a > 0 exactly where z > 0

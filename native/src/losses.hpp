@@ -26,6 +26,9 @@ DR_INLINE void for_row(long columns, long stride, Visit visit) {
         }
 }
 
+template <class T>
+inline constexpr T largest_finite = T(sizeof(T) == 4 ? 3.4028234663852886e38 : 1.7976931348623157e308);
+
 // The largest element of a row; NaN-free rows only (others turn NaN in what follows).
 template <class T>
 DR_INLINE T row_max(const T* x, long columns, long stride) {
@@ -71,6 +74,12 @@ void softmax_backward(long rows, long columns, long stride, const T* a, const T*
     }
 }
 
+// z - m, with no infinity from finite z: its product with a target of 0 must be 0.
+template <class T>
+DR_INLINE vec<T> shifted(vec<T> z, T m) {
+    return max(broadcast(-largest_finite<T>), z - m);
+}
+
 // Cross-entropy behind softmax, for L rows at a time:
 //     l = log sum_k e^{z_k - m} - sum_k t_k (z_k - m),  delta = a - t
 // The sum of exponentials is 1 / max a, since the largest one is e^0.
@@ -97,9 +106,10 @@ void cross_entropy(const Program& program, const Instruction& op, const Tile& ti
                 const long hot = at + (label / NR) * stride + label % NR;
                 if (op.loss_setting != 0)
                     for_row<T>(k, stride, [&](long j, auto mask) {
-                        sums = sums + select(mask, load(z + at + j) - m, vec<T>{});
+                        sums = sums + select(mask, shifted<T>(load(z + at + j), m), vec<T>{});
                     });
-                linear[i] = smooth * sum_lanes(sums) + rest * (z[hot] - m);
+                const T to_hot = z[hot] - m < -largest_finite<T> ? -largest_finite<T> : z[hot] - m;
+                linear[i] = smooth * sum_lanes(sums) + rest * to_hot;
                 for_row<T>(k, stride, [&](long j, auto mask) {
                     store(d + at + j, select(mask, (load(a + at + j) - smooth) * w, vec<T>{}));
                 });
@@ -107,7 +117,7 @@ void cross_entropy(const Program& program, const Instruction& op, const Tile& ti
             } else {
                 for_row<T>(k, stride, [&](long j, auto mask) {
                     const vec<T> y = rest * load(t + at + j) + smooth;
-                    sums = sums + select(mask, y * (load(z + at + j) - m), vec<T>{});
+                    sums = sums + select(mask, y * shifted<T>(load(z + at + j), m), vec<T>{});
                     store(d + at + j, select(mask, (load(a + at + j) - y) * w, vec<T>{}));
                 });
                 linear[i] = sum_lanes(sums);

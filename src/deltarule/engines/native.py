@@ -171,8 +171,7 @@ class NativeExecutor:
         self.vector, self.running = network.vector, network.state_vector
         self.moments = np.zeros((0, len(self.vector)), dtype=plan.dtype)
         if plan.optimizer is not None:
-            rate = float(plan.optimizer.learning_rate.table(0, 1, 1, 1)[0])  # type: ignore[union-attr]
-            self.moments = plan.optimizer.initial_state(len(self.vector), rate).astype(plan.dtype)
+            self.moments = plan.optimizer.initial_state(len(self.vector)).astype(plan.dtype)
         clip_value, clip_norm = _clipping(plan.clip)
         loss = plan.loss
         setting = next((float(getattr(loss, n)) for n in _LOSS_SETTINGS if hasattr(loss, n)), 0.0)
