@@ -17,7 +17,7 @@ from deltarule.bench.processes import cold_starts
 from deltarule.bench.workloads import initial_parameters, make_data, select_workloads, with_rows
 
 QUICK = Budget(turn=1e-3, total=0, rounds=2, least=2)
-TINY = Form("tiny", QUICK, QUICK, QUICK, None, 0.01, {"W3": 210}, False)
+TINY = Form("tiny", QUICK, QUICK, QUICK, None, 0.01, {"W3": 210}, False, 60)
 NATIVE = dr.engines()["native"].startswith("available")
 
 
@@ -66,8 +66,9 @@ def test_both_engines_do_the_same_work(result):
 
 def test_missing_peer_is_reported_as_absent(result):
     assert result["W1"].entries["torch"].value is None
-    assert "no_such_library is not installed" in result.absences()["PyTorch"]
-    assert "PyTorch is absent" in result.to_markdown()
+    (line,) = result.absences()
+    assert line.startswith("PyTorch is absent from W1, W3: no_such_library is not installed")
+    assert line in result.to_markdown()
 
 
 def test_a_peer_that_fails_is_reported_and_does_not_end_the_run():
@@ -77,8 +78,15 @@ def test_a_peer_that_fails_is_reported_and_does_not_end_the_run():
 
     peers = [PEERS["deltarule"], Failing()]
     result = run_form(TINY, peers, ["W1"], 1, lambda text: None)
-    assert result.absences() == {"PyTorch": "failed: RuntimeError: out of order"}
+    assert result.absences() == ["PyTorch is absent from W1: failed: RuntimeError: out of order"]
     assert result["W1"].entries["deltarule"].value > 0
+
+
+def test_peers_are_left_out_once_the_time_is_spent():
+    form = dataclasses.replace(TINY, limit=0)
+    result = run_form(form, [PEERS["deltarule"], PEERS["reference"]], ["W1"], 1, lambda text: None)
+    assert result["W1"].entries["deltarule"].value > 0
+    assert "time was spent" in result["W1"].entries["reference"].absent
 
 
 def test_environment_and_cores_are_given_back(monkeypatch):

@@ -18,7 +18,7 @@ from deltarule.bench.machine import (
     installed_megabytes,
     mixed_threads,
 )
-from deltarule.bench.measuring import Budget, Task, interleave
+from deltarule.bench.measuring import Budget, Clock, Task, interleave
 from deltarule.bench.peers import OURS, PEERS, SHORT, Absent, Peer, Session, select_peers
 from deltarule.bench.peers.ours import Deltarule
 from deltarule.bench.processes import SCRIPTS, cold_starts, peak_memory
@@ -53,6 +53,9 @@ class Form:
         Workloads that get fewer rows than they have.
     memory : bool
         Whether peak memory is measured.
+    limit : float
+        Seconds for everything. Each workload gets its share of what is left; a peer whose turn
+        to warm up comes later than that is left out, and the result says so.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Form:
     peak_seconds: float
     rows: dict[str, int]
     memory: bool
+    limit: float
 
 
 SHORT_FORM = Form(
@@ -74,6 +78,7 @@ SHORT_FORM = Form(
     1.0,
     {"W2": 200, "W4": 1280, "W5": 2560, "W6": 512},
     False,
+    60,
 )
 FULL_FORM = Form(
     "full",
@@ -84,6 +89,7 @@ FULL_FORM = Form(
     6.0,
     {},
     True,
+    600,
 )
 
 
@@ -163,8 +169,8 @@ def show(result: Result) -> None:
     for name in result.peers:
         note = f"{PEERS[name].title}: {PEERS[name].note}"
         console.print(note, style="dim", highlight=False, markup=False)
-    for name, reason in result.absences().items():
-        console.print(f"{name} is absent: {reason}", highlight=False, markup=False)
+    for line in result.absences():
+        console.print(line, highlight=False, markup=False)
 
 
 def run_form(
@@ -179,7 +185,7 @@ def run_form(
     start = time.perf_counter()
     now = datetime.datetime.now().astimezone()
     result = Result(form.name, now.isoformat(timespec="minutes"), describe_machine(threads))
-    others = OtherProcesses()
+    others, clock = OtherProcesses(), Clock(form.limit)
     with confined(threads) as blas_limited:
         result.machine |= {
             "blas_threads_limited": blas_limited,
@@ -191,8 +197,9 @@ def run_form(
         say("the best matrix product")
         peak = measure_peak(threads, form.peak_seconds)
         measured = [with_rows(w, form.rows.get(w.key, w.rows)) for w in chosen]
-        for workload in measured:
-            _measure_workload(form, workload, peers, threads, result, say)
+        for i, workload in enumerate(measured):
+            share = Clock(clock.left / (len(measured) - i))
+            _measure_workload(form, workload, peers, threads, result, say, share)
         # The best of before and after: a neighbour's load must not lower the bar.
         peak = max(peak, measure_peak(threads, form.peak_seconds), key=lambda p: p.gflops)
     result.machine["busy_with_others"] = others.share()
@@ -214,10 +221,11 @@ def _measure_workload(
     threads: int,
     result: Result,
     say: Callable[[str], object],
+    clock: Clock,
 ) -> None:
     data = make_data(workload)
     comparison = Comparison(workload.key, workload.title, "us/step")
-    sessions = _prepare(workload, data, peers, threads, comparison, say)
+    sessions = _prepare(workload, data, peers, threads, comparison, say, clock)
     if form.workload is not None:
         result.comparisons.append(comparison)
         comparison.details = {
@@ -247,11 +255,15 @@ def _prepare(
     threads: int,
     comparison: Comparison,
     say: Callable[[str], object],
+    clock: Clock,
 ) -> dict[str, Session]:
     """Return warm sessions of the libraries that run here."""
     sessions: dict[str, Session] = {}
     for peer in peers:
         if not peer.suits(workload):
+            continue
+        if clock.left < 0 and peer.key != OURS:
+            comparison.add_absent({peer.key: "left out where the time was spent"})
             continue
         say(f"{workload.key}: {peer.title} warms up")
         try:

@@ -32,6 +32,18 @@ class Budget:
     least: int = 3
 
 
+class Clock:
+    """What is left of a limit of seconds, from its making on."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.perf_counter() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds left, negative once the limit is passed."""
+        return self._end - time.perf_counter()
+
+
 @dataclass
 class Task:
     """Something to be timed.
@@ -75,6 +87,8 @@ def interleave(tasks: Mapping[str, Task], budget: Budget) -> dict[str, list[floa
     """Return each task's microseconds per unit in every round; all lists are equally long."""
     samples: dict[str, list[float]] = {name: [] for name in tasks}
     names = list(tasks)
+    if not names:
+        return samples
     start = time.perf_counter()
     for done in range(budget.rounds):
         spent = time.perf_counter() - start

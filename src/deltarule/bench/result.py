@@ -161,14 +161,17 @@ class Result:
             rows.append([*row, "" if share is None else f"{share:.0%}"])
         return headings, rows
 
-    def absences(self) -> dict[str, str]:
-        """Return why peers are absent, once each."""
-        return {
-            PEERS[name].title: entry.absent
-            for comparison in self.comparisons
-            for name, entry in comparison.entries.items()
-            if entry.absent
-        }
+    def absences(self) -> list[str]:
+        """Return lines that say which peers are absent, from what, and why."""
+        where: dict[tuple[str, str], list[str]] = {}
+        for comparison in self.comparisons:
+            for name, entry in comparison.entries.items():
+                if entry.absent:
+                    where.setdefault((name, entry.absent), []).append(comparison.key)
+        return [
+            f"{PEERS[name].title} is absent from {', '.join(keys)}: {reason}"
+            for (name, reason), keys in where.items()
+        ]
 
     def to_markdown(self) -> str:
         """Return the table with where and how it was measured."""
@@ -181,8 +184,8 @@ class Result:
             "",
             *(f"| {' | '.join(row)} |" for row in cells),
         ]
-        for name, reason in self.absences().items():
-            lines += ["", f"{name} is absent: {reason}"]
+        for line in self.absences():
+            lines += ["", line]
         lines += ["", *(f"- {PEERS[name].title}: {PEERS[name].note}" for name in self.peers)]
         if self.installed_megabytes:
             lines += ["", "| installed | own MB | with requirements |", "| --- | ---: | ---: |"]
