@@ -201,6 +201,9 @@ class NativeExecutor:
     def run(self, run: Run) -> Record:
         """Train for ``run.epochs`` epochs."""
         record = Record.empty(run.epochs, len(self.plan.parameters))
+        if run.interrupt.requested:  # the core looks 20 times a second: short calls end before that
+            record.interrupted = True
+            return record
         order = run.shuffle if isinstance(run.shuffle, np.ndarray) else None
         n = len(run.data)
         done = self._core.train(
