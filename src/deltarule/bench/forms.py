@@ -340,7 +340,7 @@ def _prediction(
     )
     tasks = {}
     for name, session in sessions.items():
-        if name in ("jax-epochs", "torch-fused"):  # they predict as jax and torch do
+        if name in ("jax-epochs", "torch-fused", "torch-compile"):  # they differ in training only
             continue
         predict = session.predictor(data.X[:rows])
         task = Task(_repeat(predict), rows)
