@@ -25,7 +25,7 @@ from gradient_cases import (
 
 import deltarule as dr
 from deltarule import activations, losses, penalties
-from deltarule.engines import reference
+from deltarule.engines import backpropagation
 
 WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0, 3.0, 0.1, 1.0])
 
@@ -285,7 +285,7 @@ def _ending_for(loss):
 def test_a_forgotten_or_repeated_division_is_noticed(kind, factor, monkeypatch):
     loss = kind()
     case = Case([dr.Dense(5, "tanh"), _ending_for(loss)], loss)
-    right = reference.loss_scale
+    right = backpropagation.loss_scale
     monkeypatch.setattr(
         "deltarule.inspect.trace.loss_scale", lambda plan, total: factor * right(plan, total)
     )
@@ -310,7 +310,7 @@ def test_dividing_by_the_number_of_rows_instead_of_the_sum_of_weights_is_noticed
 def test_sample_weights_that_the_backward_pass_handles_wrongly_are_noticed(wrong, monkeypatch):
     case = Case([dr.Dense(5, "tanh"), dr.Dense(OUTPUTS)], SQUARED, weights=WEIGHTS)
     case.check().raise_if_wrong()
-    right = reference.backward
+    right = backpropagation.backward
 
     def broken(plan, done, t, weights, context, *, whole):
         right(plan, done, t, wrong(weights), context, whole=whole)
@@ -368,9 +368,9 @@ def _part(f, number, change):
 
 
 dense, batch, layer = (
-    reference.dense_backward,
-    reference.batch_norm_backward,
-    reference.layer_norm_backward,
+    backpropagation.dense_backward,
+    backpropagation.batch_norm_backward,
+    backpropagation.layer_norm_backward,
 )
 NORM = {"1.scale", "1.shift"}
 
@@ -563,12 +563,12 @@ def test_a_broken_backward_formula_is_noticed(what, monkeypatch):
     function, broken, layers, wrong = BACKWARDS[what]
     case = Case(layers, SQUARED)
     case.check().raise_if_wrong()
-    monkeypatch.setattr(reference, function, broken)
+    monkeypatch.setattr(backpropagation, function, broken)
     case.notices(wrong)
 
 
 def test_every_backward_function_of_the_engine_is_broken_here():
-    own = {name for name in vars(reference) if name.endswith("_backward")} - {"_backward"}
+    own = {name for name in vars(backpropagation) if name.endswith("_backward")} - {"_backward"}
     assert own == {row[0] for row in BACKWARDS.values()}
 
 
@@ -591,16 +591,16 @@ def test_a_delta_that_one_branch_of_a_residual_does_not_get_is_noticed(
 ):
     case = Case(layers, SQUARED)
     case.check().raise_if_wrong()
-    right = reference._backward
+    right = backpropagation._backward
 
     def broken(op, done, context, whole):
         shares = list(right(op, done, context, whole))
-        if isinstance(op, reference.AddOperation):
+        if isinstance(op, backpropagation.AddOperation):
             slot, gradient = shares[dropped]
             shares[dropped] = slot, 0 * gradient
         yield from shares
 
-    monkeypatch.setattr(reference, "_backward", broken)
+    monkeypatch.setattr(backpropagation, "_backward", broken)
     case.notices(wrong)
 
 
@@ -677,7 +677,7 @@ def test_one_wrong_coordinate_is_named_by_the_check_of_every_coordinate(monkeypa
             dW[3, 1] *= 1.001
         return da_prev, dW, db
 
-    monkeypatch.setattr(reference, "dense_backward", broken)
+    monkeypatch.setattr(backpropagation, "dense_backward", broken)
     check = dr.check_gradients(
         network(DENSE), features(), targets(SQUARED), SQUARED, every_coordinate=True
     )

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import stat
+import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -326,3 +327,17 @@ def test_a_saved_file_has_the_usual_permissions(tmp_path: Path) -> None:
     ordinary = tmp_path / "ordinary"
     ordinary.touch()
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)
+
+
+def test_memory_of_a_prediction_does_not_grow_with_the_rows() -> None:
+    """Beside the result it is that of a block: NumPy reports its allocations to tracemalloc."""
+    net = dr.Network([dr.Dense(512, "tanh"), dr.Dense(512, "tanh"), dr.Dense(1)], inputs=8)
+    peaks = []
+    for rows in (20_000, 80_000):
+        many = np.zeros((rows, 8), dtype=np.float32)
+        tracemalloc.start()
+        net.predict(many, engine="reference")
+        peaks.append(tracemalloc.get_traced_memory()[1] - 4 * rows)
+        tracemalloc.stop()
+    all_activations = 80_000 * 512 * 4
+    assert peaks[1] <= 1.05 * peaks[0] < all_activations / 4

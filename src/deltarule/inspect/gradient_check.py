@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deltarule.engines.reference import Context, example_losses, forward, loss_scale, output
+from deltarule.engines.backpropagation import Context, example_losses, forward, loss_scale, output
 from deltarule.errors import DeltaruleError, InvalidValueError
 from deltarule.inspect.trace import Trace, check_examples, trace_pass
 from deltarule.losses import Loss

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from deltarule.data import Dataset
-from deltarule.engines.reference import Context, backward, forward, gather, loss_scale
+from deltarule.engines.backpropagation import Context, backward, forward, gather, loss_scale
 from deltarule.errors import InvalidValueError
 from deltarule.inspect.worked_example import worked_example
 from deltarule.losses import Loss
