@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import mpmath as mp
 import numpy as np
 import pytest
-from math_oracles import TARGET_NUMBERS, machine_targets
+from math_oracles import machine_targets
 from math_test import DTYPES, evaluate, library
 
 TARGETS = machine_targets()
@@ -209,7 +209,7 @@ def identify(case: Case) -> str:
 
 
 def growth(case: Case, z: np.ndarray) -> np.ndarray:
-    """Return what a vanishing factor of f or f' is multiplied by at most, before it is exactly 0."""
+    """Return what a vanishing factor of f or f' is multiplied by at most, before it is 0."""
     size = 1 + np.minimum(abs(z.astype(np.float64)), 30 if case.name == "gelu_tanh" else 1000)
     return size * (1.6 + 0.22 * size**2) if case.name == "gelu_tanh" else size
 
@@ -294,7 +294,8 @@ def test_flushing_denormals_changes_no_normal_result(case: Case, target: str, dt
         flushed = [evaluate(target, number, z, case.parameter) for number in numbers]
     finally:
         library(target).dr_test_set_flush(before, 0)
-    # A denormal factor is flushed as a whole: less than the least normal number, and what it is multiplied by.
+    # A denormal factor is flushed as a whole: less than the least normal number, and what it is
+    # multiplied by.
     bound = 2 * np.finfo(dtype).tiny * growth(case, z)
     for a, b in zip(kept, flushed, strict=True):
         near_zero = abs(a) <= bound / np.finfo(dtype).eps

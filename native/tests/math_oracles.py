@@ -1,8 +1,8 @@
 """Samples and exact values for the vector functions, and the errors of results in ulp.
 
-An ulp is the distance between the two numbers of the dtype around the exact value (the least denormal
-where that is denormal). Exact values are kept as unevaluated sums of two float64, high + low: about
-106 bits, so the error of a float64 result is seen without rounding.
+An ulp is the distance between the two numbers of the dtype around the exact value (the least
+denormal where that is denormal). Exact values are kept as unevaluated sums of two float64,
+high + low: about 106 bits, so the error of a float64 result is seen without rounding.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def build(target: str, folder: Path) -> Path:
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """One function: its number in the harness, exact and float64 forms, where it bends, its bound."""
+    """One function: its number in the harness, exact and float64 forms, bends, and bound."""
 
     name: str
     number: int
@@ -179,7 +179,7 @@ def samples(function: Function, dtype: str, dense: int, spread: int) -> np.ndarr
 
 
 def exact(function: Function, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return exact values as high + low: by mpmath for float64, by float64 functions for float32."""
+    """Return exact values as high + low: mpmath for float64, float64 functions for float32."""
     if x.dtype == np.float32:
         with np.errstate(all="ignore"):
             high = function.double(x.astype(np.float64))

@@ -1,4 +1,4 @@
-"""The vector functions of native/src/math.hpp and erf.hpp, against mpmath, for each target of this machine.
+"""The vector functions of native/src/math.hpp and erf.hpp, against mpmath, for each target here.
 
 Run as a program it prints the tables of MATH.md.
 """
@@ -113,7 +113,7 @@ def test_partial_vectors_and_the_order_of_a_sum(target: str, dtype: str) -> None
 
 
 def throughput(target: str, number: int, dtype: str, low: float, high: float) -> float:
-    """Return nanoseconds per element over a block that stays in the first-level cache; best of many."""
+    """Return the best nanoseconds per element over a block that stays in the first-level cache."""
     x = np.random.default_rng(0).uniform(low, high, 1024).astype(dtype)
     out = np.empty_like(x)
     times, best = 200, np.inf

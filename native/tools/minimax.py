@@ -1,10 +1,10 @@
 """The polynomials of src/math.hpp, by the exchange algorithm of Remez (1934).
 
-Run it to write src/coefficients.hpp; with --check it only compares. Each entry states the function g
-that a polynomial p approximates on an interval, and the weight w that turns the error of p into the
-relative error of the result; the polynomial minimises max |w (g - p)|. Coefficients are then rounded
-to the type: in every formula here the leading term is added exactly and p enters as a correction,
-so the rounding of p's coefficients costs less than its own last place.
+Run it to write src/coefficients.hpp; with --check it only compares. Each entry states the
+function g that a polynomial p approximates on an interval, and the weight w that turns the error of
+p into the relative error of the result; the polynomial minimises max |w (g - p)|. Coefficients are
+then rounded to the type: in every formula here the leading term is added exactly and p enters as a
+correction, so the rounding of p's coefficients costs less than its own last place.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def erfc_entry(kind: str, terms: int) -> Polynomial:
     a = mobius(scale)
     return Polynomial(
         "erfcx",
-        f"(a + {scale}) exp(a^2) erfc(a) = p(t), t = (a - {scale}) / (a + {scale}), 0 <= a <= {end}",
+        f"(a + {scale}) exp(a^2) erfc(a) = p(t), "
+        f"t = (a - {scale}) / (a + {scale}), 0 <= a <= {end}",
         lambda t: (a(t) + scale) * erfcx(a(t)),
         lambda t: 1 / ((a(t) + scale) * erfcx(a(t))),
         mpf(-1),
@@ -175,8 +176,10 @@ def table(kind: str, name: str, values: list[mpf]) -> list[str]:
 
 def render() -> str:
     lines = [
-        "// Written by tools/minimax.py; change that, not this. Formulas and error bounds are stated with",
-        "// each table: the bound is the relative error that the polynomial alone leaves in the result.",
+        "// Written by tools/minimax.py; change that, not this. "
+        "Formulas and error bounds are stated with",
+        "// each table: the bound is the relative error "
+        "that the polynomial alone leaves in the result.",
         "#pragma once",
         "",
         '#include "simd.hpp"',
@@ -200,9 +203,8 @@ def render() -> str:
             if kind not in entry.terms:
                 continue
             values, error = remez(entry, entry.terms[kind])
-            print(
-                f"{entry.name:6} {kind:6} {len(values):2} terms, error 2^{mp.nstr(log(error, 2), 4)}"
-            )
+            bound = mp.nstr(log(error, 2), 4)
+            print(f"{entry.name:6} {kind:6} {len(values):2} terms, error 2^{bound}")
             lines.append(f"    // {entry.comment}; error 2^{mp.nstr(log(error, 2), 3)}.")
             lines += table(kind, entry.name, values)
         lines.append("};")

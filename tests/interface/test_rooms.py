@@ -27,7 +27,7 @@ FLOORS = [
     {"trainer"},
     {"training"},
 ]
-LEAVES = {"persistence", "report", "cli", "examples", "__main__", "sklearn", "distributed"}
+LEAVES = {"persistence", "report", "cli", "bench", "examples", "__main__", "sklearn", "distributed"}
 
 
 def room_of(module: str) -> str:

@@ -1,4 +1,4 @@
-"""What the tests of the native engine share: skipped where it is absent, run for every vector target."""
+"""What the native tests share: skipped where it is absent, run for every vector target."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,9 @@ def pytest_collection_modifyitems(items):
     if native.core() is None:
         for item in items:
             if "tests/native" in str(item.path):
-                item.add_marker(pytest.mark.skip(reason=f"no native engine: {native.unavailable()}"))
+                item.add_marker(
+                    pytest.mark.skip(reason=f"no native engine: {native.unavailable()}")
+                )
 
 
 @pytest.fixture(params=TARGETS)
@@ -93,7 +95,5 @@ def assert_agree(layers, X, y, *, dtype="float64", growth=1.0, **settings):
     ):
         close(x, z, name)
     close(np.array(ha["loss"]), np.array(hb["loss"]), "loss")
-    close(
-        a.predict(X, engine="reference"), b.predict(X, engine="native"), "outputs in prediction"
-    )
+    close(a.predict(X, engine="reference"), b.predict(X, engine="native"), "outputs in prediction")
     return a, b

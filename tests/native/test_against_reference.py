@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
-from conftest import assert_agree, examples, trained
 
 import deltarule as dr
+from conftest import assert_agree, examples, trained
 
 D, R = dr.Dense, dr.Residual
 
-ACTIVATIONS = (
-    "identity sigmoid tanh relu leaky_relu elu selu gelu gelu_tanh silu mish softplus exp softmax"
-).split()
+ACTIVATIONS = [
+    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "silu",
+    "mish", "softplus", "exp", "softmax",
+]  # fmt: skip
 LOSSES = [
     ("squared_error", "identity"),
     (dr.SquaredError(reduction="sum"), "tanh"),
@@ -53,7 +54,11 @@ STACKS = {
     "residual": [D(20, "tanh"), R([D(20, "tanh"), D(20)]), D(3)],
     "residual of the input": [R([D(7, "tanh")]), D(3)],
     "residual with projection": [D(20, "tanh"), R([D(30, "tanh"), dr.Dropout(0.2)]), D(3)],
-    "residual in residual": [R([D(9), R([dr.LayerNorm(), D(9)])]), R([dr.Activation("tanh")]), D(3)],
+    "residual in residual": [
+        R([D(9), R([dr.LayerNorm(), D(9)])]),
+        R([dr.Activation("tanh")]),
+        D(3),
+    ],
     "residual of dropout": [R([dr.Dropout(0.5)]), D(3)],
     "residual at the end": [D(3), R([dr.BatchNorm(), D(3)])],
     "frozen layer": [D(4, "tanh", learning_rate_factor=0), D(3)],
@@ -93,7 +98,13 @@ def test_optimizers(optimizer, batch_size, target):
     X, y = examples("squared_error", 19)
     # Adam's kind divide by the root of small numbers, which multiplies their rounding errors.
     assert_agree(
-        [D(20, "tanh"), D(19)], X, y, optimizer=optimizer, epochs=2, batch_size=batch_size, growth=10
+        [D(20, "tanh"), D(19)],
+        X,
+        y,
+        optimizer=optimizer,
+        epochs=2,
+        batch_size=batch_size,
+        growth=10,
     )
 
 
@@ -125,7 +136,13 @@ def test_layers(name, batch_size, target):
         pytest.skip("BatchNorm needs two rows")
     X, y = examples("squared_error", 3)
     assert_agree(
-        layers, X, y, epochs=2, batch_size=batch_size, growth=10, optimizer=dr.SGD(2e-3, momentum=0.9)
+        layers,
+        X,
+        y,
+        epochs=2,
+        batch_size=batch_size,
+        growth=10,
+        optimizer=dr.SGD(2e-3, momentum=0.9),
     )
 
 
@@ -133,10 +150,12 @@ def test_layers(name, batch_size, target):
 def test_two_hundred_steps(dtype, target):
     X, y = examples("cross_entropy", 5, n=100, dtype=dtype)
     layers = [D(20, "tanh"), dr.BatchNorm(), dr.Dropout(0.1), D(17, "gelu"), D(5, "softmax")]
-    a, b = assert_agree(
+    a, _ = assert_agree(
         layers, X, y, loss="cross_entropy", epochs=20, dtype=dtype, optimizer=dr.SGD(0.05)
     )
-    assert not np.array_equal(a.vector, trained("native", layers, X, y, loss="cross_entropy")[0].vector)
+    assert not np.array_equal(
+        a.vector, trained("native", layers, X, y, loss="cross_entropy")[0].vector
+    )
 
 
 SIZES = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65]
@@ -183,7 +202,13 @@ def test_orders_and_partial_batches(target):
                 net = dr.Network([D(9, "tanh"), D(2)], inputs=7, dtype="float64")
                 trainer = dr.Trainer(net, loss="squared_error", optimizer="adam", engine=engine)
                 trainer.run(
-                    X, y, epochs=3, batch_size=10, shuffle=shuffle, drop_last=drop_last, progress=False
+                    X,
+                    y,
+                    epochs=3,
+                    batch_size=10,
+                    shuffle=shuffle,
+                    drop_last=drop_last,
+                    progress=False,
                 )
                 nets.append(net.vector)
             np.testing.assert_allclose(*nets, rtol=1e-10, atol=1e-12)
@@ -200,7 +225,9 @@ def test_epochs_have_the_same_order(n, target):
             trainer = dr.Trainer(
                 net, loss="squared_error", optimizer=dr.SGD(0.3), engine=engine, seed=seed
             )
-            trainer.run(X, 3 * X[:, 0] + np.sin(9 * X[:, 0]), epochs=2, batch_size=1, progress=False)
+            trainer.run(
+                X, 3 * X[:, 0] + np.sin(9 * X[:, 0]), epochs=2, batch_size=1, progress=False
+            )
             vectors.append(net.vector)
         np.testing.assert_allclose(*vectors, rtol=1e-12)
 
@@ -211,7 +238,9 @@ def test_evaluate_agrees(target):
     net, _, _ = trained("native", layers, X, y, loss="cross_entropy", batch_size=50)
     weights = np.random.default_rng(0).uniform(0, 1, 300)
     found = [
-        dr.evaluate(net, X, y, loss="cross_entropy", metrics=["accuracy"], sample_weight=weights, engine=e)
+        dr.evaluate(
+            net, X, y, loss="cross_entropy", metrics=["accuracy"], sample_weight=weights, engine=e
+        )
         for e in ("reference", "native")
     ]
     assert found[0].keys() == found[1].keys()

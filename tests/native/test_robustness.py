@@ -7,9 +7,9 @@ import time
 
 import numpy as np
 import pytest
-from conftest import examples, trained
 
 import deltarule as dr
+from conftest import examples, trained
 from deltarule.data import Dataset
 from deltarule.engines import Run
 from deltarule.interrupt import Interrupt
@@ -18,7 +18,8 @@ D = dr.Dense
 
 
 @pytest.mark.parametrize(
-    "activation", ["relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", "silu", "mish", "softmax"]
+    "activation",
+    ["relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", "silu", "mish", "softmax"],
 )
 def test_nan_reaches_the_output_of_its_row_only(activation, target):
     net = dr.Network([D(20, activation), D(17, activation), D(3)], inputs=5)
@@ -66,8 +67,8 @@ def test_a_gradient_that_overflows_moves_nothing(target):
     before = net.vector.copy()
     with pytest.raises(dr.DivergenceError):
         dr.train(
-            net, X, np.full(4, -1e10), loss=dr.SquaredError(reduction="sum"), optimizer=dr.SGD(1e-30),
-            epochs=1, engine="native", progress=False,
+            net, X, np.full(4, -1e10), loss=dr.SquaredError(reduction="sum"),
+            optimizer=dr.SGD(1e-30), epochs=1, engine="native", progress=False,
         )  # fmt: skip
     np.testing.assert_array_equal(net.vector, before)
 
@@ -113,7 +114,14 @@ def test_ctrl_c_ends_the_run_with_a_valid_network():
     timer = threading.Timer(0.5, press)
     timer.start()
     history = dr.train(
-        net, X, y, loss="squared_error", epochs=100_000, batch_size=64, engine="native", progress=False
+        net,
+        X,
+        y,
+        loss="squared_error",
+        epochs=100_000,
+        batch_size=64,
+        engine="native",
+        progress=False,
     )
     seconds = time.monotonic() - pressed[0]
     assert history.stopped == "interrupted"
@@ -125,7 +133,9 @@ def test_more_than_two_to_the_31_values(tmp_path):
     """Sparse on disk: only the rows that are read take room."""
     rows, columns = 70_000, 32_768
     assert rows * columns > 2**31
-    X = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.uint8, shape=(rows, columns))
+    X = np.lib.format.open_memmap(
+        tmp_path / "x.npy", mode="w+", dtype=np.uint8, shape=(rows, columns)
+    )
     X[-8:] = np.random.default_rng(0).integers(0, 3, (8, columns))
     y = np.zeros((rows, 1))
     y[-8:] = 5

@@ -1,4 +1,4 @@
-"""The number of threads changes no bit, and threads survive forks and live beside other libraries."""
+"""The number of threads changes no bit; threads survive forks and live beside other libraries."""
 
 import os
 import signal
@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import examples, trained
 from test_against_reference import OPTIMIZERS, STACKS
 
 import deltarule as dr
+from conftest import examples, trained
 
 D = dr.Dense
 
@@ -63,7 +64,7 @@ def test_several_threads_are_used():
     assert trainer._executor.threads_used == 1  # too small to gain
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux's /proc")
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
 def test_importing_starts_no_thread():
     count = "len(os.listdir('/proc/self/task'))"
     script = f"import os, numpy; n = {count}; import deltarule; assert {count} == n, (n, {count})"

@@ -271,7 +271,7 @@ class NativeExecutor:
 
         The reference engine repeats that one forward pass, with everything in plain sight.
         """
-        from deltarule.engines import reference
+        from deltarule.engines import backpropagation as passes
         from deltarule.network import Views
 
         n, b = len(run.data), run.batch_size
@@ -281,7 +281,7 @@ class NativeExecutor:
         rows = slice(i * b, i * b + b) if order is None else order[i * b : i * b + b]
         views = Views(self.vector, {s.name: s.shape for s in self.plan.parameters})
         state = Views(self.running, {s.name: s.shape for s in self.plan.state})
-        context = reference.Context(
+        context = passes.Context(
             list(views.values()),
             list(state.values()),
             training=True,
@@ -289,10 +289,8 @@ class NativeExecutor:
             step=run.first_step + record.steps_done,
         )
         with np.errstate(all="ignore"):
-            x, _, _ = reference.gather(self.plan, run.data, rows)
-            return reference.first_not_finite(
-                self.plan, reference.forward(self.plan, x, context)
-            )
+            x, _, _ = passes.gather(self.plan, run.data, rows)
+            return passes.first_not_finite(self.plan, passes.forward(self.plan, x, context))
 
 
 class NativeEngine:

@@ -6,7 +6,6 @@
 import sys
 
 import numpy as np
-
 import torch
 
 sys.path.append(sys.argv[1])
