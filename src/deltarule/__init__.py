@@ -144,7 +144,6 @@ __all__ = [
     "load",
     "losses",
     "metrics",
-    "np",
     "optimizers",
     "penalties",
     "save",

@@ -255,17 +255,14 @@ class Network:
         engine, threads
             As in :func:`deltarule.train`.
         """
-        from deltarule.engines import select_engine
-        from deltarule.plan import compile_network
+        from deltarule.engines import prediction_executor
 
         X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, finite=False)
-        plan = compile_network(self)
         if batch_size is not None:
             check_integer("batch_size", batch_size)
         if threads is not None:
             check_integer("threads", threads)
-        executor = select_engine(engine, plan).executor(plan, self, threads=threads)
-        return executor.predict(X, batch_size)
+        return prediction_executor(self, engine, threads).predict(X, batch_size)
 
     def copy(self, *, dtype: Any = None) -> Network:
         """Return an independent copy with the same values, on request in another dtype."""

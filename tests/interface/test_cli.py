@@ -1,5 +1,6 @@
 """The command line: what it prints, and how it fails."""
 
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 import deltarule as dr
+from deltarule.bench import forms, machine
+from deltarule.bench.measuring import Budget
 from deltarule.cli import app
 
 runner = CliRunner()
@@ -37,7 +40,7 @@ def test_engines_lists_each_engine_with_its_state():
         assert name in result.stdout
 
 
-@pytest.mark.parametrize("command", ["demo", "trace", "check", "engines"])
+@pytest.mark.parametrize("command", ["demo", "trace", "check", "bench", "engines"])
 def test_every_command_explains_itself(command):
     assert run(command, "--help").exit_code == 0
     assert command in run("--help").stdout
@@ -202,6 +205,39 @@ def test_check_fails_when_a_formula_is_broken(monkeypatch):
 )  # fmt: skip
 def test_check_answers_a_wrong_description_in_one_line(arguments, says):
     assert says in failed_in_one_line(run("check", *arguments), 2)
+
+
+# bench
+
+
+def test_bench_prints_its_table_and_writes_its_samples(monkeypatch, tmp_path):
+    quick = Budget(turn=1e-3, total=0, rounds=2, least=2)
+    tiny = forms.Form("tiny", quick, None, None, None, 0.01, {}, False, 60)
+    monkeypatch.setattr(forms, "SHORT_FORM", tiny)
+    monkeypatch.setattr(machine, "_used", set())
+    path = tmp_path / "bench.json"
+    chosen = ("--workloads", "W1", "--peers", "reference", "--threads", 1)
+    result = run("bench", *chosen, "--json", path)
+    assert result.exit_code == 0, result.output
+    assert "W1 " in result.stdout
+    assert "measuring W1" in result.stderr
+    (comparison,) = json.loads(path.read_text())["comparisons"]
+    for name in ("deltarule", "reference"):
+        assert len(comparison["entries"][name]["samples"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--workloads", "W9"], "unknown workload 'W9'; known: W1"),
+        (["--workloads", "W1,"], "unknown workload ''"),
+        (["--peers", "torhc"], "did you mean 'torch'"),
+        (["--threads", "0"], "threads must be a whole number >= 1"),
+        (["--json", "no-such-folder/x.json"], "no-such-folder"),
+    ],
+)
+def test_bench_answers_a_wrong_wish_in_one_line(arguments, says):
+    assert says in failed_in_one_line(run("bench", *arguments), 1)
 
 
 # trace

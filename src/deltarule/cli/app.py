@@ -11,7 +11,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 import deltarule
-from deltarule.cli import check, demo, trace
+from deltarule.cli import bench, check, demo, trace
 from deltarule.cli.output import console, fail
 from deltarule.errors import DeltaruleError
 
@@ -45,6 +45,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("trace")(trace.trace)
 app.command("check")(check.check)
+app.command("bench")(bench.bench)
 
 
 @app.command("engines")

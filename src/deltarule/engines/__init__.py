@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from deltarule.engines.protocol import Engine, Executor, Record, Run
-from deltarule.engines.selection import engines, select_engine
+from deltarule.engines.selection import engines, prediction_executor, select_engine
 
-__all__ = ["Engine", "Executor", "Record", "Run", "engines", "select_engine"]
+__all__ = ["Engine", "Executor", "Record", "Run", "engines", "prediction_executor", "select_engine"]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
+from weakref import WeakKeyDictionary
 
-from deltarule.engines.protocol import Engine
+from deltarule.engines.native import NativeEngine, core, unavailable
+from deltarule.engines.protocol import Engine, Executor
 from deltarule.engines.reference import ReferenceEngine
 from deltarule.errors import InvalidValueError, describe_value
-from deltarule.plan import Plan
+from deltarule.network import Network
+from deltarule.plan import Plan, compile_network
 
 _log = logging.getLogger("deltarule")
-
-_NO_NATIVE = "this version has no native engine; use engine='reference' or 'auto'"
+_said: set[str] = set()
+_predictors: WeakKeyDictionary[Network, tuple[tuple[object, ...], Executor]] = WeakKeyDictionary()
 
 
 def engines() -> dict[str, str]:
@@ -23,15 +28,58 @@ def engines() -> dict[str, str]:
     >>> dr.engines()["reference"]
     'available: NumPy'
     """
-    return {"native": f"absent: {_NO_NATIVE}", "reference": "available: NumPy"}
+    problem, compiled = unavailable(), core()
+    native = f"absent: {problem}"
+    if problem is None and compiled is not None:
+        others = ", ".join(compiled.targets())
+        native = f"available: vector target {compiled.target()} (this machine has {others})"
+    return {"native": native, "reference": "available: NumPy"}
 
 
 def select_engine(name: str, plan: Plan) -> Engine:
-    """Return the engine of a name; "auto" takes the fastest that can run the plan."""
+    """Return the engine of a name; "auto" takes the fastest that can run the plan.
+
+    Where "auto" has to fall back to the reference engine, the log says why, once for each reason.
+    """
     if name not in ("auto", "native", "reference"):
         raise InvalidValueError(
             f"engine must be 'auto', 'native' or 'reference', got {describe_value(name)}"
         )
+    if name == "reference":
+        return ReferenceEngine()
+    native = NativeEngine()
+    problem = native.why_not(plan)
+    if problem is None:
+        return native
     if name == "native":
-        raise InvalidValueError(_NO_NATIVE)
+        raise InvalidValueError(
+            f"engine='native' cannot run this: {problem}; use engine='reference' or 'auto'"
+        )
+    if problem not in _said:
+        _said.add(problem)
+        _log.warning("using the reference engine, which is slower: %s", problem)
     return ReferenceEngine()
+
+
+def prediction_executor(network: Network, engine: str, threads: int | None) -> Executor:
+    """Return an executor for forward passes only, kept for the network's next prediction.
+
+    A plan without loss depends on what cannot change in a network, so the executor of the last
+    call serves again where engine, threads, vectors and the calling thread are the same.
+    """
+    asked = (
+        engine,
+        threads,
+        os.environ.get("DELTARULE_TARGET"),
+        threading.get_ident(),
+        os.getpid(),
+        id(network.vector),
+        id(network.state_vector),
+    )
+    kept = _predictors.get(network)
+    if kept is not None and kept[0] == asked:
+        return kept[1]
+    plan = compile_network(network)
+    executor = select_engine(engine, plan).executor(plan, network, threads=threads)
+    _predictors[network] = (asked, executor)
+    return executor

@@ -1,0 +1,45 @@
+"""Measure deltarule beside its peers and write the result: python benchmarks/run.py"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import re
+import sys
+from pathlib import Path
+
+from deltarule.bench import PEERS, WORKLOADS, full_form, short_form, show
+from deltarule.bench.machine import cpu_model
+from deltarule.errors import DeltaruleError
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="the form of `deltarule bench`")
+    parser.add_argument("--threads", type=int, default=2, help="of every library (default 2)")
+    parser.add_argument("--workloads", nargs="+", metavar="W", help=", ".join(WORKLOADS))
+    parser.add_argument("--peers", nargs="+", metavar="PEER", help=", ".join(PEERS))
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder (default results/)")
+    options = parser.parse_args()
+
+    def say(text: str) -> None:
+        print(f"{datetime.datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
+
+    measure = short_form if options.short else full_form
+    try:
+        result = measure(
+            options.peers, workloads=options.workloads, threads=options.threads, say=say
+        )
+    except DeltaruleError as error:
+        parser.error(str(error))
+    show(result)
+    cpu = re.sub(r"[^a-z0-9]+", "-", cpu_model().lower()).strip("-")
+    for path in result.write(options.output, f"{result.date[:10]}-{cpu}"):
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

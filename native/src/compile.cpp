@@ -1,0 +1,379 @@
+#include "compile.hpp"
+
+namespace deltarule {
+
+namespace {
+
+// Whether f' can be had from a = f(z) alone, so that a may overwrite z.
+bool needs_only_output(Activation activation, double setting) {
+    if (activation == softmax_kind) return true;
+    switch (activation) {
+        case Activation::identity:
+        case Activation::sigmoid:
+        case Activation::tanh:
+        case Activation::relu:
+        case Activation::selu:
+        case Activation::softplus:
+        case Activation::exp: return true;
+        case Activation::leaky_relu:
+        case Activation::elu: return setting >= 0;  // then a > 0 exactly where z > 0
+        default: return false;
+    }
+}
+
+bool needs_preactivation(Loss loss) {
+    return loss == Loss::cross_entropy || loss == Loss::binary_cross_entropy || loss == Loss::poisson;
+}
+
+class Compiler {
+public:
+    Compiler(const Description& network, Purpose purpose, int panel, bool few_rows)
+        : net_(network), training_(purpose == Purpose::train), has_loss_(purpose != Purpose::predict), panel_(panel), few_rows_(few_rows),
+          value_(network.widths.size(), -1), delta_(network.widths.size(), -1),
+          written_(network.widths.size(), false), consumers_(network.widths.size(), 0),
+          learns_(network.widths.size(), false) {}
+
+    Compiled compile() {
+        for (const Operation& op : net_.operations) {
+            ++consumers_[size_t(op.source)];
+            if (op.other >= 0) ++consumers_[size_t(op.other)];
+            learns_[size_t(op.target)] =
+                op.weight >= 0 || learns_[size_t(op.source)] || (op.other >= 0 && learns_[size_t(op.other)]);
+        }
+        make_segments();
+        make_forward();
+        out_.output = value_[size_t(net_.operations.back().target)];
+        out_.output_columns = net_.widths[size_t(net_.operations.back().target)];
+        if (has_loss_) make_loss();
+        if (training_) {
+            make_backward();
+            make_tasks();
+        }
+        make_phases();
+        return out_;
+    }
+
+private:
+    long round_up(long columns) const { return (columns + panel_ - 1) / panel_ * panel_; }
+    // A place for one value; in elements per row for now, times the capacity when the tiles are laid out.
+    long place(long columns) {
+        const long at = out_.row_size;
+        out_.row_size += round_up(columns);
+        return at;
+    }
+    long statistics(long columns) {
+        const long at = out_.statistics;
+        out_.statistics += round_up(columns);
+        return at;
+    }
+    long width(int slot) const { return net_.widths[size_t(slot)]; }
+
+    void make_segments() {
+        for (const Parameter& p : net_.parameters) {
+            Segment s;
+            s.inputs = p.rows;
+            s.outputs = p.columns;
+            s.at = out_.packed;
+            s.canonical = p.offset;
+            s.factor = p.factor;
+            s.l1 = p.l1;
+            s.l2 = p.l2;
+            s.decays = p.decays;
+            s.max_norm = p.max_norm;
+            out_.packed += p.rows * round_up(p.columns);
+            out_.segments.push_back(s);
+        }
+        // Zeros that a layer without bias starts from.
+        zeros_ = out_.packed;
+        long widest = 0;
+        for (const long w : net_.widths) widest = w > widest ? w : widest;
+        out_.packed += round_up(widest);
+    }
+
+    // The operation after `i` where it is an activation that can be fused behind it.
+    const Operation* fused_activation(size_t i) const {
+        if (i + 1 >= net_.operations.size()) return nullptr;
+        const Operation& op = net_.operations[i];
+        const Operation& next = net_.operations[i + 1];
+        const bool fuses = op.kind == Kind::dense && next.kind == Kind::activation &&
+                           next.source == op.target && consumers_[size_t(op.target)] == 1;
+        return fuses ? &next : nullptr;
+    }
+
+    void make_forward() {
+        Instruction gather;
+        gather.outputs = width(0);
+        gather.out = value_[0] = place(width(0));
+        out_.instructions.push_back(gather);
+        for (size_t i = 0; i < net_.operations.size(); ++i) {
+            const Operation& op = net_.operations[i];
+            Instruction now;
+            now.kind = op.kind;
+            now.setting = op.setting;
+            now.inputs = width(op.source);
+            now.outputs = width(op.target);
+            now.in = value_[size_t(op.source)];
+            if (op.other >= 0) now.in2 = value_[size_t(op.other)];
+            switch (op.kind) {
+                case Kind::dense: i += make_dense(i, now) ? 1 : 0; break;
+                case Kind::activation:
+                    now.activation = op.activation;
+                    now.pre = now.in;
+                    now.out = value_[size_t(op.target)] = place(now.outputs);
+                    break;
+                case Kind::dropout:
+                    if (!training_ || op.setting == 0) {  // passes through
+                        value_[size_t(op.target)] = now.in;
+                        now.threshold = 0;
+                        now.out = now.in;
+                        now.keep_scale = 1;
+                        break;
+                    }
+                    now.layer = uint32_t(op.position);
+                    now.threshold = uint32_t(op.setting * 4294967296.0);
+                    now.keep_scale = 1 / (1 - op.setting);
+                    now.aux = place(now.outputs);
+                    now.out = value_[size_t(op.target)] = place(now.outputs);
+                    break;
+                case Kind::batch_norm:
+                    now.use_running = op.frozen || !training_;
+                    now.momentum = op.momentum;
+                    now.running_mean = op.running_mean;
+                    now.running_var = op.running_var;
+                    for (long* s : {&now.mean, &now.variance, &now.rstd, &now.sum_d, &now.sum_dx})
+                        *s = statistics(now.outputs);
+                    out_.cut = out_.cut || !now.use_running;
+                    [[fallthrough]];
+                case Kind::layer_norm:
+                    out_.only_dense = false;
+                    now.weight = out_.segments[size_t(op.weight)].at;
+                    now.bias = out_.segments[size_t(op.bias)].at;
+                    now.aux = place(now.outputs);
+                    if (op.kind == Kind::layer_norm) now.row_aux = place(1);
+                    now.out = value_[size_t(op.target)] = place(now.outputs);
+                    break;
+                case Kind::add: now.out = value_[size_t(op.target)] = place(now.outputs); break;
+                case Kind::gather:
+                case Kind::loss: break;
+            }
+            operation_.push_back(&op);
+            out_.instructions.push_back(now);
+        }
+    }
+
+    // Returns whether the next operation was fused.
+    bool make_dense(size_t i, Instruction& now) {
+        const Operation& op = net_.operations[i];
+        now.weight = out_.segments[size_t(op.weight)].at;
+        now.bias = op.bias >= 0 ? out_.segments[size_t(op.bias)].at : zeros_;
+        now.flat_weight = out_.segments[size_t(op.weight)].canonical;
+        now.flat_bias = op.bias >= 0 ? out_.segments[size_t(op.bias)].canonical : -1;
+        out_.multiplications += double(now.inputs) * double(now.outputs);
+        const Operation* next = fused_activation(i);
+        now.setting = 0;
+        now.pre = now.out = value_[size_t(op.target)] = place(now.outputs);
+        if (next == nullptr) return false;
+        const bool last = i + 2 == net_.operations.size();
+        now.activation = next->activation;
+        now.setting = next->setting;
+        const bool keep = (training_ && !needs_only_output(next->activation, next->setting)) ||
+                          (has_loss_ && last && net_.canonical && needs_preactivation(net_.loss));
+        if (keep) now.out = place(now.outputs);
+        value_[size_t(next->target)] = now.out;
+        return true;
+    }
+
+    void make_loss() {
+        Instruction loss;
+        loss.kind = Kind::loss;
+        loss.loss = net_.loss;
+        loss.loss_setting = net_.loss_setting;
+        loss.from_z = net_.canonical;
+        const Instruction& last = out_.instructions.back();
+        const Operation& end = net_.operations.back();
+        loss.outputs = width(end.target);
+        loss.in = value_[size_t(end.target)];
+        loss.in2 = end.kind == Kind::activation ? last.pre : loss.in;
+        loss.aux = place(loss.outputs);
+        // With a canonical activation the loss gives dL/dz, and the activation's backward is left out.
+        const int slot = net_.canonical && end.kind == Kind::activation ? end.source : end.target;
+        loss.d_in = delta_[size_t(slot)] = place(loss.outputs);
+        written_[size_t(slot)] = true;
+        delta_[size_t(end.target)] = loss.d_in;
+        out_.instructions.push_back(loss);
+    }
+
+    // Where dL/d(slot) of an input goes; `in_place`: it may take d_out's place where nobody else adds.
+    long input_delta(int slot, long d_out, bool in_place, bool& add) {
+        const size_t s = size_t(slot);
+        if (!learns_[s]) return -1;
+        if (delta_[s] < 0) delta_[s] = in_place && consumers_[s] == 1 ? d_out : place(width(slot));
+        add = written_[s];
+        written_[s] = true;
+        return delta_[s];
+    }
+
+    void make_backward() {
+        const int end = int(out_.instructions.size()) - 1;  // the loss
+        for (int i = end - 1; i > 0; --i) {
+            Instruction& now = out_.instructions[size_t(i)];
+            const Operation& op = *operation_[size_t(i - 1)];
+            const bool fused = op.kind == Kind::dense && fused_by(op) != nullptr;
+            const int target = fused ? fused_by(op)->target : op.target;
+            now.d_out = delta_[size_t(target)];
+            const bool by_loss = net_.canonical && i == end - 1;
+            switch (op.kind) {
+                case Kind::dense: {
+                    Segment& weight = out_.segments[size_t(op.weight)];
+                    weight.x = now.in;
+                    weight.d = now.d_out;
+                    if (op.bias >= 0) {
+                        out_.segments[size_t(op.bias)].form = Segment::Form::column_sum;
+                        out_.segments[size_t(op.bias)].d = now.d_out;
+                    }
+                    now.derive = now.activation != Activation::identity && !by_loss && !derived_above_[size_t(target)];
+                    now.d_in = input_delta(op.source, -1, false, now.add_d_in);
+                    if (now.d_in >= 0) {
+                        // (Narrow layers gain nothing from dot products: their copy is small.)
+                        if (!few_rows_ || now.outputs <= 4) {
+                            now.transposed = weight.transposed = out_.transposed;
+                            out_.transposed += round_up(now.inputs) * now.outputs;
+                        }
+                        fuse_source(op, now);
+                    }
+                    break;
+                }
+                case Kind::activation:
+                    if (by_loss) {  // d_out is dL/dz already
+                        if (learns_[size_t(op.source)]) delta_[size_t(op.source)] = now.d_out;
+                        break;
+                    }
+                    now.d_in = input_delta(op.source, now.d_out, true, now.add_d_in);
+                    break;
+                case Kind::dropout:
+                    now.d_in = input_delta(op.source, now.d_out, true, now.add_d_in);
+                    break;
+                case Kind::batch_norm:
+                case Kind::layer_norm: {
+                    Segment &scale = out_.segments[size_t(op.weight)], &shift = out_.segments[size_t(op.bias)];
+                    scale.form = Segment::Form::column_dot;
+                    shift.form = Segment::Form::column_sum;
+                    scale.x = now.aux;
+                    scale.d = shift.d = now.d_out;
+                    now.d_in = input_delta(op.source, -1, false, now.add_d_in);
+                    break;
+                }
+                case Kind::add:
+                    now.d_in = input_delta(op.source, -1, false, now.add_d_in);
+                    now.d_in2 = input_delta(op.other, now.d_out, true, now.add_d_in2);
+                    break;
+                case Kind::gather:
+                case Kind::loss: break;
+            }
+        }
+    }
+
+    const Operation* fused_by(const Operation& op) const {
+        return fused_activation(size_t(&op - net_.operations.data()));
+    }
+
+    // The activation that made a dense layer's input, if only this layer reads it.
+    void fuse_source(const Operation& op, Instruction& now) {
+        if (consumers_[size_t(op.source)] != 1) return;
+        for (size_t j = 0; j < operation_.size(); ++j) {
+            const Operation& below = *operation_[j];
+            const Operation* activation = below.kind == Kind::dense ? fused_by(below) : nullptr;
+            if (activation == nullptr || activation->target != op.source) continue;
+            if (activation->activation == softmax_kind) return;
+            const Instruction& made = out_.instructions[j + 1];
+            now.source = made.activation;
+            now.source_setting = made.setting;
+            now.source_pre = made.pre;
+            derived_above_[size_t(op.source)] = true;
+        }
+    }
+
+    // Up to four panels wide, so that a panel of x is read once for four of d; as many blocks deep as
+    // leaves enough tasks to share out.
+    void make_tasks() {
+        constexpr int panels_at_once = 4, enough_tasks = 64;
+        long blocks = 0;
+        for (const Segment& s : out_.segments)
+            blocks += round_up(s.outputs) / panel_ * (round_up(s.inputs) / panel_);
+        const long wanted = blocks / enough_tasks;
+        const int depth = int(wanted < 1 ? 1 : wanted > most_task_blocks ? most_task_blocks : wanted);
+        for (size_t i = 0; i < out_.segments.size(); ++i) {
+            const Segment& segment = out_.segments[i];
+            const int np = int(round_up(segment.outputs) / panel_);
+            const bool product = segment.form == Segment::Form::product;
+            const int nq = product ? int(round_up(segment.inputs) / panel_) : 1;
+            const int width = product ? panels_at_once : np;
+            for (int p = 0; p < np; p += width)
+                for (int q = 0; q < nq; q += depth)
+                    out_.tasks.push_back({int(i), p, p + width < np ? p + width : np, q,
+                                          q + depth < nq ? q + depth : nq});
+        }
+    }
+
+    // Batch statistics need all rows of their input, and of their output's delta: they cut the phase.
+    void make_phases() {
+        const int count = int(out_.instructions.size());
+        std::vector<int> cuts;
+        for (int i = 0; i < count; ++i)
+            if (out_.instructions[size_t(i)].kind == Kind::batch_norm && !out_.instructions[size_t(i)].use_running)
+                cuts.push_back(i);
+        const auto rows = [&](int f0, int f1, int b0, int b1) {
+            Phase phase;
+            phase.forward_first = f0;
+            phase.forward_last = f1;
+            phase.backward_first = b0;
+            phase.backward_last = b1;
+            out_.phases.push_back(phase);
+        };
+        const auto columns = [&](Phase::Over over, int i) {
+            Phase phase;
+            phase.over = over;
+            phase.instruction = i;
+            out_.phases.push_back(phase);
+        };
+        int start = 0;
+        for (const int cut : cuts) {
+            rows(start, cut, 0, 0);
+            columns(Phase::Over::statistics, cut);
+            start = cut;
+        }
+        int end = training_ ? count : 0;  // instructions [end, count) are done backward
+        if (cuts.empty()) {
+            rows(0, count, 0, end);
+            return;
+        }
+        for (size_t j = cuts.size(); j-- > 0;) {
+            rows(start, count, cuts[j] + 1, end);
+            start = count;
+            columns(Phase::Over::sums, cuts[j]);
+            end = cuts[j] + 1;
+        }
+        rows(count, count, 0, end);
+    }
+
+    const Description& net_;
+    const bool training_, has_loss_;
+    const int panel_;
+    const bool few_rows_;
+    std::vector<long> value_, delta_;
+    std::vector<bool> written_;
+    std::vector<int> consumers_;
+    std::vector<bool> learns_;
+    std::vector<bool> derived_above_ = std::vector<bool>(net_.widths.size(), false);
+    std::vector<const Operation*> operation_;  // of instruction i + 1
+    long zeros_ = 0;
+    Compiled out_;
+};
+
+}  // namespace
+
+Compiled compile(const Description& network, Purpose purpose, int panel, bool few_rows) {
+    return Compiler(network, purpose, panel, few_rows).compile();
+}
+
+}  // namespace deltarule

@@ -1,0 +1,98 @@
+// An executor: a network bound to memory, that trains and predicts.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "compile.hpp"
+#include "kernels.hpp"
+
+namespace deltarule {
+
+// Aligned, zeroed memory for elements of either dtype; grows, never shrinks.
+class Buffer {
+public:
+    Buffer() = default;
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    ~Buffer();
+    // At least `bytes`, zeroed if it had to grow. Throws std::bad_alloc.
+    void* need(size_t bytes);
+    void* data() const { return data_; }
+
+private:
+    void* data_ = nullptr;
+    size_t bytes_ = 0;
+};
+
+struct TrainingRun {
+    // in: the data
+    Table inputs, targets, weights;  // targets with 0 columns: int64 labels; weights: float64 or none
+    long rows = 0, batch_size = 0;
+    bool drop_last = false;
+    bool shuffle = false;
+    const int64_t* order = nullptr;  // given order of the rows; null: as they are, or shuffled
+    uint64_t seed = 0;
+    long first_epoch = 0, first_step = 0, epochs = 0;
+    const double* scalars = nullptr;  // (steps, scalars_per_row)
+    long scalars_per_row = 0;
+    // in/out: the network, flat
+    void* parameters = nullptr;
+    void* moments = nullptr;  // (states, parameters)
+    void* running = nullptr;
+    void* outputs = nullptr;  // (rows, outputs) or null
+    // out: per epoch
+    double *loss_sum = nullptr, *weight_sum = nullptr, *penalty_sum = nullptr;
+    double* gradient_squares = nullptr;  // (epochs, parameters)
+    int64_t* updates = nullptr;
+    // out
+    long epochs_done = 0, steps_done = 0;
+    bool interrupted = false;
+    int diverged = none;  // a parameter whose gradient is not finite, or:
+    static constexpr int none = -2, in_loss = -1;
+    // Called about every 50 ms on the calling thread; true: stop.
+    bool (*poll)(void*) = nullptr;
+    void* poll_context = nullptr;
+};
+
+class Executor {
+public:
+    // bits: 32 or 64. threads: at most so many; 0: all processors.
+    Executor(Description network, int bits, int threads, const Target& target);
+    ~Executor();
+    void train(TrainingRun& run);
+    // x: (rows, inputs) -> out: (rows, outputs) in the network's dtype, or null.
+    void predict(const void* parameters, const void* running, const Table& x, long rows, void* out) {
+        forward(parameters, running, {x, {}, {}}, rows, out, nullptr);
+    }
+    // Also the sums of w_i l_i and of w_i, without dropout and batch statistics.
+    struct Sums {
+        double loss = 0, weight = 0;
+    };
+    struct Data {
+        Table inputs, targets, weights;
+    };
+    void forward(const void* parameters, const void* running, const Data& data, long rows, void* out,
+                 Sums* sums);
+    // Threads that the last call used.
+    int threads_used() const { return threads_used_; }
+
+private:
+    struct Training;
+    struct Prediction;
+    const Description network_;
+    const int bits_;
+    const size_t size_;  // of an element
+    const int threads_;
+    const Kernels& kernels_;
+    int threads_used_ = 1;
+    std::unique_ptr<Prediction> prediction_;  // of the last call, for the next of the same shape
+    Buffer parameters_, transposed_, states_, gradient_, running_, statistics_, tiles_;
+    std::vector<Tile> tile_table_;
+    std::vector<double> losses_, weights_;
+    std::vector<int64_t> order_;
+    std::vector<uint32_t> words_;
+    std::vector<TaskSums> sums_;
+};
+
+}  // namespace deltarule

@@ -1,0 +1,40 @@
+// One table of functions per target and dtype: all that the rest of the engine sees of vector code.
+#pragma once
+
+#include "program.hpp"
+
+namespace deltarule {
+
+struct Kernels {
+    const char* target;
+    int panel_width;  // NR
+    void (*forward)(const Program&, int first, int last, const Tile&);
+    void (*backward)(const Program&, int first, int last, const Tile&);
+    void (*column_statistics)(const Program&, const Instruction&, long panel);
+    void (*column_sums)(const Program&, const Instruction&, long panel);
+    void (*move_statistics)(const Program&, const Instruction&);
+    void (*use_running)(const Program&, const Instruction&);
+    void (*task)(const Program&, const Task&, Consume, TaskSums&);
+    void (*update)(const Program&, const Task&);
+    void (*constrain)(const Program&, const Segment&, long panel);
+    // Panels [p0, p1) of a segment between the flat vector (canonical layout) and the packed one.
+    void (*pack)(const Segment&, long p0, long p1, const void* flat, void* packed, void* transposed);
+    void (*unpack)(const Segment&, long p0, long p1, const void* packed, void* flat);
+    // A value of a tile, (rows, columns), into rows of `out`.
+    void (*read_value)(const Program&, const Tile&, long place, long columns, void* out);
+    void (*random_words)(uint64_t seed, int purpose, uint64_t step, long count, uint32_t* out);
+};
+
+struct Target {
+    const char* name;
+    bool (*supported)();
+    const Kernels* float32;
+    const Kernels* float64;
+};
+
+// The targets compiled in, the best first, and the one in use: the best that this machine has, or the
+// one that the environment variable DELTARULE_TARGET names (null where that one is missing).
+const Target* targets(int* count);
+const Target* chosen_target();
+
+}  // namespace deltarule

@@ -1,0 +1,289 @@
+// The parameters phase: a tile of parameters has its gradient computed and, while that is in cache,
+// consumed: penalty, clipping, optimizer, transposed copy.
+#pragma once
+
+#include "elementwise.hpp"
+#include "gemm.hpp"
+#include "normalization.hpp"
+#include "transpose.hpp"
+#include "update.hpp"
+
+namespace deltarule::DR_TARGET {
+
+// The part of a block that a gradient comes in: `rows` rows of NR; columns past `columns` are padding.
+template <class T>
+struct Block {
+    long at;       // in the packed parameters
+    int rows;      // rows of NR
+    long columns;  // valid columns
+};
+
+// Penalty added, sums taken, then stored or handed to the optimizer.
+//   in/out  g   the block's gradient: the sum over rows, not yet scaled
+template <class T>
+void consume_block(const Program& program, const Segment& segment, Consume consume, const Block<T>& block,
+                   T* g, TaskSums& sums) {
+    constexpr long NR = panel_width<T>, L = lanes<T>;
+    const long count = block.rows * NR;
+    T* const w = static_cast<T*>(program.parameters) + block.at;
+    T* const whole = static_cast<T*>(program.gradient) + (program.gradient ? block.at : 0);
+    if (consume == Consume::accumulate) {
+        for (long i = 0; i < count; i += L) store(whole + i, load(g + i));
+        return;
+    }
+    // Lanes past the last column must not enter a sum, nor become anything but zero.
+    const auto valid = [&](long i) {
+        const long left = block.columns - i % NR;
+        return first_lanes<T>(left >= L ? int(L) : left > 0 ? int(left) : 0);
+    };
+    const bool whole_panel = block.columns >= NR;
+    const T scale = T(program.gradient_scale), l1 = T(segment.l1), l2 = T(segment.l2);
+    vec<T> squares[2] = {}, absolute{}, square{};
+    const bool penalised = segment.l1 != 0 || segment.l2 != 0;
+    if (penalised) {
+        for (long i = 0; i < count; i += L) {
+            const vec<T> x = load(w + i);
+            store(g + i, scale * load(g + i) + (l1 * sign<T>(x) + l2 * x));
+            absolute = absolute + abs(x);
+            square = fma(x, x, square);
+        }
+        sums.penalty += segment.l1 * double(sum_lanes(absolute)) +
+                        0.5 * segment.l2 * double(sum_lanes(square));
+    }
+    const T factor = penalised ? T(1) : scale;
+    if (!whole_panel)
+        for (long i = 0; i < count; i += L) store(g + i, select(valid(i), load(g + i), vec<T>{}));
+    if (consume == Consume::keep || segment.factor == 0) {
+        for (long i = 0; i < count; i += L) {
+            const vec<T> x = factor * load(g + i);
+            squares[0] = fma(x, x, squares[0]);
+            if (consume == Consume::keep) store(whole + i, x);
+        }
+        sums.squares += double(sum_lanes(squares[0]));
+        return;
+    }
+    T* const s0 = static_cast<T*>(program.states[0]) + (program.states[0] ? block.at : 0);
+    T* const s1 = static_cast<T*>(program.states[1]) + (program.states[1] ? block.at : 0);
+    T* const s2 = static_cast<T*>(program.states[2]) + (program.states[2] ? block.at : 0);
+    const T limit = program.clip_value > 0 ? T(program.clip_value) : T(__builtin_inf());
+    with_rule<T>(program, segment.factor, segment.decays, [&](auto rule) {
+        for (long i = 0; i < count; i += L) {
+            const vec<T> x = factor * load(g + i);
+            squares[i / L % 2] = fma(x, x, squares[i / L % 2]);
+            vec<T> wi = load(w + i), s[3] = {};
+            if constexpr (rule.states > 0) s[0] = load(s0 + i);
+            if constexpr (rule.states > 1) s[1] = load(s1 + i);
+            if constexpr (rule.states > 2) s[2] = load(s2 + i);
+            rule.apply(wi, min(broadcast(limit), max(broadcast(-limit), x)), s);
+            store(w + i, wi);
+            if constexpr (rule.states > 0) store(s0 + i, s[0]);
+            if constexpr (rule.states > 1) store(s1 + i, s[1]);
+            if constexpr (rule.states > 2) store(s2 + i, s[2]);
+        }
+    });
+    if (!whole_panel)
+        for (long i = 0; i < count; i += L) store(w + i, select(valid(i), load(w + i), vec<T>{}));
+    sums.squares += double(sum_lanes(squares[0] + squares[1]));
+}
+
+// wt[n, k] = w[k, n] for one block: `rows` values of k by NR of n.
+//   out  wt   rows of the transposed panel, the first for the block's first n
+template <class T>
+void transpose_block(int rows, long columns, const T* w, T* wt) {
+    constexpr int NR = panel_width<T>, L = lanes<T>;
+    for (int n = 0; n < NR && n < columns; n += L)
+        for (int k = 0; k < rows; k += L) {
+            vec<T> x[L] = {};
+            for (int i = 0; i < L && k + i < rows; ++i) x[i] = load(w + (k + i) * NR + n);
+            transpose<T>(x);
+            for (int i = 0; i < L && n + i < columns; ++i) store(wt + (n + i) * NR + k, x[i]);
+        }
+}
+
+inline constexpr int task_panels = 4;  // panels of a task's width at most
+inline constexpr long gradient_rows = 128;  // rows at a time: a panel of x and one of d stay in L1
+template <class T>
+inline constexpr int most_task_rows = most_task_blocks * panel_width<T>;
+
+// A batch of one row: dW[k, n] = x[k] d[n] needs no memory of its own, and |dW|^2 = |x|^2 |d|^2. Weight
+// traffic is the limit here.
+template <class T>
+void single_row_task(const Program& program, const Segment& segment, const Task& task, TaskSums& sums) {
+    constexpr long NR = panel_width<T>, L = lanes<T>;
+    const long K = segment.inputs, stride = program.capacity * NR;
+    const T* const base = static_cast<const T*>(program.tiles[0].base);
+    const long k0 = task.q0 * NR, k1 = task.q1 * NR < K ? task.q1 * NR : K;
+    const T scale = T(program.gradient_scale);
+    T x[most_task_rows<T>], x_squares = 0;
+    for (long k = k0; k < k1; ++k) {
+        x[k - k0] = base[segment.x + (k / NR) * stride + k % NR];
+        x_squares += x[k - k0] * x[k - k0];
+    }
+    vec<T> d_squares{};
+    with_rule<T>(program, segment.factor, segment.decays, [&](auto rule) {
+        for (long p = task.p0; p < task.p1; ++p) {
+            const long at = segment.at + (p * K + k0) * NR;
+            T* const w = static_cast<T*>(program.parameters) + at;
+            T* const s0 = static_cast<T*>(program.states[0]) + (rule.states > 0 ? at : 0);
+            T* const s1 = static_cast<T*>(program.states[1]) + (rule.states > 1 ? at : 0);
+            T* const s2 = static_cast<T*>(program.states[2]) + (rule.states > 2 ? at : 0);
+            vec<T> d[2];
+            for (int v = 0; v < 2; ++v) {
+                const long left = segment.outputs - p * NR - v * L;
+                const vec<T> all = load(base + segment.d + p * stride + v * L);
+                d[v] = scale * select(first_lanes<T>(left >= L ? int(L) : left > 0 ? int(left) : 0), all, vec<T>{});
+                d_squares = fma(d[v], d[v], d_squares);
+            }
+            for (long k = 0; k < k1 - k0; ++k)
+                for (int v = 0; v < 2; ++v) {
+                    const long i = k * NR + v * L;
+                    vec<T> wi = load(w + i), s[3] = {};
+                    if constexpr (rule.states > 0) s[0] = load(s0 + i);
+                    if constexpr (rule.states > 1) s[1] = load(s1 + i);
+                    if constexpr (rule.states > 2) s[2] = load(s2 + i);
+                    rule.apply(wi, x[k] * d[v], s);
+                    store(w + i, wi);
+                    if constexpr (rule.states > 0) store(s0 + i, s[0]);
+                    if constexpr (rule.states > 1) store(s1 + i, s[1]);
+                    if constexpr (rule.states > 2) store(s2 + i, s[2]);
+                }
+        }
+    });
+    sums.squares += double(x_squares) * double(sum_lanes(d_squares));
+}
+
+// dW[k, n] = sum_r x[r, k] d[r, n]
+template <class T>
+void product_task(const Program& program, const Segment& segment, const Task& task, Consume consume,
+                  TaskSums& sums) {
+    constexpr long NR = panel_width<T>;
+    const long K = segment.inputs, N = segment.outputs, stride = program.capacity * NR;
+    if (program.batch == 1 && consume == Consume::update && segment.l1 == 0 && segment.l2 == 0 &&
+        segment.factor != 0 && segment.transposed < 0 && program.clip_value == 0 && N >= NR) {
+        single_row_task<T>(program, segment, task, sums);
+        return;
+    }
+    alignas(vector_bytes) T g[task_panels * NR * NR];
+    for (long q = task.q0; q < task.q1; ++q) {
+        const int rows = int(K - q * NR < NR ? K - q * NR : NR);
+        const auto at = [&](long p) { return segment.at + p * K * NR + q * NR * NR; };
+        for (long p = task.p0; p < task.p1; ++p) {
+            T* const to = g + (p - task.p0) * NR * NR;
+            if (program.gradient_started)
+                __builtin_memcpy(to, static_cast<T*>(program.gradient) + at(p), sizeof(T) * size_t(rows * NR));
+            else
+                __builtin_memset(to, 0, sizeof(T) * size_t(rows * NR));
+        }
+        for (int i = 0; i < program.tile_count; ++i) {
+            const Tile& tile = program.tiles[i];
+            const T* const base = static_cast<const T*>(tile.base);
+            for (long r = 0; r < tile.rows; r += gradient_rows) {
+                const long count = tile.rows - r < gradient_rows ? tile.rows - r : gradient_rows;
+                const T* const x = base + segment.x + q * stride + r * NR;
+                for (long p = task.p0; p < task.p1; ++p) {
+                    const T* const d = base + segment.d + p * stride + r * NR;
+                    T* const to = g + (p - task.p0) * NR * NR;
+                    if (vectors_in_use<T>(N, p) == 2)
+                        gradient_block<T, 2>(count, rows, x, d, to);
+                    else
+                        gradient_block<T, 1>(count, rows, x, d, to);
+                }
+            }
+        }
+        for (long p = task.p0; p < task.p1; ++p) {
+            T* const block = g + (p - task.p0) * NR * NR;
+            consume_block<T>(program, segment, consume, {at(p), rows, N - p * NR}, block, sums);
+            if (consume == Consume::update && segment.transposed >= 0 && segment.factor != 0)
+                transpose_block<T>(
+                    rows, N - p * NR, static_cast<const T*>(program.parameters) + at(p),
+                    static_cast<T*>(program.transposed) + segment.transposed + q * N * NR + p * NR * NR);
+        }
+    }
+}
+
+// db[n] = sum_r d[r, n];  ds[n] = sum_r x[r, n] d[r, n]
+template <class T>
+void column_task(const Program& program, const Segment& segment, const Task& task, Consume consume,
+                 TaskSums& sums) {
+    constexpr long NR = panel_width<T>, L = lanes<T>;
+    const bool dot = segment.form == Segment::Form::column_dot;
+    for (long p = task.p0; p < task.p1; ++p) {
+        alignas(vector_bytes) T g[NR] = {};
+        const long at = segment.at + p * NR;
+        for (long v = 0; v < vectors_in_use<T>(segment.outputs, p); ++v) {
+            RunningSum<T> sum;
+            down_column<T>(program, p, v, [&](const T* row) {
+                const vec<T> d = load(row + segment.d);
+                sum.add(dot ? d * load(row + segment.x) : d);
+            });
+            vec<T> total = sum.value();
+            if (program.gradient_started)
+                total = total + load(static_cast<const T*>(program.gradient) + at + v * L);
+            store(g + v * L, total);
+        }
+        consume_block<T>(program, segment, consume, {at, 1, segment.outputs - p * NR}, g, sums);
+    }
+}
+
+template <class T>
+void run_task(const Program& program, const Task& task, Consume consume, TaskSums& sums) {
+    const Segment& segment = program.segments[task.segment];
+    if (segment.form == Segment::Form::product)
+        product_task<T>(program, segment, task, consume, sums);
+    else
+        column_task<T>(program, segment, task, consume, sums);
+}
+
+// The update from a whole gradient: clipped by norm, or handed over from elsewhere.
+template <class T>
+void update_task(const Program& program, const Task& task) {
+    constexpr long NR = panel_width<T>, L = lanes<T>;
+    const Segment& segment = program.segments[task.segment];
+    if (segment.factor == 0) return;
+    const long K = segment.inputs, N = segment.outputs;
+    const T factor = T(program.clip_factor);
+    Segment bare = segment;  // the penalty is in the gradient already
+    bare.l1 = bare.l2 = 0;
+    Program plain = program;
+    plain.gradient_scale = 1;
+    TaskSums ignored;
+    alignas(vector_bytes) T g[NR * NR];
+    for (long q = task.q0; q < task.q1; ++q)
+        for (long p = task.p0; p < task.p1; ++p) {
+            const int rows = int(K - q * NR < NR ? K - q * NR : NR);
+            const long at = segment.at + p * K * NR + q * NR * NR;
+            const T* const whole = static_cast<const T*>(program.gradient) + at;
+            for (long i = 0; i < rows * NR; i += L) store(g + i, factor * load(whole + i));
+            consume_block<T>(plain, bare, Consume::update, {at, rows, N - p * NR}, g, ignored);
+            if (segment.transposed >= 0)
+                transpose_block<T>(
+                    rows, N - p * NR, static_cast<const T*>(program.parameters) + at,
+                    static_cast<T*>(program.transposed) + segment.transposed + q * N * NR + p * NR * NR);
+        }
+}
+
+// w = w * min(1, limit / |w|) for each unit's incoming weights, panel p.
+template <class T>
+void constrain_panel(const Program& program, const Segment& segment, long p) {
+    constexpr long NR = panel_width<T>, L = lanes<T>;
+    const long K = segment.inputs, N = segment.outputs;
+    T* const w = static_cast<T*>(program.parameters) + segment.at + p * K * NR;
+    const vec<T> limit = broadcast(T(segment.max_norm));
+    for (long v = 0; v < 2; ++v) {
+        RunningSum<T> squares;
+        for (long k = 0; k < K; ++k) {
+            const vec<T> x = load(w + k * NR + v * L);
+            squares.add(x * x);
+        }
+        const vec<T> norm = sqrt(squares.value());
+        const vec<T> shrink = select(norm > limit, limit / norm, broadcast(T(1)));
+        for (long k = 0; k < K; ++k) store(w + k * NR + v * L, load(w + k * NR + v * L) * shrink);
+    }
+    if (segment.transposed >= 0)
+        for (long k = 0; k < K; k += NR)
+            transpose_block<T>(int(K - k < NR ? K - k : NR), N - p * NR, w + k * NR,
+                               static_cast<T*>(program.transposed) + segment.transposed + k * N +
+                                   p * NR * NR);
+}
+
+}  // namespace deltarule::DR_TARGET

@@ -1,0 +1,176 @@
+// What the engine runs: a flat program over tiles of rows and tiles of parameters. Plain data, shared
+// by all targets; built by compile.cpp, executed by rows.hpp and parameters.hpp.
+//
+// A row tile holds up to `capacity` examples. Each value of the network (an activation, a delta, a
+// mask) has a place in the tile, given as an offset in elements; there it lies in column panels of NR
+// (see gemm.hpp), panels capacity * NR apart. The tiles of a batch follow each other, tile_size
+// elements apart, and stay until the parameters phase has read them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "activation_kind.hpp"
+
+namespace deltarule {
+
+using Activation = ActivationKind;
+inline constexpr Activation softmax_kind{100};  // acts on rows, not on elements
+
+enum class Loss : int {
+    none,
+    squared_error,         // 1/2 sum_j (a - t)^2
+    mean_squared_error,    // mean_j (a - t)^2
+    mean_absolute_error,   // mean_j |a - t|
+    huber,                 // mean_j, setting = threshold
+    quantile,              // mean_j, setting = quantile
+    poisson,               // mean_j a - t log a
+    binary_cross_entropy,  // -sum_j t log a + (1 - t) log(1 - a)
+    cross_entropy,         // -sum_j t_j log a_j, setting = label smoothing
+};
+
+enum class Kind : int { gather, dense, activation, dropout, layer_norm, batch_norm, add, loss };
+
+struct Instruction {
+    Kind kind = Kind::gather;
+    Activation activation = Activation::identity;  // fused behind dense; or the activation itself
+    double setting = 0;                            // of the activation; epsilon of a normalisation
+    long inputs = 0, outputs = 0;                  // columns
+    // Places in the row tile; -1: there is none.
+    long in = -1, in2 = -1;      // what it reads
+    long pre = -1, out = -1;     // z and a = f(z); one place where f' reads a alone
+    long d_out = -1;             // delta of `out`; once the activation is passed, that of z
+    long d_in = -1, d_in2 = -1;  // where dL/d(in) goes
+    bool add_d_in = false, add_d_in2 = false;  // something stands there already: add to it
+    bool derive = false;  // dense: d_out arrives as dL/da, its own backward makes it dL/dz
+    long aux = -1;               // dropout: the scaled mask; normalisation: the normalised values
+    long row_aux = -1;           // layer_norm: 1/deviation of each row
+    // The activation that made `in`, where the backward product multiplies by its derivative at once.
+    Activation source = Activation::identity;
+    double source_setting = 0;
+    long source_pre = -1;
+    // Offsets in the packed parameters.
+    long weight = -1, bias = -1, transposed = -1;  // normalisation: weight = scale, bias = shift
+    long flat_weight = -1, flat_bias = -1;  // the same in the network's flat vector; -1: no bias
+    // Dropout.
+    uint32_t layer = 0, threshold = 0;
+    double keep_scale = 1;
+    // Batch normalisation: NR-padded columns of statistics, offsets in Program::statistics.
+    long mean = -1, variance = -1, rstd = -1, sum_d = -1, sum_dx = -1;
+    long running_mean = -1, running_var = -1;  // offsets in Program::running
+    double momentum = 0;
+    bool use_running = false;
+    // Gather: which input. Loss: its settings.
+    int input = 0;
+    Loss loss = Loss::none;
+    bool from_z = false;  // with its canonical activation: in2 is z, d_in is dL/dz
+    double loss_setting = 0;  // threshold, quantile or label smoothing
+};
+
+// One stage of the rows phase. Over row tiles: instructions [forward_first, forward_last) upwards, then
+// [backward_first, backward_last) downwards. Over column panels: statistics of one batch normalisation.
+struct Phase {
+    enum class Over : int { rows, statistics, sums };
+    Over over = Over::rows;
+    int forward_first = 0, forward_last = 0;
+    int backward_first = 0, backward_last = 0;
+    int instruction = -1;
+};
+
+// A run of parameters with one gradient formula.
+struct Segment {
+    enum class Form : int {
+        product,     // dW[k, n] = sum_r x[r, k] d[r, n]
+        column_sum,  // db[n]    = sum_r d[r, n]
+        column_dot,  // ds[n]    = sum_r x[r, n] d[r, n]
+    };
+    Form form = Form::product;
+    long inputs = 0, outputs = 0;
+    long x = -1, d = -1;             // places in the row tile
+    long at = 0, transposed = -1;    // in the packed parameters
+    long canonical = 0;              // in the network's flat vector
+    double factor = 1;               // on the learning rate; 0: frozen
+    double l1 = 0, l2 = 0;           // penalty
+    bool decays = false;             // decoupled weight decay applies
+    double max_norm = 0;             // of each unit's incoming weights; 0: none
+};
+
+// A tile of parameters: column panels [p0, p1) and row blocks of NR [q0, q1) of one segment. The cut
+// depends on shapes alone, since the sums below are taken task by task.
+inline constexpr int most_task_blocks = 8;  // q1 - q0 at most
+struct Task {
+    int segment = 0;
+    int p0 = 0, p1 = 0, q0 = 0, q1 = 0;
+};
+
+// What a task reports of the parameters it has seen.
+struct TaskSums {
+    double squares = 0;  // of the gradient, data plus penalty, before clipping
+    double penalty = 0;
+};
+
+// What the parameters phase does with the gradient of a tile.
+enum class Consume : int {
+    update,      // add the penalty, clip by value, let the optimizer update the weights
+    keep,        // add the penalty and store it in Program::gradient
+    accumulate,  // store the sum over the rows so far in Program::gradient: more rows follow
+};
+
+enum class Number : int { float32, float64, int64, uint8, int32 };
+
+// The examples of one call, as the user has them; rows are C-contiguous, `stride` elements apart.
+struct Table {
+    const void* data = nullptr;
+    Number number = Number::float32;
+    long columns = 0, stride = 0;
+};
+
+struct Tile {
+    long first = 0, rows = 0;  // rows of the batch
+    void* base = nullptr;
+};
+
+enum class Rule : int {
+    sgd, momentum, nesterov, rmsprop, rmsprop_centered, rmsprop_momentum, rmsprop_centered_momentum,
+    adagrad, adam, amsgrad, nadam, lion, rprop,
+};
+
+inline constexpr int most_states = 3;
+inline constexpr int most_scalars = 8;
+
+// Everything a kernel needs to know. Pointers of type void* hold float or double.
+struct Program {
+    const Instruction* instructions = nullptr;
+    const Segment* segments = nullptr;
+    const Tile* tiles = nullptr;
+    int tile_count = 0;
+    long capacity = 0, tile_size = 0;  // rows; elements
+    // Parameters in panels; states and gradient in the same layout.
+    void* parameters = nullptr;
+    const void* flat = nullptr;  // few rows to predict: the network's own vector is read instead
+    void* transposed = nullptr;
+    void* states[most_states] = {};
+    void* gradient = nullptr;  // whole gradient, where something needs it
+    void* statistics = nullptr;
+    void* running = nullptr;
+    // This step.
+    Table inputs[4];
+    Table targets, weights;
+    const int64_t* order = nullptr;  // rows of the batch; null: first_row, first_row + 1, ...
+    int64_t first_row = 0;
+    long batch = 0;
+    double* losses = nullptr;       // per row of the batch, not weighted
+    double* row_weights = nullptr;  // per row of the batch; null: all 1
+    void* outputs = nullptr;        // (n, outputs) by source row; null: not wanted
+    long chunk_first = 0;           // first row of the batch whose tiles stand
+    uint64_t seed = 0, step = 0;
+    // Consuming the gradient.
+    bool gradient_started = false;  // Program::gradient holds the sum over earlier rows of this batch
+    double gradient_scale = 1;      // 1 / sum of weights, or 1
+    double clip_value = 0;          // 0: none
+    double clip_factor = 1;         // of clipping by norm
+    Rule rule = Rule::sgd;
+    double scalars[most_scalars] = {};
+};
+
+}  // namespace deltarule

@@ -1,0 +1,262 @@
+// The rows phase: one row tile runs forward through the instructions, or backward. Each backward
+// function stands under the forward one that it inverts and quotes its formula.
+//
+// r: row of the tile; k: column of the input; n: column of the output.
+#pragma once
+
+#include "elementwise.hpp"
+#include "gather.hpp"
+#include "gemm.hpp"
+#include "losses.hpp"
+#include "normalization.hpp"
+#include "philox.hpp"
+
+namespace deltarule::DR_TARGET {
+
+// ------------------------------------------------------------------------------------------- dense
+
+// z = a_prev @ W + b,  a = f(z)
+template <class T>
+void dense_forward(const Program& program, const Instruction& op, const Tile& tile) {
+    constexpr long NR = panel_width<T>;
+    const long K = op.inputs, N = op.outputs, stride = program.capacity * NR, rows = tile.rows;
+    T* const base = static_cast<T*>(tile.base);
+    const T* const parameters = static_cast<const T*>(program.parameters);
+    const T *const w = parameters + op.weight, *const bias = parameters + op.bias;
+    const T* const in = base + op.in;
+    T *const z = base + op.pre, *const a = base + op.out;
+    const bool softmax = op.activation == softmax_kind;
+    if (program.flat != nullptr) {
+        const T* const flat = static_cast<const T*>(program.flat);
+        for (long r = 0; r < rows; ++r)
+            flat_row(in + r * NR, stride, flat + op.flat_weight, K, N,
+                     op.flat_bias < 0 ? nullptr : flat + op.flat_bias, z + r * NR, stride);
+        if (op.activation != Activation::identity && !softmax)
+            for (long p = 0; p < panels<T>(N); ++p)
+                activate(op.activation, op.setting, rows, vectors_in_use<T>(N, p), z + p * stride,
+                         a + p * stride);
+        if (softmax) softmax_forward(rows, N, stride, z, a);
+        return;
+    }
+    for (long k0 = 0; k0 < K; k0 += depth_block) {
+        const long k1 = k0 + depth_block < K ? k0 + depth_block : K;
+        for (long p = 0; p < panels<T>(N);) {
+            const T* const start = k0 == 0 ? bias + p * NR : nullptr;
+            long count = 1;
+            if (rows <= few_rows<T> && (p + few_rows_panels) * NR <= N) {
+                count = few_rows_panels;
+                product_few_rows(rows, in, stride, w + p * K * NR, K * NR, k0, k1, start, z + p * stride,
+                                 stride);
+            } else if (vectors_in_use<T>(N, p) == 2) {
+                product_panel<T, 2>(rows, in, stride, w + p * K * NR, k0, k1, start, z + p * stride);
+            } else {
+                product_panel<T, 1>(rows, in, stride, w + p * K * NR, k0, k1, start, z + p * stride);
+            }
+            if (k1 == K && op.activation != Activation::identity && !softmax)
+                for (long q = p; q < p + count; ++q)
+                    activate(op.activation, op.setting, rows, vectors_in_use<T>(N, q), z + q * stride,
+                             a + q * stride);
+            p += count;
+        }
+    }
+    if (softmax) softmax_forward(rows, N, stride, z, a);
+}
+
+// delta = dL/da * f'(z), where nothing above has done it:  the first half of the way back
+template <class T>
+void derive_output(const Program& program, const Instruction& op, const Tile& tile) {
+    const long stride = program.capacity * panel_width<T>;
+    T* const base = static_cast<T*>(tile.base);
+    T* const d = base + op.d_out;
+    if (op.activation == softmax_kind) {
+        softmax_backward(tile.rows, op.outputs, stride, base + op.out, d, d, false);
+        return;
+    }
+    for (long p = 0; p < panels<T>(op.outputs); ++p)
+        differentiate(op.activation, op.setting, tile.rows, vectors_in_use<T>(op.outputs, p),
+                      base + op.pre + p * stride, base + op.out + p * stride, d + p * stride);
+}
+
+// d_prev = delta @ W.T, times f'(z_prev) where that activation is fused
+template <class T>
+void dense_backward(const Program& program, const Instruction& op, const Tile& tile) {
+    constexpr long NR = panel_width<T>, L = lanes<T>;
+    const long K = op.inputs, N = op.outputs, stride = program.capacity * NR, rows = tile.rows;
+    T* const base = static_cast<T*>(tile.base);
+    if (op.derive) derive_output<T>(program, op, tile);
+    if (op.d_in < 0) return;  // nothing below learns
+    const T* const delta = base + op.d_out;
+    T* const d_in = base + op.d_in;
+    if (op.transposed < 0) {
+        const T* const w = static_cast<const T*>(program.parameters) + op.weight;
+        for (long k = 0; k < K; k += L)
+            for (long r = 0; r < rows; ++r) {
+                alignas(vector_bytes) T sum[L] = {};
+                dot_rows(delta + r * NR, stride, w + k * NR, K * NR, N, K - k < L ? int(K - k) : int(L),
+                         sum);
+                T* const to = d_in + (k / NR) * stride + r * NR + k % NR;
+                store(to, op.add_d_in ? load(to) + load(sum) : load(sum));
+            }
+        if (op.source != Activation::identity)
+            for (long q = 0; q < panels<T>(K); ++q)
+                differentiate(op.source, op.source_setting, rows, vectors_in_use<T>(K, q),
+                              base + op.source_pre + q * stride, base + op.in + q * stride,
+                              d_in + q * stride);
+        return;
+    }
+    alignas(vector_bytes) static constexpr T zeros[NR] = {};
+    const T* const wt = static_cast<const T*>(program.transposed) + op.transposed;
+    for (long n0 = 0; n0 < N; n0 += depth_block) {
+        const long n1 = n0 + depth_block < N ? n0 + depth_block : N;
+        const T* const start = n0 == 0 && !op.add_d_in ? zeros : nullptr;
+        for (long q = 0; q < panels<T>(K); ++q) {
+            const int vectors = vectors_in_use<T>(K, q);
+            if (vectors == 2)
+                product_panel<T, 2>(rows, delta, stride, wt + q * N * NR, n0, n1, start,
+                                    d_in + q * stride);
+            else
+                product_panel<T, 1>(rows, delta, stride, wt + q * N * NR, n0, n1, start,
+                                    d_in + q * stride);
+            if (n1 == N && op.source != Activation::identity)
+                differentiate(op.source, op.source_setting, rows, vectors,
+                              base + op.source_pre + q * stride, base + op.in + q * stride,
+                              d_in + q * stride);
+        }
+    }
+}
+
+// -------------------------------------------------------------------------------------- activation
+
+// a = f(z)
+template <class T>
+void activation_forward(const Program& program, const Instruction& op, const Tile& tile) {
+    const long stride = program.capacity * panel_width<T>;
+    T* const base = static_cast<T*>(tile.base);
+    if (op.activation == softmax_kind) {
+        softmax_forward(tile.rows, op.outputs, stride, base + op.in, base + op.out);
+        return;
+    }
+    for (long p = 0; p < panels<T>(op.outputs); ++p)
+        activate(op.activation, op.setting, tile.rows, vectors_in_use<T>(op.outputs, p),
+                 base + op.in + p * stride, base + op.out + p * stride);
+}
+
+// dL/dz = dL/da * f'(z)
+template <class T>
+void activation_backward(const Program& program, const Instruction& op, const Tile& tile) {
+    const long stride = program.capacity * panel_width<T>;
+    T* const base = static_cast<T*>(tile.base);
+    const T *const z = base + op.pre, *const a = base + op.out, *const d_out = base + op.d_out;
+    T* const d_in = base + op.d_in;
+    if (op.activation == softmax_kind) {
+        softmax_backward(tile.rows, op.outputs, stride, a, d_out, d_in, op.add_d_in);
+        return;
+    }
+    with_activation<T>(op.activation, T(op.setting), [&](auto f) {
+        for_value<T>(tile.rows, op.outputs, stride, [&](long i) {
+            const vec<T> d = load(d_out + i) * f.derivative(load(z + i), load(a + i));
+            store(d_in + i, op.add_d_in ? load(d_in + i) + d : d);
+        });
+    });
+}
+
+// --------------------------------------------------------------------------------------------- add
+
+// out = in + in2
+template <class T>
+void add_forward(const Program& program, const Instruction& op, const Tile& tile) {
+    T* const base = static_cast<T*>(tile.base);
+    for_value<T>(tile.rows, op.outputs, program.capacity * panel_width<T>, [&](long i) {
+        store(base + op.out + i, load(base + op.in + i) + load(base + op.in2 + i));
+    });
+}
+
+// both inputs receive d_out; one whose place is d_out's has it already
+template <class T>
+void add_backward(const Program& program, const Instruction& op, const Tile& tile) {
+    T* const base = static_cast<T*>(tile.base);
+    const auto pass = [&](long place, bool add) {
+        if (place < 0 || place == op.d_out) return;
+        for_value<T>(tile.rows, op.outputs, program.capacity * panel_width<T>, [&](long i) {
+            const vec<T> d = load(base + op.d_out + i);
+            store(base + place + i, add ? load(base + place + i) + d : d);
+        });
+    };
+    pass(op.d_in, op.add_d_in);
+    pass(op.d_in2, op.add_d_in2);
+}
+
+// ----------------------------------------------------------------------------------------- dropout
+
+// a = x * mask / (1 - rate): mask and scale are kept for the way back
+template <class T>
+void dropout_forward(const Program& program, const Instruction& op, const Tile& tile) {
+    constexpr long NR = panel_width<T>;
+    const long stride = program.capacity * NR;
+    T* const base = static_cast<T*>(tile.base);
+    if (op.aux < 0) return;  // rate 0: out is in
+    T* const mask = base + op.aux;
+    const RandomStream stream =
+        random_stream(program.seed, purpose_dropout, int(op.layer), program.step);
+    for (long p = 0; p < panels<T>(op.outputs); ++p)
+        dropout_panel<T>(stream, uint32_t(tile.first), int(tile.rows), uint32_t(p * NR), op.threshold,
+                         T(op.keep_scale), mask + p * stride);
+    for_value<T>(tile.rows, op.outputs, stride, [&](long i) {
+        // Dropped is dropped: an infinity times 0 must not become NaN.
+        const vec<T> keep = load(mask + i), zero{};
+        store(base + op.out + i, select(keep == zero, zero, load(base + op.in + i) * keep));
+    });
+}
+
+template <class T>
+void dropout_backward(const Program& program, const Instruction& op, const Tile& tile) {
+    const long stride = program.capacity * panel_width<T>;
+    T* const base = static_cast<T*>(tile.base);
+    if (op.aux < 0) {
+        add_backward<T>(program, op, tile);
+        return;
+    }
+    for_value<T>(tile.rows, op.outputs, stride, [&](long i) {
+        const vec<T> d = load(base + op.d_out + i) * load(base + op.aux + i);
+        store(base + op.d_in + i, op.add_d_in ? load(base + op.d_in + i) + d : d);
+    });
+}
+
+// ------------------------------------------------------------------------------------- a whole tile
+
+template <class T>
+void run_forward(const Program& program, int first, int last, const Tile& tile) {
+    for (int i = first; i < last; ++i) {
+        const Instruction& op = program.instructions[i];
+        switch (op.kind) {
+            case Kind::gather: gather<T>(program, op, tile); break;
+            case Kind::dense: dense_forward<T>(program, op, tile); break;
+            case Kind::activation: activation_forward<T>(program, op, tile); break;
+            case Kind::dropout: dropout_forward<T>(program, op, tile); break;
+            case Kind::layer_norm: layer_norm_forward<T>(program, op, tile); break;
+            case Kind::batch_norm: batch_norm_forward<T>(program, op, tile); break;
+            case Kind::add: add_forward<T>(program, op, tile); break;
+            case Kind::loss: loss_forward<T>(program, op, tile); break;
+        }
+    }
+}
+
+template <class T>
+void run_backward(const Program& program, int first, int last, const Tile& tile) {
+    for (int i = last - 1; i >= first; --i) {
+        const Instruction& op = program.instructions[i];
+        if (op.d_in < 0 && op.d_in2 < 0 && !op.derive) continue;  // nothing below learns
+        switch (op.kind) {
+            case Kind::dense: dense_backward<T>(program, op, tile); break;
+            case Kind::activation: activation_backward<T>(program, op, tile); break;
+            case Kind::dropout: dropout_backward<T>(program, op, tile); break;
+            case Kind::layer_norm: layer_norm_backward<T>(program, op, tile); break;
+            case Kind::batch_norm: batch_norm_backward<T>(program, op, tile); break;
+            case Kind::add: add_backward<T>(program, op, tile); break;
+            case Kind::gather:
+            case Kind::loss: break;
+        }
+    }
+}
+
+}  // namespace deltarule::DR_TARGET

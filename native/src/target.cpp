@@ -1,0 +1,84 @@
+// Compiled once per target, with -DDR_TARGET=<name> and the target's flags.
+#include "kernels.hpp"
+#include "parameters.hpp"
+#include "rows.hpp"
+
+#define DR_NAME_OF(x) #x
+#define DR_NAME(x) DR_NAME_OF(x)
+
+namespace deltarule::DR_TARGET {
+
+namespace {
+
+// w[k, n] between rows of N (canonical) and panels; vectors are matrices of one row.
+template <class T>
+void pack(const Segment& segment, long p0, long p1, const void* flat, void* packed, void* transposed) {
+    constexpr long NR = panel_width<T>;
+    const long K = segment.inputs, N = segment.outputs;
+    const T* const from = static_cast<const T*>(flat) + segment.canonical;
+    T* const to = static_cast<T*>(packed) + segment.at;
+    for (long p = p0; p < p1; ++p)
+        for (long k = 0; k < K; ++k)
+            for (long j = 0; j < NR; ++j)
+                to[(p * K + k) * NR + j] = p * NR + j < N ? from[k * N + p * NR + j] : T(0);
+    if (transposed == nullptr || segment.transposed < 0) return;
+    T* const wt = static_cast<T*>(transposed) + segment.transposed;
+    for (long p = p0; p < p1; ++p)
+        for (long k = 0; k < K; k += NR)
+            transpose_block<T>(int(K - k < NR ? K - k : NR), N - p * NR, to + (p * K + k) * NR,
+                               wt + k * N + p * NR * NR);
+}
+
+template <class T>
+void unpack(const Segment& segment, long p0, long p1, const void* packed, void* flat) {
+    constexpr long NR = panel_width<T>;
+    const long K = segment.inputs, N = segment.outputs;
+    T* const to = static_cast<T*>(flat) + segment.canonical;
+    const T* const from = static_cast<const T*>(packed) + segment.at;
+    for (long p = p0; p < p1; ++p) {
+        const long columns = N - p * NR < NR ? N - p * NR : NR;
+        for (long k = 0; k < K; ++k)
+            __builtin_memcpy(to + k * N + p * NR, from + (p * K + k) * NR, sizeof(T) * size_t(columns));
+    }
+}
+
+template <class T>
+void read_value(const Program& program, const Tile& tile, long place, long columns, void* out) {
+    constexpr long NR = panel_width<T>;
+    for (long r = 0; r < tile.rows; ++r) {
+        const T* from = static_cast<const T*>(tile.base) + place + r * NR;
+        T* to = static_cast<T*>(out) + r * columns;
+        for (long left = columns; left > 0; left -= NR, from += program.capacity * NR, to += NR)
+            __builtin_memcpy(to, from, sizeof(T) * size_t(left < NR ? left : NR));
+    }
+}
+
+void words(uint64_t seed, int purpose, uint64_t step, long count, uint32_t* out) {
+    random_words(random_stream(seed, purpose, 0, step), 0, 0, int(count), out);
+}
+
+template <class T>
+constexpr Kernels table() {
+    return {DR_NAME(DR_TARGET),
+            panel_width<T>,
+            run_forward<T>,
+            run_backward<T>,
+            batch_norm_statistics<T>,
+            batch_norm_sums<T>,
+            batch_norm_move<T>,
+            batch_norm_from_running<T>,
+            run_task<T>,
+            update_task<T>,
+            constrain_panel<T>,
+            pack<T>,
+            unpack<T>,
+            read_value<T>,
+            words};
+}
+
+}  // namespace
+
+extern const Kernels kernels32 = table<float>();
+extern const Kernels kernels64 = table<double>();
+
+}  // namespace deltarule::DR_TARGET

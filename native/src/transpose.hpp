@@ -1,0 +1,44 @@
+// L vectors of L lanes transposed in registers, by exchanging ever larger squares across the diagonal.
+#pragma once
+
+#include "simd.hpp"
+
+namespace deltarule::DR_TARGET {
+
+template <int... j>
+struct Indices {};
+
+// a: lanes j of `a` where j & s is 0, else lane j - s of `b`.  b: lane j + s of `a`, or lane j of `b`.
+template <int s, class V, int... j>
+DR_INLINE void exchange(V& a, V& b, Indices<j...>) {
+    constexpr int L = sizeof...(j);
+    const V first = __builtin_shufflevector(a, b, ((j & s) == 0 ? j : L + j - s)...);
+    const V second = __builtin_shufflevector(a, b, ((j & s) == 0 ? j + s : L + j)...);
+    a = first;
+    b = second;
+}
+
+template <class T, int s, int... j>
+DR_INLINE void transpose_stages(vec<T>* x, Indices<j...> all) {
+    constexpr int L = sizeof...(j);
+    if constexpr (s < L) {
+        for (int i = 0; i < L; ++i)
+            if ((i & s) == 0) exchange<s>(x[i], x[i + s], all);
+        transpose_stages<T, 2 * s>(x, all);
+    }
+}
+
+// x[i][j] <-> x[j][i]
+template <class T>
+DR_INLINE void transpose(vec<T>* x) {
+    if constexpr (lanes<T> == 2)
+        transpose_stages<T, 1>(x, Indices<0, 1>{});
+    else if constexpr (lanes<T> == 4)
+        transpose_stages<T, 1>(x, Indices<0, 1, 2, 3>{});
+    else if constexpr (lanes<T> == 8)
+        transpose_stages<T, 1>(x, Indices<0, 1, 2, 3, 4, 5, 6, 7>{});
+    else
+        transpose_stages<T, 1>(x, Indices<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>{});
+}
+
+}  // namespace deltarule::DR_TARGET

@@ -1,0 +1,134 @@
+"""Philox4x32-10 against the known answers of Random123, and the masks drawn with it."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+from math_oracles import machine_targets
+from math_test import DTYPES, library
+
+TARGETS = machine_targets()
+DROPOUT = 2
+
+# Random123, kat_vectors: counter, key, words.
+KNOWN = [
+    ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+    (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+        (0xA4093822, 0x299F31D0),
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
+]
+
+
+def philox(target: str, counter: tuple[int, ...], key: tuple[int, ...]) -> tuple[int, ...]:
+    out = (ctypes.c_uint32 * 4)()
+    library(target).dr_test_philox(
+        (ctypes.c_uint32 * 4)(*counter), (ctypes.c_uint32 * 2)(*key), out
+    )
+    return tuple(out)
+
+
+def scalar_words(
+    target: str, seed: int, purpose: int, layer: int, step: int, row: int, columns: range
+) -> np.ndarray:
+    key = (seed & 0xFFFFFFFF, seed >> 32)
+    c3 = purpose << 28 | layer << 16 | (step >> 32 & 0xFFFF)
+    return np.array(
+        [philox(target, (c // 4, row, step & 0xFFFFFFFF, c3), key)[c % 4] for c in columns],
+        np.uint32,
+    )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("counter", "key", "words"), KNOWN)
+def test_known_answers(
+    target: str, counter: tuple[int, ...], key: tuple[int, ...], words: tuple[int, ...]
+) -> None:
+    assert philox(target, counter, key) == words
+
+
+SEED, STEP = 0x123456789ABCDEF0, 0x0BAD_89ABCDEF
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("column", [0, 1, 2, 3, 4, 16, 30, 4094])
+def test_vector_words_are_the_scalar_ones(target: str, column: int) -> None:
+    call = library(target).dr_test_words
+    call.argtypes = [
+        ctypes.c_uint64,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_uint64,
+        ctypes.c_uint32,
+        ctypes.c_uint32,
+        ctypes.c_int,
+        ctypes.c_void_p,
+    ]
+    for n in (0, 1, 2, 3, 4, 5, 15, 16, 17, 31, 32, 33, 70):
+        out = np.full(n + 64, 7, np.uint32)
+        call(SEED, 4, 0xABC, STEP, 0xFFFFFFFE, column, n, out.ctypes.data)
+        expected = scalar_words(target, SEED, 4, 0xABC, STEP, 0xFFFFFFFE, range(column, column + n))
+        np.testing.assert_array_equal(out[:n], expected)
+        assert (out[n:] == 7).all()
+
+
+def expected_factors(
+    target: str, dtype: str, layer: int, row: int, columns: range, rate: float
+) -> np.ndarray:
+    words = scalar_words(target, SEED, DROPOUT, layer, STEP, row, columns)
+    return np.where(words >= int(rate * 2**32), np.dtype(dtype).type(1 / (1 - rate)), 0)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.5, 1 - 2**-32])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_dropout_factors_of_a_row(target: str, dtype: str, rate: float) -> None:
+    call = library(target).dr_test_dropout
+    call.argtypes = [
+        ctypes.c_int,
+        ctypes.c_uint64,
+        ctypes.c_int,
+        ctypes.c_uint64,
+        ctypes.c_uint32,
+        ctypes.c_uint32,
+        ctypes.c_int,
+        ctypes.c_double,
+        ctypes.c_void_p,
+    ]
+    for column, n in [(0, 1), (0, 64), (3, 61), (8, 17)]:
+        out = np.full(n + 64, 7, dtype)
+        call(int(dtype == "float64"), SEED, 3, STEP, 11, column, n, rate, out.ctypes.data)
+        np.testing.assert_array_equal(
+            out[:n], expected_factors(target, dtype, 3, 11, range(column, column + n), rate)
+        )
+        assert (out[n:] == 7).all()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_dropout_factors_of_a_panel(target: str, dtype: str, rows: int) -> None:
+    call = library(target).dr_test_dropout_panel
+    call.argtypes = [
+        ctypes.c_int,
+        ctypes.c_uint64,
+        ctypes.c_int,
+        ctypes.c_uint64,
+        ctypes.c_uint32,
+        ctypes.c_int,
+        ctypes.c_uint32,
+        ctypes.c_double,
+        ctypes.c_void_p,
+    ]
+    out = np.full((rows + 8) * 32, 7, dtype)
+    width = call(int(dtype == "float64"), SEED, 3, STEP, 1000, rows, 96, 0.3, out.ctypes.data)
+    expected = [
+        expected_factors(target, dtype, 3, 1000 + r, range(96, 96 + width), 0.3)
+        for r in range(rows)
+    ]
+    np.testing.assert_array_equal(out[: rows * width].reshape(rows, width), expected)
+    assert (out[rows * width :] == 7).all()

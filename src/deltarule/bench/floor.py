@@ -1,0 +1,133 @@
+"""The floor: the time a step needs even if the machine did nothing but its best."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deltarule.bench.peers.base import Absent, import_peer
+from deltarule.bench.workloads import Workload
+
+_SIZES = (256, 384, 512, 768, 1024, 1536, 2048)
+_PRIVATE = 1 << 20
+"""Bytes per thread that a core's own cache is taken to hold."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The best single-precision matrix product found in this run.
+
+    Attributes
+    ----------
+    gflops : float
+        Of the best product.
+    by : str
+        Which library and size it was.
+    candidates : dict of str to float
+        The best rate of each library and size.
+    """
+
+    gflops: float
+    by: str
+    candidates: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The larger of arithmetic and memory time of an epoch's mean step."""
+
+    microseconds: float
+    bound: str
+    flops: float
+    bytes: float
+    gb_per_second: float
+
+
+def measure_peak(threads: int, seconds: float) -> Peak:
+    """Return the best rate of square products with NumPy and, where installed, PyTorch."""
+    libraries: dict[str, Callable[[Any], Callable[[], object]]] = {"numpy": _numpy_product}
+    try:
+        torch = import_peer("torch")
+    except Absent:
+        pass
+    else:
+        torch.set_num_threads(threads)
+        libraries["torch"] = lambda a: _torch_product(torch, a)
+    candidates: dict[str, float] = {}
+    share = seconds / (len(libraries) * len(_SIZES))
+    random = np.random.default_rng(0)
+    for n in _SIZES:
+        a = random.standard_normal((n, n), dtype=np.float32)
+        for name, make in libraries.items():
+            candidates[f"{name} {n}"] = 2e-9 * n**3 / _best(make(a), share)
+    by = max(candidates, key=lambda name: candidates[name])
+    return Peak(candidates[by], by, candidates)
+
+
+def _numpy_product(a: Any) -> Callable[[], object]:
+    out = np.empty_like(a)
+    return lambda: np.matmul(a, a, out=out)
+
+
+def _torch_product(torch: Any, a: Any) -> Callable[[], object]:
+    x = torch.from_numpy(a)
+    out = torch.empty_like(x)
+    return lambda: torch.matmul(x, x, out=out)
+
+
+def _best(work: Callable[[], object], seconds: float) -> float:
+    """Return the shortest time of one call among those that fit, at least two."""
+    work()
+    best, start = float("inf"), time.perf_counter()
+    for done in range(10**6):
+        called = time.perf_counter()
+        if done >= 2 and called - start > seconds:
+            break
+        work()
+        best = min(best, time.perf_counter() - called)
+    return best
+
+
+def measure_bandwidth(size: int, threads: int, seconds: float) -> float:
+    """Return GB/s, read and written counted, of a copy that touches ``size`` bytes in all.
+
+    The size is a workload's, so that its caches are the copy's caches. A part that fits a core's
+    own cache is measured on one core and multiplied; larger ones are copied by all threads at once.
+    """
+    part = max(size // (2 * threads), 4096)
+    if 2 * part <= _PRIVATE:
+        source, target = np.ones(part, np.uint8), np.empty(part, np.uint8)
+        return 1e-9 * 2 * part * threads / _best(lambda: np.copyto(target, source), seconds)
+    repeats = max(1, (1 << 26) // part)
+    pairs = [(np.ones(part, np.uint8), np.ones(part, np.uint8)) for _ in range(threads)]
+
+    def copy(source: Any, target: Any) -> None:
+        for _ in range(repeats):
+            np.copyto(target, source)
+
+    def all_at_once() -> None:
+        workers = [threading.Thread(target=copy, args=pair) for pair in pairs]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+    return 1e-9 * 2 * part * threads * repeats / _best(all_at_once, seconds)
+
+
+def floor_of(workload: Workload, peak: Peak, gb_per_second: float) -> Floor:
+    """Return the floor of an epoch's mean step, ``max(flops / peak, bytes / bandwidth)``."""
+    arithmetic = 1e-3 * workload.flops / peak.gflops
+    memory = 1e-3 * workload.step_bytes / gb_per_second
+    return Floor(
+        max(arithmetic, memory),
+        "arithmetic" if arithmetic >= memory else "memory",
+        workload.flops,
+        workload.step_bytes,
+        gb_per_second,
+    )

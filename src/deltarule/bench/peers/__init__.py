@@ -1,0 +1,49 @@
+"""The libraries that are measured, each behind the same small protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deltarule.bench.peers.base import Absent, Peer, Session
+from deltarule.bench.peers.jax_peer import Jax
+from deltarule.bench.peers.ours import Deltarule
+from deltarule.bench.peers.pytorch import PyTorch
+from deltarule.bench.peers.scikit import ScikitLearn
+from deltarule.errors import unknown_name
+
+__all__ = ["OURS", "PEERS", "SHORT", "Absent", "Peer", "Session", "select_peers"]
+
+OURS = "deltarule"
+
+PEERS: dict[str, Peer] = {
+    peer.key: peer
+    for peer in (
+        Deltarule(OURS, "deltarule", "auto"),
+        PyTorch("torch", "PyTorch", fused=False),
+        PyTorch("torch-fused", "PyTorch fused", fused=True),
+        Jax("jax", "JAX", all_epochs=False),
+        Jax("jax-epochs", "JAX epochs", all_epochs=True),
+        ScikitLearn(),
+        # The last are the first to be left out where time runs short.
+        Deltarule("reference", "reference engine", "reference"),
+        PyTorch("torch-compile", "torch.compile", fused=True, compiled=True),
+    )
+}
+
+SHORT = (OURS, "torch", "torch-fused", "jax", "jax-epochs", "sklearn")
+"""Those of the short form: torch.compile takes too long, and the reference engine is no peer."""
+
+
+def select_peers(names: Iterable[str] | None, default: Iterable[str] = tuple(PEERS)) -> list[Peer]:
+    """Return peers by key, the default ones for None; deltarule itself always comes first.
+
+    Raises
+    ------
+    ValueError
+        A key is unknown.
+    """
+    chosen = list(default if names is None else names)
+    for name in chosen:
+        if name not in PEERS:
+            raise unknown_name("peer", name, PEERS)
+    return [PEERS[OURS], *(PEERS[name] for name in dict.fromkeys(chosen) if name != OURS)]

@@ -1,0 +1,59 @@
+"""What a library has to offer to be measured."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from deltarule.bench.workloads import Data, Workload
+from deltarule.types import Array
+
+
+class Absent(Exception):  # noqa: N818
+    """A peer cannot run here; the message says why."""
+
+
+class Session(Protocol):
+    """One library with one workload: network, data and optimizer, ready to train."""
+
+    def reset(self) -> None:
+        """Put the shared initial parameters and a new optimizer state in place; not timed."""
+        ...
+
+    def run_epochs(self, epochs: int) -> float:
+        """Train, return when all work is done; the last epoch's mean loss as the library saw it.
+
+        The loss is a mean over the epoch's steps before their updates: cross-entropy, or
+        1/2 (y - a)^2.
+        """
+        ...
+
+    def predictor(self, X: Array) -> Callable[[], Any]:
+        """Return a function that predicts rows already in the library's own kind of array."""
+        ...
+
+
+class Peer(Protocol):
+    """A library in one way of using it."""
+
+    key: str
+    title: str
+    note: str
+    """What this way of use is, and how the loss is recorded."""
+
+    def suits(self, workload: Workload) -> bool:
+        """Whether this way of use makes sense for a workload."""
+        ...
+
+    def prepare(self, workload: Workload, data: Data, threads: int) -> Session:
+        """Return a session; raises :class:`Absent` where the library cannot run here."""
+        ...
+
+
+def import_peer(name: str) -> Any:
+    """Import a library when it is used; raises :class:`Absent` where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise Absent(f"{name} is not installed ({error})") from None

@@ -1,0 +1,49 @@
+"""The picture of a result, where matplotlib is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deltarule.bench.peers import OURS, PEERS, Absent
+from deltarule.bench.peers.base import import_peer
+from deltarule.bench.result import Result
+
+
+def plot(result: Result, path: Path) -> Path | None:
+    """Draw each peer's ratio to deltarule, on a logarithmic axis; None without matplotlib."""
+    try:
+        figures = import_peer("matplotlib.figure")
+    except Absent:
+        return None
+    comparisons = [
+        c for c in result.comparisons if any(entry.ratio for entry in c.entries.values())
+    ]
+    if not comparisons:
+        return None
+    peers = [
+        name
+        for name in result.peers
+        if any(c.entries.get(name) and c.entries[name].ratio for c in comparisons)
+    ]
+    figure = figures.Figure(figsize=(8, 1.2 + 0.55 * len(comparisons)), layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / len(peers)
+    for i, name in enumerate(peers):
+        places, ratios = [], []
+        for j, comparison in enumerate(comparisons):
+            entry = comparison.entries.get(name)
+            if entry is not None and entry.ratio:
+                places.append(j - 0.4 + (i + 0.5) * height)
+                ratios.append(entry.ratio)
+        # Bars begin at 1: to the right the peer takes longer, to the left deltarule does.
+        axes.barh(places, [r - 1 for r in ratios], height, left=1, label=PEERS[name].title)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(comparisons)), [f"{c.key} {c.title}" for c in comparisons])
+    axes.invert_yaxis()
+    axes.set_xlabel(f"time (or memory) divided by {OURS}'s, median of rounds")
+    axes.set_title(f"{result.machine['cpu']}, {result.machine['threads']} threads, {result.date}")
+    axes.title.set_fontsize(9)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+    return path

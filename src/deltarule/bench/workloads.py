@@ -1,0 +1,183 @@
+"""The workloads: networks, batches, optimizers and data that every peer gets alike."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from deltarule.errors import unknown_name
+from deltarule.types import Array
+
+_SEED = 20240229
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network with its way of training. All of them are float32 and shuffled every epoch.
+
+    Attributes
+    ----------
+    key, title : str
+    widths : tuple of int
+        Inputs, hidden units, outputs.
+    batch_size : int
+        Equal to ``rows`` in full-batch descent, where nothing is shuffled or gathered.
+    optimizer : "sgd" or "adam"
+    learning_rate : float
+    rows : int
+        Training examples.
+    hidden : "relu" or "sigmoid"
+    classifies : bool
+        Softmax with cross-entropy; otherwise identity with squared error, 1/2 (y - a)^2.
+    """
+
+    key: str
+    title: str
+    widths: tuple[int, ...]
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    rows: int
+    hidden: str = "relu"
+    classifies: bool = True
+
+    @property
+    def network(self) -> str:
+        """The widths as text: "64-100-10"."""
+        return "-".join(map(str, self.widths))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches, the last one may be smaller."""
+        return -(-self.rows // self.batch_size)
+
+    @property
+    def full_batch(self) -> bool:
+        """Whether an epoch is one step on all rows."""
+        return self.batch_size >= self.rows
+
+    @property
+    def mean_batch(self) -> float:
+        """Rows of an epoch's mean step, whose last one may be smaller."""
+        return self.rows / self.steps_per_epoch
+
+    @property
+    def weights(self) -> int:
+        """Number of weights without the biases."""
+        return sum(m * n for m, n in zip(self.widths, self.widths[1:], strict=False))
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights and biases."""
+        return self.weights + sum(self.widths[1:])
+
+    @property
+    def moments(self) -> int:
+        """Arrays of optimizer state, each as long as the parameters."""
+        return 2 if self.optimizer == "adam" else 0
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of the matrix products of a mean step.
+
+        Forward, delta and weight gradient take 2 per weight and row each; the first layer needs no
+        delta for its inputs.
+        """
+        return self.mean_batch * (6 * self.weights - 2 * self.widths[0] * self.widths[1])
+
+    @property
+    def step_bytes(self) -> float:
+        """Bytes a mean step must move: parameters and state read and written, the batch read."""
+        return 4 * (
+            2 * self.parameters * (1 + self.moments) + self.mean_batch * (self.widths[0] + 1)
+        )
+
+    @property
+    def working_set(self) -> int:
+        """Bytes of parameters, optimizer state and one batch."""
+        return 4 * (self.parameters * (1 + self.moments) + self.batch_size * (self.widths[0] + 1))
+
+
+class Data(NamedTuple):
+    """Training examples: float32 features, int64 labels or float32 targets (n,), their source."""
+
+    X: Array
+    y: Array
+    source: str
+
+
+WORKLOADS: dict[str, Workload] = {
+    workload.key: workload
+    for workload in (
+        Workload("W1", "XOR, full batch", (2, 3, 1), 4, "sgd", 0.1, 4, "sigmoid", False),
+        Workload("W2", "per-example SGD", (784, 128, 10), 1, "sgd", 0.01, 1000),
+        Workload("W3", "digits", (64, 100, 10), 200, "adam", 1e-3, 1797),
+        Workload("W4", "MNIST-sized", (784, 256, 128, 10), 128, "adam", 1e-3, 6400),
+        Workload("W5", "tabular", (100, 256, 256, 256, 1), 256, "adam", 1e-3, 12800, "relu", False),
+        Workload("W6", "wide", (1024, 2048, 2048, 10), 512, "adam", 1e-3, 2048),
+    )
+}
+
+
+def select_workloads(names: Iterable[str] | None) -> list[Workload]:
+    """Return workloads by key, all for None.
+
+    Raises
+    ------
+    ValueError
+        A key is unknown.
+    """
+    chosen = list(WORKLOADS) if names is None else list(names)
+    for name in chosen:
+        if name not in WORKLOADS:
+            raise unknown_name("workload", name, WORKLOADS)
+    return [WORKLOADS[name] for name in chosen]
+
+
+def with_rows(workload: Workload, rows: int) -> Workload:
+    """Return the workload on fewer rows; its batches are never larger than that."""
+    rows = min(rows, workload.rows)
+    return replace(workload, rows=rows, batch_size=min(workload.batch_size, rows))
+
+
+def make_data(workload: Workload) -> Data:
+    """Return the training examples, always the same ones.
+
+    W1 is the truth table of XOR. W3 is scikit-learn's digits where installed. All else is
+    synthetic: normal features, targets of a random linear teacher with noise.
+    """
+    if workload.key == "W1":
+        X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
+        return Data(X, np.array([0, 1, 1, 0], dtype=np.float32), "truth table")
+    if workload.key == "W3" and importlib.util.find_spec("sklearn") is not None:
+        from sklearn.datasets import load_digits
+
+        X, y = load_digits(return_X_y=True)
+        X = np.ascontiguousarray(X[: workload.rows] / 16, dtype=np.float32)
+        return Data(X, y[: workload.rows].astype(np.int64), "scikit-learn digits")
+    random = np.random.default_rng(_SEED)
+    inputs, outputs = workload.widths[0], workload.widths[-1]
+    X = random.standard_normal((workload.rows, inputs), dtype=np.float32)
+    teacher = random.standard_normal((inputs, outputs), dtype=np.float32) / np.sqrt(inputs)
+    scores = X @ teacher + random.standard_normal((workload.rows, outputs), dtype=np.float32)
+    if workload.classifies:
+        return Data(X, scores.argmax(axis=1), "synthetic")
+    return Data(X, np.ascontiguousarray(scores[:, 0], dtype=np.float32), "synthetic")
+
+
+def initial_parameters(workload: Workload) -> list[tuple[Array, Array]]:
+    """Return weights (n_in, n_out) and biases (n_out,) from which every peer starts.
+
+    Uniform within sqrt(6 / (n_in + n_out)); biases uniform within 0.1.
+    """
+    random = np.random.default_rng(_SEED + 1)
+    drawn = []
+    for n_in, n_out in zip(workload.widths, workload.widths[1:], strict=False):
+        limit = float(np.sqrt(6 / (n_in + n_out)))
+        W = random.uniform(-limit, limit, (n_in, n_out)).astype(np.float32)
+        drawn.append((W, random.uniform(-0.1, 0.1, n_out).astype(np.float32)))
+    return drawn

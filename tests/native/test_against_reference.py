@@ -1,0 +1,258 @@
+"""The native engine does what the reference engine does, for everything a plan can say."""
+
+import numpy as np
+import pytest
+
+import deltarule as dr
+from conftest import assert_agree, examples, trained
+
+D, R = dr.Dense, dr.Residual
+
+ACTIVATIONS = [
+    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "silu",
+    "mish", "softplus", "exp", "softmax",
+]  # fmt: skip
+LOSSES = [
+    ("squared_error", "identity"),
+    (dr.SquaredError(reduction="sum"), "tanh"),
+    ("squared_error", "softmax"),
+    ("mean_squared_error", "sigmoid"),
+    ("mean_absolute_error", "identity"),
+    (dr.Huber(0.5), "identity"),
+    (dr.Quantile(0.3), "identity"),
+    ("poisson", "exp"),
+    ("poisson", "softplus"),
+    ("binary_cross_entropy", "sigmoid"),
+    ("cross_entropy", "softmax"),
+    (dr.CrossEntropy(label_smoothing=0.1), "softmax"),
+]
+OPTIMIZERS = [
+    dr.SGD(0.02),
+    dr.SGD(0.01, momentum=0.9),
+    dr.SGD(0.01, momentum=0.9, nesterov=True),
+    dr.RMSprop(),
+    dr.RMSprop(centered=True),
+    dr.RMSprop(momentum=0.9),
+    dr.RMSprop(momentum=0.9, centered=True),
+    dr.Adagrad(),
+    dr.Adam(),
+    dr.Adam(amsgrad=True),
+    dr.AdamW(),
+    dr.NAdam(),
+    dr.Lion(weight_decay=0.1),
+    dr.Rprop(),
+]
+STACKS = {
+    "batch norm": [D(20), dr.BatchNorm(), dr.Activation("relu"), D(3)],
+    "batch norm first and last": [dr.BatchNorm(), D(5, "tanh"), D(3), dr.BatchNorm()],
+    "two batch norms": [D(5), dr.BatchNorm(), D(6, bias=False), dr.BatchNorm(), D(3)],
+    "frozen batch norm": [D(5), dr.BatchNorm(learning_rate_factor=0), D(3)],
+    "layer norm": [D(20), dr.LayerNorm(), dr.Activation("gelu"), D(3)],
+    "dropout": [D(20, "tanh"), dr.Dropout(0.3), D(3)],
+    "dropout of the input": [dr.Dropout(0.3), D(20, "tanh"), D(3)],
+    "dropout at rate 0": [D(20, "tanh"), dr.Dropout(0.0), D(3)],
+    "residual": [D(20, "tanh"), R([D(20, "tanh"), D(20)]), D(3)],
+    "residual of the input": [R([D(7, "tanh")]), D(3)],
+    "residual with projection": [D(20, "tanh"), R([D(30, "tanh"), dr.Dropout(0.2)]), D(3)],
+    "residual in residual": [
+        R([D(9), R([dr.LayerNorm(), D(9)])]),
+        R([dr.Activation("tanh")]),
+        D(3),
+    ],
+    "residual of dropout": [R([dr.Dropout(0.5)]), D(3)],
+    "residual at the end": [D(3), R([dr.BatchNorm(), D(3)])],
+    "frozen layer": [D(4, "tanh", learning_rate_factor=0), D(3)],
+    "rate factor": [D(4, "tanh", learning_rate_factor=3), D(3, learning_rate_factor=0.5)],
+    "no bias": [D(4, "tanh", bias=False), D(3, bias=False)],
+}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations(activation, target):
+    layers = [D(20, activation), dr.Activation(activation), D(9, activation), D(3)]
+    if activation == "exp":  # exp of exp of exp is beyond any range
+        layers = [D(20, "exp"), D(9, "tanh"), dr.Activation("exp"), D(3)]
+    assert_agree(layers, *examples("squared_error", 3), epochs=2)
+
+
+@pytest.mark.parametrize(("loss", "output"), LOSSES)
+@pytest.mark.parametrize("layer", ["fused", "apart"])
+def test_losses(loss, output, layer, target):
+    end = [D(19, output)] if layer == "fused" else [D(19), dr.Activation(output)]
+    X, y = examples(loss, 19)
+    weights = np.random.default_rng(5).uniform(0, 2, len(X))
+    for sample_weight in (None, weights):
+        assert_agree([D(20, "tanh"), *end], X, y, loss=loss, epochs=2, sample_weight=sample_weight)
+
+
+def test_soft_targets(target):
+    X, _ = examples("cross_entropy", 5)
+    y = np.random.default_rng(1).dirichlet(np.ones(5), len(X))
+    for loss in ("cross_entropy", dr.CrossEntropy(label_smoothing=0.2)):
+        assert_agree([D(6, "tanh"), D(5, "softmax")], X, y, loss=loss, epochs=2)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: repr(o)[:40])
+@pytest.mark.parametrize("batch_size", [1, 10])
+def test_optimizers(optimizer, batch_size, target):
+    X, y = examples("squared_error", 19)
+    # Adam's kind divide by the root of small numbers, which multiplies their rounding errors.
+    assert_agree(
+        [D(20, "tanh"), D(19)],
+        X,
+        y,
+        optimizer=optimizer,
+        epochs=2,
+        batch_size=batch_size,
+        growth=10,
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"penalty": dr.L2(0.1)},
+        {"penalty": dr.L1(0.1)},
+        {"penalty": dr.ElasticNet(0.1, 0.2)},
+        {"clip": dr.ClipNorm(0.1)},
+        {"clip": dr.ClipValue(0.01)},
+        {"constraint": dr.MaxNorm(0.5)},
+        {"penalty": dr.L2(0.1), "clip": dr.ClipNorm(0.1), "constraint": dr.MaxNorm(0.5)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("batch_size", [1, 10])
+def test_penalties_clipping_and_constraints(settings, batch_size, target):
+    X, y = examples("squared_error", 19)
+    layers = [D(20, "tanh"), D(18, "tanh", learning_rate_factor=0), D(19)]
+    assert_agree(layers, X, y, epochs=2, batch_size=batch_size, **settings)
+
+
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("batch_size", [1, 5, 37])
+def test_layers(name, batch_size, target):
+    layers = STACKS[name]
+    if batch_size == 1 and "BatchNorm" in repr(layers):
+        pytest.skip("BatchNorm needs two rows")
+    X, y = examples("squared_error", 3)
+    assert_agree(
+        layers,
+        X,
+        y,
+        epochs=2,
+        batch_size=batch_size,
+        growth=10,
+        optimizer=dr.SGD(2e-3, momentum=0.9),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_two_hundred_steps(dtype, target):
+    X, y = examples("cross_entropy", 5, n=100, dtype=dtype)
+    layers = [D(20, "tanh"), dr.BatchNorm(), dr.Dropout(0.1), D(17, "gelu"), D(5, "softmax")]
+    a, _ = assert_agree(
+        layers, X, y, loss="cross_entropy", epochs=20, dtype=dtype, optimizer=dr.SGD(0.05)
+    )
+    assert not np.array_equal(
+        a.vector, trained("native", layers, X, y, loss="cross_entropy")[0].vector
+    )
+
+
+SIZES = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", SIZES)
+def test_widths_around_the_edges_of_tiles(size, dtype, target):
+    X, y = examples("squared_error", size, inputs=size, dtype=dtype)
+    assert_agree([D(size, "tanh"), D(size + 1, "tanh"), D(size)], X, y, dtype=dtype, batch_size=7)
+
+
+@pytest.mark.parametrize("rows", [*SIZES, 103, 104, 105, 207, 208, 209, 500])
+def test_batches_around_the_edges_of_tiles(rows, target):
+    X, y = examples("squared_error", 3, n=rows + 2)
+    assert_agree([D(18, "tanh"), D(17, "tanh"), D(3)], X, y, batch_size=rows)
+
+
+@pytest.mark.parametrize("width", [255, 256, 257, 520])
+def test_depths_around_the_block_of_a_product(width, target):
+    X, y = examples("squared_error", 2, inputs=width)
+    assert_agree([D(width, "tanh"), D(width, "tanh"), D(2)], X, y, batch_size=20)
+
+
+def test_data_types_and_strides(target):
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=30)
+    whole = rng.integers(0, 5, (60, 6))
+    for X in (
+        whole[::2].astype(np.float32), whole[::2].astype(np.uint8), whole[::2].astype(np.int16),
+        whole[::2] > 2, np.asfortranarray(whole[:30].astype(float)), whole[:30, ::-1].astype(float),
+        whole.astype(float)[::2, :], whole.astype(float)[30:, ::2],
+    ):  # fmt: skip
+        assert_agree([D(4, "tanh"), D(1)], X, y, epochs=2)
+
+
+def test_orders_and_partial_batches(target):
+    X, y = examples("squared_error", 2, n=53)
+    order = np.random.default_rng(0).permutation(53)
+    for shuffle in (True, False, order):
+        for drop_last in (True, False):
+            nets = []
+            for engine in ("reference", "native"):
+                net = dr.Network([D(9, "tanh"), D(2)], inputs=7, dtype="float64")
+                trainer = dr.Trainer(net, loss="squared_error", optimizer="adam", engine=engine)
+                trainer.run(
+                    X,
+                    y,
+                    epochs=3,
+                    batch_size=10,
+                    shuffle=shuffle,
+                    drop_last=drop_last,
+                    progress=False,
+                )
+                nets.append(net.vector)
+            np.testing.assert_allclose(*nets, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 255, 256, 257, 5000])
+def test_epochs_have_the_same_order(n, target):
+    """Which example comes last is seen in a network that remembers only the last one."""
+    X = np.arange(n, dtype=float)[:, None] / n
+    for seed in (0, 2**40 + 7):
+        vectors = []
+        for engine in ("reference", "native"):
+            net = dr.Network([D(1)], inputs=1, dtype="float64")
+            trainer = dr.Trainer(
+                net, loss="squared_error", optimizer=dr.SGD(0.3), engine=engine, seed=seed
+            )
+            trainer.run(
+                X, 3 * X[:, 0] + np.sin(9 * X[:, 0]), epochs=2, batch_size=1, progress=False
+            )
+            vectors.append(net.vector)
+        np.testing.assert_allclose(*vectors, rtol=1e-12)
+
+
+def test_evaluate_agrees(target):
+    X, y = examples("cross_entropy", 5, n=300)
+    layers = [D(20), dr.BatchNorm(), dr.Dropout(0.5), D(5, "softmax")]
+    net, _, _ = trained("native", layers, X, y, loss="cross_entropy", batch_size=50)
+    weights = np.random.default_rng(0).uniform(0, 1, 300)
+    found = [
+        dr.evaluate(
+            net, X, y, loss="cross_entropy", metrics=["accuracy"], sample_weight=weights, engine=e
+        )
+        for e in ("reference", "native")
+    ]
+    assert found[0].keys() == found[1].keys()
+    for key in found[0]:
+        assert found[0][key] == pytest.approx(found[1][key], rel=1e-12)
+
+
+def test_what_python_defines_runs_in_the_reference_engine():
+    class Mine(dr.activations.Tanh):
+        pass
+
+    net = dr.Network([D(3, Mine()), D(1)], inputs=2)
+    with pytest.raises(ValueError, match="Mine is written in Python"):
+        dr.Trainer(net, loss="squared_error", engine="native")
+    assert dr.Trainer(net, loss="squared_error").engine.name == "reference"
