@@ -34,7 +34,7 @@ from deltarule.plan import (
 from deltarule.types import Array
 
 try:
-    from deltarule import _native as _core
+    import deltarule._native as _core
 except ImportError as error:
     _core = None  # type: ignore[assignment]
     _missing: str | None = str(error)
