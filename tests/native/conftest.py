@@ -1,5 +1,7 @@
 """What the native tests share: skipped where it is absent, run for every vector target."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,8 @@ TARGETS = native.core().targets() if native.core() is not None else []
 
 def pytest_collection_modifyitems(items):
     if native.core() is None:
+        if os.environ.get("DELTARULE_REQUIRE_ORACLES") == "1":
+            raise pytest.UsageError(f"no native engine: {native.unavailable()}")
         for item in items:
             if "tests/native" in str(item.path):
                 item.add_marker(
