@@ -7,7 +7,8 @@ import pytest
 
 
 def pytest_collection_modifyitems(items):
-    if shutil.which(os.environ.get("CXX", "g++")) or os.environ.get("DELTARULE_REQUIRE_ORACLES"):
+    compiler = shutil.which("c++") or shutil.which("g++")
+    if compiler or os.environ.get("DELTARULE_REQUIRE_ORACLES") == "1":
         return
     for item in items:
         if item.path.name.startswith("math_"):
