@@ -21,8 +21,6 @@ void dense_forward(const Program& program, const Instruction& op, const Tile& ti
     constexpr long NR = panel_width<T>;
     const long K = op.inputs, N = op.outputs, stride = program.capacity * NR, rows = tile.rows;
     T* const base = static_cast<T*>(tile.base);
-    const T* const parameters = static_cast<const T*>(program.parameters);
-    const T *const w = parameters + op.weight, *const bias = parameters + op.bias;
     const T* const in = base + op.in;
     T *const z = base + op.pre, *const a = base + op.out;
     const bool softmax = op.activation == softmax_kind;
@@ -38,6 +36,8 @@ void dense_forward(const Program& program, const Instruction& op, const Tile& ti
         if (softmax) softmax_forward(rows, N, stride, z, a);
         return;
     }
+    const T* const parameters = static_cast<const T*>(program.parameters);
+    const T *const w = parameters + op.weight, *const bias = parameters + op.bias;
     for (long k0 = 0; k0 < K; k0 += depth_block) {
         const long k1 = k0 + depth_block < K ? k0 + depth_block : K;
         for (long p = 0; p < panels<T>(N);) {

@@ -192,6 +192,32 @@ def test_data_types_and_strides(target):
         assert_agree([D(4, "tanh"), D(1)], X, y, epochs=2)
 
 
+def test_data_that_are_not_aligned(target):
+    """As in a packed record, or read from the middle of a file."""
+    X, y = examples("squared_error", 2, n=30)
+    order, weights = np.random.default_rng(0).permutation(30), np.ones(30)
+
+    def shifted(array):
+        found = np.frombuffer(b"\0" + array.tobytes(), np.uint8)[1:].view(array.dtype)
+        assert not found.flags.aligned
+        return found.reshape(array.shape)
+
+    packed = np.zeros(30, dtype=[("flag", "u1"), ("x", X.dtype, X.shape[1])])
+    packed["x"] = X
+    for x in (shifted(X), packed["x"]):
+        vectors = []
+        for data in ((X, y, order, weights), (x, *map(shifted, (y, order, weights)))):
+            net = dr.Network([D(9, "tanh"), D(2)], inputs=7, dtype="float64")
+            trainer = dr.Trainer(net, loss="squared_error", engine="native")
+            trainer.run(*data[:2], shuffle=data[2], sample_weight=data[3], progress=False)
+            dr.evaluate(
+                net, *data[:2], loss="squared_error", sample_weight=data[3], engine="native"
+            )
+            net.predict(data[0], engine="native")
+            vectors.append(net.vector)
+        np.testing.assert_array_equal(*vectors)
+
+
 def test_orders_and_partial_batches(target):
     X, y = examples("squared_error", 2, n=53)
     order = np.random.default_rng(0).permutation(53)

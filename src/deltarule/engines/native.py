@@ -160,7 +160,14 @@ def _readable(array: Array, dtype: np.dtype) -> Array:
         array = array.astype(dtype)
     inner = array.strides[-1] == array.itemsize or array.shape[-1] <= 1
     whole = array.ndim < 2 or array.strides[0] % array.itemsize == 0
-    return array if inner and whole and array.flags.aligned else np.ascontiguousarray(array)
+    if inner and whole and array.flags.aligned:
+        return array
+    return _aligned(array)
+
+
+def _aligned(array: Array) -> Array:
+    """Return an aligned array, rows contiguous; ``np.ascontiguousarray`` does not align."""
+    return np.require(array, requirements=["C", "A"])
 
 
 class NativeExecutor:
@@ -211,7 +218,7 @@ class NativeExecutor:
             batch_size=run.batch_size,
             drop_last=run.drop_last,
             shuffle=order is None and bool(run.shuffle) and run.batch_size < n,
-            order=None if order is None else np.ascontiguousarray(order, dtype=np.int64),
+            order=None if order is None else _aligned(np.asarray(order, dtype=np.int64)),
             seed=run.seed,
             first_epoch=run.first_epoch,
             first_step=run.first_step,
@@ -252,7 +259,7 @@ class NativeExecutor:
         loss, weight = self._core.forward(
             x=_readable(data.X, self.plan.dtype),
             y=None if y is None else _readable(y, self.plan.dtype),
-            weights=data.weights if y is not None else None,
+            weights=None if y is None or data.weights is None else _aligned(data.weights),
             parameters=self.vector,
             running=self.running,
             out=outputs,
@@ -263,7 +270,7 @@ class NativeExecutor:
         return {
             "x": _readable(data.X, self.plan.dtype),
             "y": _readable(data.y, self.plan.dtype),
-            "weights": data.weights,
+            "weights": None if data.weights is None else _aligned(data.weights),
         }
 
     def _first_not_finite(self, run: Run, record: Record) -> str:
