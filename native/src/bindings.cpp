@@ -106,8 +106,8 @@ public:
 
     nb::dict train(const In& x, const In& y, const nb::object& weights, long batch_size, bool drop_last,
                    bool shuffle, const nb::object& order, uint64_t seed, long first_epoch, long first_step,
-                   long epochs, const In& rows, const Out& parameters, const Out& moments,
-                   const Out& running, const nb::object& outputs, const Out& loss_sum,
+                   long epochs, const In& rows, const Out& parameters, const Out& running,
+                   const nb::object& outputs, const Out& loss_sum,
                    const Out& weight_sum, const Out& penalty_sum, const Out& gradient_squares,
                    const Out& updates, nb::object stop) {
         TrainingRun run;
@@ -147,7 +147,6 @@ public:
         run.scalars = static_cast<const double*>(rows.data());
         run.scalars_per_row = long(rows.shape(1));
         run.parameters = checked(parameters, parameters_);
-        run.moments = checked(moments, parameters_ * states_);
         run.running = checked(running, state_);
         if (!outputs.is_none()) run.outputs = checked(nb::cast<Out>(outputs), run.rows * outputs_);
         run.loss_sum = per_epoch(loss_sum, epochs);
@@ -201,6 +200,9 @@ public:
         }
         return nb::make_tuple(sums.loss, sums.weight);
     }
+
+    void set_moments(const Out& flat) { executor_.set_moments(checked(flat, parameters_ * states_)); }
+    void get_moments(const Out& flat) const { executor_.get_moments(checked(flat, parameters_ * states_)); }
 
     int threads_used() const { return executor_.threads_used(); }
 
@@ -275,13 +277,15 @@ NB_MODULE(_native, m) {
              nb::arg("weights").none(), nb::arg("batch_size"), nb::arg("drop_last"), nb::arg("shuffle"),
              nb::arg("order").none(), nb::arg("seed"), nb::arg("first_epoch"), nb::arg("first_step"),
              nb::arg("epochs"), nb::arg("rows"), nb::arg("parameters").noconvert(),
-             nb::arg("moments").noconvert(), nb::arg("running").noconvert(), nb::arg("outputs").none(),
+             nb::arg("running").noconvert(), nb::arg("outputs").none(),
              nb::arg("loss_sum").noconvert(), nb::arg("weight_sum").noconvert(),
              nb::arg("penalty_sum").noconvert(), nb::arg("gradient_squares").noconvert(),
              nb::arg("updates").noconvert(), nb::arg("stop"))
         .def("forward", &NativeExecutor::forward, nb::kw_only(), nb::arg("x"), nb::arg("y").none(),
              nb::arg("weights").none(), nb::arg("parameters").noconvert(), nb::arg("running").noconvert(),
              nb::arg("out").none())
+        .def("set_moments", &NativeExecutor::set_moments, nb::arg("flat").noconvert())
+        .def("get_moments", &NativeExecutor::get_moments, nb::arg("flat").noconvert())
         .def_prop_ro("threads_used", &NativeExecutor::threads_used);
 }
 

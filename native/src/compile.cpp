@@ -25,10 +25,14 @@ bool needs_preactivation(Loss loss) {
     return loss == Loss::cross_entropy || loss == Loss::binary_cross_entropy || loss == Loss::poisson;
 }
 
+constexpr long direct_rows_most = 4;       // batches whose backward products read the weights themselves
+constexpr long panel_rows_most = 16;       // batches whose large layers are cut by panels
+constexpr double panel_work_least = 16384;  // multiplications per row of such a layer
+
 class Compiler {
 public:
-    Compiler(const Description& network, Purpose purpose, int panel, bool few_rows)
-        : net_(network), training_(purpose == Purpose::train), has_loss_(purpose != Purpose::predict), panel_(panel), few_rows_(few_rows),
+    Compiler(const Description& network, Purpose purpose, int panel, long rows)
+        : net_(network), training_(purpose == Purpose::train), has_loss_(purpose != Purpose::predict), panel_(panel), rows_(rows),
           value_(network.widths.size(), -1), delta_(network.widths.size(), -1),
           written_(network.widths.size(), false), consumers_(network.widths.size(), 0),
           learns_(network.widths.size(), false) {}
@@ -42,11 +46,13 @@ public:
         }
         make_segments();
         make_forward();
+        cut_by_panels();
         out_.output = value_[size_t(net_.operations.back().target)];
         out_.output_columns = net_.widths[size_t(net_.operations.back().target)];
         if (has_loss_) make_loss();
         if (training_) {
             make_backward();
+            defer_updates();
             make_tasks();
         }
         make_phases();
@@ -164,6 +170,7 @@ private:
     // Returns whether the next operation was fused.
     bool make_dense(size_t i, Instruction& now) {
         const Operation& op = net_.operations[i];
+        now.segment = op.weight;
         now.weight = out_.segments[size_t(op.weight)].at;
         now.bias = op.bias >= 0 ? out_.segments[size_t(op.bias)].at : zeros_;
         now.flat_weight = out_.segments[size_t(op.weight)].canonical;
@@ -235,7 +242,7 @@ private:
                     now.d_in = input_delta(op.source, -1, false, now.add_d_in);
                     if (now.d_in >= 0) {
                         // (Narrow layers gain nothing from dot products: their copy is small.)
-                        if (!few_rows_ || now.outputs <= 4) {
+                        if (rows_ > direct_rows_most || now.outputs <= 4) {
                             now.transposed = weight.transposed = out_.transposed;
                             out_.transposed += round_up(now.inputs) * now.outputs;
                         }
@@ -273,6 +280,28 @@ private:
         }
     }
 
+    // Few rows cannot be shared out, large layers can. (Where batch statistics cut the step, they do not.)
+    void cut_by_panels() {
+        if (out_.cut || rows_ > panel_rows_most) return;
+        for (Instruction& op : out_.instructions) {
+            const double work = double(op.inputs) * double(op.outputs);
+            if (op.kind != Kind::dense || work < panel_work_least) continue;
+            op.by_panels = true;
+            out_.by_panels += work;
+        }
+    }
+
+    // At one row, the update of a large layer waits for the next step. What needs the gradient itself does not.
+    void defer_updates() {
+        if (rows_ != 1 || net_.clip_value > 0 || net_.clip_norm > 0) return;
+        for (Instruction& op : out_.instructions) {
+            if (!op.by_panels) continue;
+            Segment& s = out_.segments[size_t(op.segment)];
+            op.deferred = s.deferred = s.l1 == 0 && s.l2 == 0 && s.max_norm == 0 && s.factor != 0 &&
+                                       s.transposed < 0 && s.outputs >= panel_;
+        }
+    }
+
     const Operation* fused_by(const Operation& op) const {
         return fused_activation(size_t(&op - net_.operations.data()));
     }
@@ -304,6 +333,11 @@ private:
         const int depth = int(wanted < 1 ? 1 : wanted > most_task_blocks ? most_task_blocks : wanted);
         for (size_t i = 0; i < out_.segments.size(); ++i) {
             const Segment& segment = out_.segments[i];
+            if (segment.deferred) {  // nothing but the sum of squares is left to do
+                out_.tasks.push_back({int(i), 0, int(round_up(segment.outputs) / panel_), 0,
+                                      int(round_up(segment.inputs) / panel_)});
+                continue;
+            }
             const int np = int(round_up(segment.outputs) / panel_);
             const bool product = segment.form == Segment::Form::product;
             const int nq = product ? int(round_up(segment.inputs) / panel_) : 1;
@@ -315,14 +349,16 @@ private:
         }
     }
 
-    // Batch statistics need all rows of their input, and of their output's delta: they cut the phase.
+    // Batch statistics need all rows of their input, and of their output's delta: they cut the phase. So do the
+    // layers that are shared out by panels. What follows a cut upwards goes on downwards in the same phase.
     void make_phases() {
         const int count = int(out_.instructions.size());
-        std::vector<int> cuts;
-        for (int i = 0; i < count; ++i)
-            if (out_.instructions[size_t(i)].kind == Kind::batch_norm && !out_.instructions[size_t(i)].use_running)
-                cuts.push_back(i);
-        const auto rows = [&](int f0, int f1, int b0, int b1) {
+        const auto cuts = [&](int i) {
+            const Instruction& op = out_.instructions[size_t(i)];
+            return op.by_panels || (op.kind == Kind::batch_norm && !op.use_running);
+        };
+        const auto by_rows = [&](int f0, int f1, int b0, int b1) {
+            if (f0 >= f1 && b0 >= b1) return;
             Phase phase;
             phase.forward_first = f0;
             phase.forward_last = f1;
@@ -330,36 +366,36 @@ private:
             phase.backward_last = b1;
             out_.phases.push_back(phase);
         };
-        const auto columns = [&](Phase::Over over, int i) {
+        const auto by_columns = [&](Phase::Over over, int i) {
             Phase phase;
             phase.over = over;
             phase.instruction = i;
             out_.phases.push_back(phase);
         };
-        int start = 0;
-        for (const int cut : cuts) {
-            rows(start, cut, 0, 0);
-            columns(Phase::Over::statistics, cut);
-            start = cut;
+        int start = 0;  // instructions from here on have not run forward
+        for (int i = 0; i < count; ++i) {
+            if (!cuts(i)) continue;
+            by_rows(start, i, 0, 0);
+            by_columns(out_.instructions[size_t(i)].by_panels ? Phase::Over::outputs : Phase::Over::statistics, i);
+            start = i;  // a softmax, or the normalisation itself
         }
-        int end = training_ ? count : 0;  // instructions [end, count) are done backward
-        if (cuts.empty()) {
-            rows(0, count, 0, end);
-            return;
-        }
-        for (size_t j = cuts.size(); j-- > 0;) {
-            rows(start, count, cuts[j] + 1, end);
+        int end = training_ ? count : 0;  // instructions from here on have run backward
+        for (int i = count - 1; training_ && i >= 0; --i) {
+            const Instruction& op = out_.instructions[size_t(i)];
+            if (!cuts(i) || (op.by_panels && op.d_in < 0)) continue;
+            // (The first half of a dense layer's way back goes by rows, and so comes before its products.)
+            by_rows(start, count, op.by_panels ? i : i + 1, end);
             start = count;
-            columns(Phase::Over::sums, cuts[j]);
-            end = cuts[j] + 1;
+            by_columns(op.by_panels ? Phase::Over::inputs : Phase::Over::sums, i);
+            end = op.by_panels ? i : i + 1;
         }
-        rows(count, count, 0, end);
+        by_rows(start, count, 0, end);
     }
 
     const Description& net_;
     const bool training_, has_loss_;
     const int panel_;
-    const bool few_rows_;
+    const long rows_;
     std::vector<long> value_, delta_;
     std::vector<bool> written_;
     std::vector<int> consumers_;
@@ -372,8 +408,8 @@ private:
 
 }  // namespace
 
-Compiled compile(const Description& network, Purpose purpose, int panel, bool few_rows) {
-    return Compiler(network, purpose, panel, few_rows).compile();
+Compiled compile(const Description& network, Purpose purpose, int panel, long rows) {
+    return Compiler(network, purpose, panel, rows).compile();
 }
 
 }  // namespace deltarule

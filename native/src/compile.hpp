@@ -51,13 +51,15 @@ struct Compiled {
     long output = -1;        // place of the network's output
     long output_columns = 0;
     double multiplications = 0;  // per row, forward
+    double by_panels = 0;        // of them, those of layers that are cut by panels
     bool only_dense = true;      // no other parameters than those of dense layers
     bool cut = false;            // batch statistics: a step needs all its rows at once
 };
 
 enum class Purpose : int { train, evaluate, predict };
 
-// panel: NR of the target; few_rows: backward products read the weights themselves.
-Compiled compile(const Description& network, Purpose purpose, int panel, bool few_rows);
+// panel: NR of the target; rows: of a batch, at most. Few rows have large layers cut by panels, and up to four
+// let backward products read the weights themselves.
+Compiled compile(const Description& network, Purpose purpose, int panel, long rows);
 
 }  // namespace deltarule

@@ -38,7 +38,6 @@ struct TrainingRun {
     long scalars_per_row = 0;
     // in/out: the network, flat
     void* parameters = nullptr;
-    void* moments = nullptr;  // (states, parameters)
     void* running = nullptr;
     void* outputs = nullptr;  // (rows, outputs) or null
     // out: per epoch
@@ -59,8 +58,11 @@ class Executor {
 public:
     // bits: 32 or 64. threads: at most so many; 0: all processors.
     Executor(Description network, int bits, int threads, const Target& target);
-    ~Executor();
+    // Throws std::bad_alloc; the network is then as after the last whole step.
     void train(TrainingRun& run);
+    // The optimizer's state (states, parameters), which the executor keeps in panels.
+    void set_moments(const void* flat);
+    void get_moments(void* flat) const;
     // x: (rows, inputs) -> out: (rows, outputs) in the network's dtype, or null.
     void predict(const void* parameters, const void* running, const Table& x, long rows, void* out) {
         forward(parameters, running, {x, {}, {}}, rows, out, nullptr);
@@ -80,19 +82,27 @@ public:
 private:
     struct Training;
     struct Prediction;
+    // visit(segment, panels, packed state, offset in bytes of that state in the flat array)
+    template <class Visit>
+    void for_moments(Visit visit) const;
+    void* state(int i) const { return static_cast<char*>(states_.data()) + size_t(i) * packed_; }
+
     const Description network_;
     const int bits_;
     const size_t size_;  // of an element
     const int threads_;
     const Kernels& kernels_;
     int threads_used_ = 1;
-    std::unique_ptr<Prediction> prediction_;  // of the last call, for the next of the same shape
+    std::vector<Segment> segments_;  // where each parameter lies in the packed vectors
+    size_t packed_ = 0;              // bytes of one of them
+    std::shared_ptr<Prediction> prediction_;  // of the last call, for the next of the same shape
     Buffer parameters_, transposed_, states_, gradient_, running_, statistics_, tiles_;
     std::vector<Tile> tile_table_;
     std::vector<double> losses_, weights_;
     std::vector<int64_t> order_;
     std::vector<uint32_t> words_;
     std::vector<TaskSums> sums_;
+    std::vector<Extent> extents_;
 };
 
 }  // namespace deltarule

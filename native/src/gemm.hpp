@@ -98,14 +98,13 @@ void product_panel(long rows, const T* a, long a_stride, const T* w, long k0, lo
 // at once, all their vectors in use.
 template <class T>
 inline constexpr int few_rows = 2;
-inline constexpr int few_rows_panels = 4;
 
-template <class T>
+template <class T, int P>
 void product_few_rows(long rows, const T* a, long a_stride, const T* w, long w_stride, long k0, long k1,
                       const T* start, T* c, long c_stride) {
     constexpr int NR = panel_width<T>;
     for (long r = 0; r < rows; ++r)
-        product_tile<T, 1, 2, few_rows_panels>(a + r * NR, a_stride, w, w_stride, k0, k1,
+        product_tile<T, 1, 2, P>(a + r * NR, a_stride, w, w_stride, k0, k1,
                                                start ? start : c + r * NR, 0, start ? NR : c_stride,
                                                c + r * NR, c_stride);
 }
@@ -136,13 +135,14 @@ DR_INLINE void flat_columns(const T* a, long a_stride, const T* w, long K, long 
     for (int v = 0; v < V; ++v) store(z + v * L, sum[v]);
 }
 
-// z[n] = bias[n] + sum_k a[k] W[k, n] for one row; z in panels `z_stride` apart.
+// z[n] = bias[n] + sum_k a[k] W[k, n] for one row and n0 <= n < n1; z in panels `z_stride` apart.
 template <class T>
-void flat_row(const T* a, long a_stride, const T* w, long K, long N, const T* bias, T* z, long z_stride) {
+void flat_row(const T* a, long a_stride, const T* w, long K, long N, const T* bias, T* z, long z_stride, long n0,
+              long n1) {
     constexpr int L = lanes<T>, NR = panel_width<T>;
     alignas(vector_bytes) T part[8 * L];
-    for (long n = 0; n < N;) {
-        const long left = N - n;
+    for (long n = n0; n < n1;) {
+        const long left = n1 - n;
         const T* const b = bias ? bias + n : nullptr;
         const int count = int(left >= 8 * L ? 8 * L : left >= 2 * L ? 2 * L : left >= L ? L : left);
         if (count == 8 * L)

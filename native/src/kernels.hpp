@@ -10,6 +10,12 @@ struct Kernels {
     int panel_width;  // NR
     void (*forward)(const Program&, int first, int last, const Tile&);
     void (*backward)(const Program&, int first, int last, const Tile&);
+    // Products of a dense layer with few rows: item i of those below.
+    void (*outputs)(const Program&, const Instruction&, long item);
+    void (*inputs)(const Program&, const Instruction&, long item);
+    void (*flush)(const Program&, const Instruction&, long item);  // a deferred update, cut as `outputs`
+    // out: one for each of `count` segments
+    void (*extents)(const Program&, int count, const Tile&, Extent* out);
     void (*column_statistics)(const Program&, const Instruction&, long panel);
     void (*column_sums)(const Program&, const Instruction&, long panel);
     void (*move_statistics)(const Program&, const Instruction&);

@@ -3,8 +3,10 @@
 #pragma once
 
 #include "elementwise.hpp"
+#include "extents.hpp"
 #include "gemm.hpp"
 #include "normalization.hpp"
+#include "single_row.hpp"
 #include "transpose.hpp"
 #include "update.hpp"
 
@@ -38,7 +40,7 @@ void consume_block(const Program& program, const Segment& segment, Consume consu
     };
     const bool whole_panel = block.columns >= NR;
     const T scale = T(program.gradient_scale), l1 = T(segment.l1), l2 = T(segment.l2);
-    vec<T> squares[2] = {}, absolute{}, square{};
+    vec<T> squares[2] = {}, absolute{}, square{}, largest{};
     const bool penalised = segment.l1 != 0 || segment.l2 != 0;
     if (penalised) {
         for (long i = 0; i < count; i += L) {
@@ -66,7 +68,7 @@ void consume_block(const Program& program, const Segment& segment, Consume consu
     T* const s1 = static_cast<T*>(program.states[1]) + (program.states[1] ? block.at : 0);
     T* const s2 = static_cast<T*>(program.states[2]) + (program.states[2] ? block.at : 0);
     const T limit = program.clip_value > 0 ? T(program.clip_value) : T(__builtin_inf());
-    with_rule<T>(program, segment.factor, segment.decays, [&](auto rule) {
+    with_rule<T>(program.rule, program.scalars, segment.factor, segment.decays, [&](auto rule) {
         for (long i = 0; i < count; i += L) {
             const vec<T> x = factor * load(g + i);
             squares[i / L % 2] = fma(x, x, squares[i / L % 2]);
@@ -83,6 +85,10 @@ void consume_block(const Program& program, const Segment& segment, Consume consu
     });
     if (!whole_panel)
         for (long i = 0; i < count; i += L) store(w + i, select(valid(i), load(w + i), vec<T>{}));
+    if (penalised) {
+        for (long i = 0; i < count; i += L) largest = largest_of(largest, load(w + i));
+        sums.largest = larger(sums.largest, largest_lane<T>(largest));
+    }
     sums.squares += double(sum_lanes(squares[0] + squares[1]));
 }
 
@@ -100,57 +106,22 @@ void transpose_block(int rows, long columns, const T* w, T* wt) {
         }
 }
 
+// Fetches what the update of a block will read, while its gradient is computed.
+template <class T>
+DR_INLINE void prefetch_block(const Program& program, long at, long count) {
+    const auto fetch = [&](const void* array) {
+        if (array == nullptr) return;
+        const char* const from = reinterpret_cast<const char*>(static_cast<const T*>(array) + at);
+        for (long b = 0; b < count * long(sizeof(T)); b += 64) __builtin_prefetch(from + b, 1);
+    };
+    fetch(program.parameters);
+    for (const void* state : program.states) fetch(state);
+}
+
 inline constexpr int task_panels = 4;  // panels of a task's width at most
 inline constexpr long gradient_rows = 128;  // rows at a time: a panel of x and one of d stay in L1
 template <class T>
 inline constexpr int most_task_rows = most_task_blocks * panel_width<T>;
-
-// A batch of one row: dW[k, n] = x[k] d[n] needs no memory of its own, and |dW|^2 = |x|^2 |d|^2. Weight
-// traffic is the limit here.
-template <class T>
-void single_row_task(const Program& program, const Segment& segment, const Task& task, TaskSums& sums) {
-    constexpr long NR = panel_width<T>, L = lanes<T>;
-    const long K = segment.inputs, stride = program.capacity * NR;
-    const T* const base = static_cast<const T*>(program.tiles[0].base);
-    const long k0 = task.q0 * NR, k1 = task.q1 * NR < K ? task.q1 * NR : K;
-    const T scale = T(program.gradient_scale);
-    T x[most_task_rows<T>], x_squares = 0;
-    for (long k = k0; k < k1; ++k) {
-        x[k - k0] = base[segment.x + (k / NR) * stride + k % NR];
-        x_squares += x[k - k0] * x[k - k0];
-    }
-    vec<T> d_squares{};
-    with_rule<T>(program, segment.factor, segment.decays, [&](auto rule) {
-        for (long p = task.p0; p < task.p1; ++p) {
-            const long at = segment.at + (p * K + k0) * NR;
-            T* const w = static_cast<T*>(program.parameters) + at;
-            T* const s0 = static_cast<T*>(program.states[0]) + (rule.states > 0 ? at : 0);
-            T* const s1 = static_cast<T*>(program.states[1]) + (rule.states > 1 ? at : 0);
-            T* const s2 = static_cast<T*>(program.states[2]) + (rule.states > 2 ? at : 0);
-            vec<T> d[2];
-            for (int v = 0; v < 2; ++v) {
-                const long left = segment.outputs - p * NR - v * L;
-                const vec<T> all = load(base + segment.d + p * stride + v * L);
-                d[v] = scale * select(first_lanes<T>(left >= L ? int(L) : left > 0 ? int(left) : 0), all, vec<T>{});
-                d_squares = fma(d[v], d[v], d_squares);
-            }
-            for (long k = 0; k < k1 - k0; ++k)
-                for (int v = 0; v < 2; ++v) {
-                    const long i = k * NR + v * L;
-                    vec<T> wi = load(w + i), s[3] = {};
-                    if constexpr (rule.states > 0) s[0] = load(s0 + i);
-                    if constexpr (rule.states > 1) s[1] = load(s1 + i);
-                    if constexpr (rule.states > 2) s[2] = load(s2 + i);
-                    rule.apply(wi, x[k] * d[v], s);
-                    store(w + i, wi);
-                    if constexpr (rule.states > 0) store(s0 + i, s[0]);
-                    if constexpr (rule.states > 1) store(s1 + i, s[1]);
-                    if constexpr (rule.states > 2) store(s2 + i, s[2]);
-                }
-        }
-    });
-    sums.squares += double(x_squares) * double(sum_lanes(d_squares));
-}
 
 // dW[k, n] = sum_r x[r, k] d[r, n]
 template <class T>
@@ -158,8 +129,11 @@ void product_task(const Program& program, const Segment& segment, const Task& ta
                   TaskSums& sums) {
     constexpr long NR = panel_width<T>;
     const long K = segment.inputs, N = segment.outputs, stride = program.capacity * NR;
-    if (program.batch == 1 && consume == Consume::update && segment.l1 == 0 && segment.l2 == 0 &&
-        segment.factor != 0 && segment.transposed < 0 && program.clip_value == 0 && N >= NR) {
+    if (segment.deferred) {
+        sums.squares += single_row_squares<T>(program, segment, task);
+        return;
+    }
+    if (program.capacity == 1 && consume == Consume::update && updates_from_row<T>(program, segment)) {
         single_row_task<T>(program, segment, task, sums);
         return;
     }
@@ -174,6 +148,8 @@ void product_task(const Program& program, const Segment& segment, const Task& ta
             else
                 __builtin_memset(to, 0, sizeof(T) * size_t(rows * NR));
         }
+        if (consume == Consume::update)
+            for (long p = task.p0; p < task.p1; ++p) prefetch_block<T>(program, at(p), rows * NR);
         for (int i = 0; i < program.tile_count; ++i) {
             const Tile& tile = program.tiles[i];
             const T* const base = static_cast<const T*>(tile.base);
@@ -239,7 +215,7 @@ template <class T>
 void update_task(const Program& program, const Task& task) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
     const Segment& segment = program.segments[task.segment];
-    if (segment.factor == 0) return;
+    if (segment.factor == 0 || segment.deferred) return;
     const long K = segment.inputs, N = segment.outputs;
     const T factor = T(program.clip_factor);
     Segment bare = segment;  // the penalty is in the gradient already

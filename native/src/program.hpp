@@ -36,6 +36,10 @@ struct Instruction {
     Activation activation = Activation::identity;  // fused behind dense; or the activation itself
     double setting = 0;                            // of the activation; epsilon of a normalisation
     long inputs = 0, outputs = 0;                  // columns
+    bool by_panels = false;  // dense with few rows: its products are phases of their own, cut by panels
+    long panel_group = 1;    // so many panels of outputs an item
+    bool deferred = false;   // and the update of its weights is part of the next step's forward product
+    int segment = -1;        // of its weights
     // Places in the row tile; -1: there is none.
     long in = -1, in2 = -1;      // what it reads
     long pre = -1, out = -1;     // z and a = f(z); one place where f' reads a alone
@@ -68,9 +72,10 @@ struct Instruction {
 };
 
 // One stage of the rows phase. Over row tiles: instructions [forward_first, forward_last) upwards, then
-// [backward_first, backward_last) downwards. Over column panels: statistics of one batch normalisation.
+// [backward_first, backward_last) downwards. Over column panels: statistics of one batch normalisation, or
+// the products of one dense layer with few rows, forward by panels of its outputs, backward of its inputs.
 struct Phase {
-    enum class Over : int { rows, statistics, sums };
+    enum class Over : int { rows, statistics, sums, outputs, inputs };
     Over over = Over::rows;
     int forward_first = 0, forward_last = 0;
     int backward_first = 0, backward_last = 0;
@@ -93,6 +98,7 @@ struct Segment {
     double l1 = 0, l2 = 0;           // penalty
     bool decays = false;             // decoupled weight decay applies
     double max_norm = 0;             // of each unit's incoming weights; 0: none
+    bool deferred = false;           // updated by the next step's forward product
 };
 
 // A tile of parameters: column panels [p0, p1) and row blocks of NR [q0, q1) of one segment. The cut
@@ -107,6 +113,12 @@ struct Task {
 struct TaskSums {
     double squares = 0;  // of the gradient, data plus penalty, before clipping
     double penalty = 0;
+    double largest = 0;  // |w| after the update, where a penalty reads it
+};
+
+// The largest absolute values that a segment's gradient is made of; NaN counts as the largest of all.
+struct Extent {
+    double x = 0, d = 0;
 };
 
 // What the parameters phase does with the gradient of a tile.
@@ -164,6 +176,11 @@ struct Program {
     void* outputs = nullptr;        // (n, outputs) by source row; null: not wanted
     long chunk_first = 0;           // first row of the batch whose tiles stand
     uint64_t seed = 0, step = 0;
+    // A batch of one row whose updates are deferred: the tile, scale and scalars of the step before; null
+    // where nothing is due.
+    const void* previous = nullptr;
+    double previous_scale = 1;
+    double previous_scalars[most_scalars] = {};
     // Consuming the gradient.
     bool gradient_started = false;  // Program::gradient holds the sum over earlier rows of this batch
     double gradient_scale = 1;      // 1 / sum of weights, or 1

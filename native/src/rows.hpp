@@ -10,56 +10,66 @@
 #include "losses.hpp"
 #include "normalization.hpp"
 #include "philox.hpp"
+#include "single_row.hpp"
 
 namespace deltarule::DR_TARGET {
 
 // ------------------------------------------------------------------------------------------- dense
 
-// z = a_prev @ W + b,  a = f(z)
+// z = a_prev @ W + b,  a = f(z)  for the panels [p0, p1) of the outputs; not for a softmax, which needs all
 template <class T>
-void dense_forward(const Program& program, const Instruction& op, const Tile& tile) {
+void dense_outputs(const Program& program, const Instruction& op, const Tile& tile, long p0, long p1) {
     constexpr long NR = panel_width<T>;
     const long K = op.inputs, N = op.outputs, stride = program.capacity * NR, rows = tile.rows;
     T* const base = static_cast<T*>(tile.base);
     const T* const in = base + op.in;
     T *const z = base + op.pre, *const a = base + op.out;
-    const bool softmax = op.activation == softmax_kind;
+    const bool activates = op.activation != Activation::identity && op.activation != softmax_kind;
     if (program.flat != nullptr) {
         const T* const flat = static_cast<const T*>(program.flat);
         for (long r = 0; r < rows; ++r)
             flat_row(in + r * NR, stride, flat + op.flat_weight, K, N,
-                     op.flat_bias < 0 ? nullptr : flat + op.flat_bias, z + r * NR, stride);
-        if (op.activation != Activation::identity && !softmax)
-            for (long p = 0; p < panels<T>(N); ++p)
-                activate(op.activation, op.setting, rows, vectors_in_use<T>(N, p), z + p * stride,
-                         a + p * stride);
-        if (softmax) softmax_forward(rows, N, stride, z, a);
+                     op.flat_bias < 0 ? nullptr : flat + op.flat_bias, z + r * NR, stride, p0 * NR,
+                     p1 * NR < N ? p1 * NR : N);
+        for (long p = p0; activates && p < p1; ++p)
+            activate(op.activation, op.setting, rows, vectors_in_use<T>(N, p), z + p * stride,
+                     a + p * stride);
         return;
     }
     const T* const parameters = static_cast<const T*>(program.parameters);
     const T *const w = parameters + op.weight, *const bias = parameters + op.bias;
     for (long k0 = 0; k0 < K; k0 += depth_block) {
         const long k1 = k0 + depth_block < K ? k0 + depth_block : K;
-        for (long p = 0; p < panels<T>(N);) {
+        for (long p = p0; p < p1;) {
             const T* const start = k0 == 0 ? bias + p * NR : nullptr;
             long count = 1;
-            if (rows <= few_rows<T> && (p + few_rows_panels) * NR <= N) {
-                count = few_rows_panels;
-                product_few_rows(rows, in, stride, w + p * K * NR, K * NR, k0, k1, start, z + p * stride,
-                                 stride);
+            if (rows <= few_rows<T> && p + 2 <= p1 && (p + 2) * NR <= N) {
+                count = p + 4 <= p1 && (p + 4) * NR <= N ? 4 : 2;
+                if (count == 4)
+                    product_few_rows<T, 4>(rows, in, stride, w + p * K * NR, K * NR, k0, k1, start,
+                                           z + p * stride, stride);
+                else
+                    product_few_rows<T, 2>(rows, in, stride, w + p * K * NR, K * NR, k0, k1, start,
+                                           z + p * stride, stride);
             } else if (vectors_in_use<T>(N, p) == 2) {
                 product_panel<T, 2>(rows, in, stride, w + p * K * NR, k0, k1, start, z + p * stride);
             } else {
                 product_panel<T, 1>(rows, in, stride, w + p * K * NR, k0, k1, start, z + p * stride);
             }
-            if (k1 == K && op.activation != Activation::identity && !softmax)
-                for (long q = p; q < p + count; ++q)
-                    activate(op.activation, op.setting, rows, vectors_in_use<T>(N, q), z + q * stride,
-                             a + q * stride);
+            for (long q = p; activates && k1 == K && q < p + count; ++q)
+                activate(op.activation, op.setting, rows, vectors_in_use<T>(N, q), z + q * stride,
+                         a + q * stride);
             p += count;
         }
     }
-    if (softmax) softmax_forward(rows, N, stride, z, a);
+}
+
+template <class T>
+void dense_forward(const Program& program, const Instruction& op, const Tile& tile) {
+    if (!op.by_panels) dense_outputs<T>(program, op, tile, 0, panels<T>(op.outputs));
+    if (op.activation != softmax_kind) return;
+    T* const base = static_cast<T*>(tile.base);
+    softmax_forward(tile.rows, op.outputs, program.capacity * panel_width<T>, base + op.pre, base + op.out);
 }
 
 // delta = dL/da * f'(z), where nothing above has done it:  the first half of the way back
@@ -77,19 +87,17 @@ void derive_output(const Program& program, const Instruction& op, const Tile& ti
                       base + op.pre + p * stride, base + op.out + p * stride, d + p * stride);
 }
 
-// d_prev = delta @ W.T, times f'(z_prev) where that activation is fused
+// d_prev = delta @ W.T, times f'(z_prev) where that activation is fused, for the panels [q0, q1) of the inputs
 template <class T>
-void dense_backward(const Program& program, const Instruction& op, const Tile& tile) {
+void dense_inputs(const Program& program, const Instruction& op, const Tile& tile, long q0, long q1) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
     const long K = op.inputs, N = op.outputs, stride = program.capacity * NR, rows = tile.rows;
     T* const base = static_cast<T*>(tile.base);
-    if (op.derive) derive_output<T>(program, op, tile);
-    if (op.d_in < 0) return;  // nothing below learns
     const T* const delta = base + op.d_out;
     T* const d_in = base + op.d_in;
     if (op.transposed < 0) {
         const T* const w = static_cast<const T*>(program.parameters) + op.weight;
-        for (long k = 0; k < K; k += L)
+        for (long k = q0 * NR; k < K && k < q1 * NR; k += L)
             for (long r = 0; r < rows; ++r) {
                 alignas(vector_bytes) T sum[L] = {};
                 dot_rows(delta + r * NR, stride, w + k * NR, K * NR, N, K - k < L ? int(K - k) : int(L),
@@ -98,7 +106,7 @@ void dense_backward(const Program& program, const Instruction& op, const Tile& t
                 store(to, op.add_d_in ? load(to) + load(sum) : load(sum));
             }
         if (op.source != Activation::identity)
-            for (long q = 0; q < panels<T>(K); ++q)
+            for (long q = q0; q < q1; ++q)
                 differentiate(op.source, op.source_setting, rows, vectors_in_use<T>(K, q),
                               base + op.source_pre + q * stride, base + op.in + q * stride,
                               d_in + q * stride);
@@ -109,7 +117,7 @@ void dense_backward(const Program& program, const Instruction& op, const Tile& t
     for (long n0 = 0; n0 < N; n0 += depth_block) {
         const long n1 = n0 + depth_block < N ? n0 + depth_block : N;
         const T* const start = n0 == 0 && !op.add_d_in ? zeros : nullptr;
-        for (long q = 0; q < panels<T>(K); ++q) {
+        for (long q = q0; q < q1; ++q) {
             const int vectors = vectors_in_use<T>(K, q);
             if (vectors == 2)
                 product_panel<T, 2>(rows, delta, stride, wt + q * N * NR, n0, n1, start,
@@ -123,6 +131,12 @@ void dense_backward(const Program& program, const Instruction& op, const Tile& t
                               d_in + q * stride);
         }
     }
+}
+
+template <class T>
+void dense_backward(const Program& program, const Instruction& op, const Tile& tile) {
+    if (op.derive) derive_output<T>(program, op, tile);
+    if (op.d_in >= 0 && !op.by_panels) dense_inputs<T>(program, op, tile, 0, panels<T>(op.inputs));
 }
 
 // -------------------------------------------------------------------------------------- activation
@@ -257,6 +271,23 @@ void run_backward(const Program& program, int first, int last, const Tile& tile)
             case Kind::loss: break;
         }
     }
+}
+
+// -------------------------------------------------------------- one dense layer with few rows, by panels
+
+template <class T>
+void run_outputs(const Program& program, const Instruction& op, long item) {
+    const long p0 = item * op.panel_group, all = panels<T>(op.outputs);
+    const long p1 = p0 + op.panel_group < all ? p0 + op.panel_group : all;
+    if (op.deferred && program.previous != nullptr)
+        update_and_multiply<T>(program, op, p0, p1);
+    else
+        dense_outputs<T>(program, op, program.tiles[0], p0, p1);
+}
+
+template <class T>
+void run_inputs(const Program& program, const Instruction& op, long item) {
+    dense_inputs<T>(program, op, program.tiles[0], item, item + 1);
 }
 
 }  // namespace deltarule::DR_TARGET

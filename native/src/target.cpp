@@ -17,10 +17,16 @@ void pack(const Segment& segment, long p0, long p1, const void* flat, void* pack
     const long K = segment.inputs, N = segment.outputs;
     const T* const from = static_cast<const T*>(flat) + segment.canonical;
     T* const to = static_cast<T*>(packed) + segment.at;
-    for (long p = p0; p < p1; ++p)
-        for (long k = 0; k < K; ++k)
-            for (long j = 0; j < NR; ++j)
-                to[(p * K + k) * NR + j] = p * NR + j < N ? from[k * N + p * NR + j] : T(0);
+    for (long k = 0; k < K; ++k)
+        for (long p = p0; p < p1; ++p) {
+            const T* const row = from + k * N + p * NR;
+            for (int v = 0; v < 2; ++v) {
+                const long left = N - p * NR - v * lanes<T>;
+                store(to + (p * K + k) * NR + v * lanes<T>,
+                      left >= lanes<T> ? loadu(row + v * lanes<T>)
+                                       : load_partial(row + v * lanes<T>, left > 0 ? int(left) : 0));
+            }
+        }
     if (transposed == nullptr || segment.transposed < 0) return;
     T* const wt = static_cast<T*>(transposed) + segment.transposed;
     for (long p = p0; p < p1; ++p)
@@ -35,11 +41,18 @@ void unpack(const Segment& segment, long p0, long p1, const void* packed, void* 
     const long K = segment.inputs, N = segment.outputs;
     T* const to = static_cast<T*>(flat) + segment.canonical;
     const T* const from = static_cast<const T*>(packed) + segment.at;
-    for (long p = p0; p < p1; ++p) {
-        const long columns = N - p * NR < NR ? N - p * NR : NR;
-        for (long k = 0; k < K; ++k)
-            __builtin_memcpy(to + k * N + p * NR, from + (p * K + k) * NR, sizeof(T) * size_t(columns));
-    }
+    for (long k = 0; k < K; ++k)
+        for (long p = p0; p < p1; ++p) {
+            const T* const row = from + (p * K + k) * NR;
+            for (int v = 0; v < 2; ++v) {
+                const long left = N - p * NR - v * lanes<T>;
+                T* const out = to + k * N + p * NR + v * lanes<T>;
+                if (left >= lanes<T>)
+                    storeu(out, load(row + v * lanes<T>));
+                else if (left > 0)
+                    store_partial(out, load(row + v * lanes<T>), int(left));
+            }
+        }
 }
 
 template <class T>
@@ -63,6 +76,10 @@ constexpr Kernels table() {
             panel_width<T>,
             run_forward<T>,
             run_backward<T>,
+            run_outputs<T>,
+            run_inputs<T>,
+            flush_update<T>,
+            extents<T>,
             batch_norm_statistics<T>,
             batch_norm_sums<T>,
             batch_norm_move<T>,

@@ -132,11 +132,11 @@ struct RpropRule {
     }
 };
 
-// use(rule) with the step's rule for a parameter with that factor.
+// use(rule) with a step's rule for a parameter with that factor.
+//   in  s  the step's scalars
 template <class T, class Use>
-DR_INLINE void with_rule(const Program& program, double factor, bool decays, Use use) {
-    const double* const s = program.scalars;
-    switch (program.rule) {
+DR_INLINE void with_rule(Rule rule, const double* s, double factor, bool decays, Use use) {
+    switch (rule) {
         case Rule::sgd: return use(SgdRule<T>(s, factor, decays));
         case Rule::momentum: return use(MomentumRule<T, false>(s, factor, decays));
         case Rule::nesterov: return use(MomentumRule<T, true>(s, factor, decays));

@@ -2,7 +2,7 @@
 // what a change in the core is worth. From a build folder of CMake (-DDELTARULE_SYMBOLS=ON):
 //
 //     c++ -std=c++20 -O2 -march=native -ffp-contract=fast -I../native/src ../native/tools/bench_steps.cpp -o bench_steps
-//         CMakeFiles/_native.dir/native/src/{compile,engine,memory,pool,shuffle,targets}.cpp.o
+//         CMakeFiles/_native.dir/native/src/{compile,engine,memory,pool,prediction,shuffle,targets,training}.cpp.o
 //         CMakeFiles/kernels_*.dir/native/src/target.cpp.o -lpthread
 //     ./bench_steps W3 2 5       (workload, threads, seconds)
 #include <algorithm>
@@ -115,7 +115,7 @@ int main(int argc, char** argv) {
         std::mt19937 random(1);
         std::normal_distribution<float> normal;
         std::vector<float> x(size_t(w.rows * w.widths[0])), y(size_t(w.rows)),
-            parameters(size_t(d.parameter_count)), moments(2 * parameters.size());
+            parameters(size_t(d.parameter_count));
         std::vector<int64_t> labels(size_t(w.rows));
         for (float& v : x) v = normal(random);
         for (float& v : y) v = normal(random);
@@ -148,7 +148,6 @@ int main(int argc, char** argv) {
             run.scalars = scalars.data();
             run.scalars_per_row = 6;
             run.parameters = parameters.data();
-            run.moments = moments.data();
             double* at = record.data();
             for (double** to : {&run.loss_sum, &run.weight_sum, &run.penalty_sum}) {
                 *to = at;

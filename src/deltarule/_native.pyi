@@ -51,7 +51,6 @@ class Executor:
         epochs: int,
         rows: Array,
         parameters: Array,
-        moments: Array,
         running: Array,
         outputs: Array | None,
         loss_sum: Array,
@@ -71,5 +70,7 @@ class Executor:
         running: Array,
         out: Array | None,
     ) -> tuple[float, float]: ...
+    def set_moments(self, flat: Array) -> None: ...
+    def get_moments(self, flat: Array) -> None: ...
     @property
     def threads_used(self) -> int: ...

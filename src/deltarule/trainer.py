@@ -121,7 +121,7 @@ class Trainer:
         moments = state.pop("_moments")
         self.__dict__.update(state)
         self._compile()
-        self._executor.moments[...] = moments
+        self._executor.moments = moments
 
     @property
     def network(self) -> Network:
@@ -142,7 +142,7 @@ class Trainer:
         if self.network.learning_rate_factors != self._factors:
             moments = self._executor.moments
             self._compile()
-            self._executor.moments[...] = moments
+            self._executor.moments = moments
 
     def step(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Do one step on one batch; return its loss (data loss plus penalty) before the step.

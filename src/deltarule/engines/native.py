@@ -176,9 +176,9 @@ class NativeExecutor:
     def __init__(self, plan: Plan, network: Network, threads: int | None) -> None:
         self.plan = plan
         self.vector, self.running = network.vector, network.state_vector
-        self.moments = np.zeros((0, len(self.vector)), dtype=plan.dtype)
-        if plan.optimizer is not None:
-            self.moments = plan.optimizer.initial_state(len(self.vector)).astype(plan.dtype)
+        # One column: an optimizer starts every parameter alike, and the core's state starts at 0.
+        start = np.zeros((0, 1)) if plan.optimizer is None else plan.optimizer.initial_state(1)
+        self._states = len(start)
         clip_value, clip_norm = _clipping(plan.clip)
         loss = plan.loss
         setting = next((float(getattr(loss, n)) for n in _LOSS_SETTINGS if hasattr(loss, n)), 0.0)
@@ -191,7 +191,7 @@ class NativeExecutor:
             canonical=plan.canonical,
             mean=loss is None or loss.reduction == "mean",
             rule=0 if plan.optimizer is None else _rule(plan.optimizer),
-            states=len(self.moments),
+            states=self._states,
             clip_value=clip_value,
             clip_norm=clip_norm,
             parameter_count=len(self.vector),
@@ -199,6 +199,19 @@ class NativeExecutor:
             bits=8 * plan.dtype.itemsize,
             threads=threads or 0,
         )
+        if start.any():
+            self.moments = np.repeat(start, len(self.vector), axis=1)
+
+    @property
+    def moments(self) -> Array:
+        """A copy of the optimizer's state, (state arrays, parameters); the core keeps its own."""
+        moments = np.empty((self._states, len(self.vector)), dtype=self.plan.dtype)
+        self._core.get_moments(moments)
+        return moments
+
+    @moments.setter
+    def moments(self, moments: Array) -> None:
+        self._core.set_moments(np.ascontiguousarray(moments, dtype=self.plan.dtype))
 
     @property
     def threads_used(self) -> int:
@@ -225,7 +238,6 @@ class NativeExecutor:
             epochs=run.epochs,
             rows=np.ascontiguousarray(run.rows, dtype=np.float64),
             parameters=self.vector,
-            moments=self.moments,
             running=self.running,
             outputs=run.outputs,
             loss_sum=record.loss_sum,

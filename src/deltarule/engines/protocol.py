@@ -120,8 +120,16 @@ class Record:
 class Executor(Protocol):
     """A plan bound to a network's arrays, with whatever buffers the engine keeps."""
 
-    moments: Array
-    """The optimizer's state, (state arrays, parameters), in the network's dtype."""
+    @property
+    def moments(self) -> Array:
+        """The optimizer's state, (state arrays, parameters), in the network's dtype.
+
+        To be read, or set as a whole; an engine may hand out a copy.
+        """
+        ...
+
+    @moments.setter
+    def moments(self, moments: Array) -> None: ...
 
     def run(self, run: Run) -> Record:
         """Train; the network's vector and state are current whenever this returns."""

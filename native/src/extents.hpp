@@ -1,0 +1,59 @@
+// How large the numbers are that a step's gradient is made of. Where |x|, |d| and the rows' count bound the
+// gradient and its squares by what the dtype holds, the gradient is finite before any of it is computed, and
+// the parameters may be updated tile by tile. (Otherwise the engine computes all of it first.)
+#pragma once
+
+#include "elementwise.hpp"
+#include "program.hpp"
+
+namespace deltarule::DR_TARGET {
+
+// The larger of both; NaN counts as the largest of all, and stays.
+DR_INLINE double larger(double a, double b) { return a != a || b <= a ? a : b; }
+
+// Lane by lane the larger of m and |x|, by their bits: these are ordered as the numbers, NaN above infinity.
+template <class V>
+DR_INLINE V largest_of(V m, V x) {
+    const V size = abs(x);
+    return select(bitcast<integers_of<V>>(size) > bitcast<integers_of<V>>(m), size, m);
+}
+
+template <class T>
+DR_INLINE double largest_lane(vec<T> m) {
+    double result = 0;
+    for (int i = 0; i < lanes<T>; ++i) result = larger(result, double(m[i]));
+    return result;
+}
+
+// max |value| over the rows of a tile
+template <class T>
+double extent_of(const Program& program, const Tile& tile, long place, long columns) {
+    constexpr long NR = 2 * lanes<T>, L = lanes<T>;
+    const T* const base = static_cast<const T*>(tile.base) + place;
+    vec<T> m[2] = {};
+    for (long p = 0; p < panels<T>(columns); ++p) {
+        const T* const panel = base + p * program.capacity * NR;
+        const bool both = vectors_in_use<T>(columns, p) == 2;
+        for (long i = 0; i < tile.rows * NR; i += NR) {
+            m[0] = largest_of(m[0], load(panel + i));
+            if (both) m[1] = largest_of(m[1], load(panel + i + L));
+        }
+    }
+    return larger(largest_lane<T>(m[0]), largest_lane<T>(m[1]));
+}
+
+//   out  of each segment; what the segment before has measured is taken from there
+template <class T>
+void extents(const Program& program, int count, const Tile& tile, Extent* out) {
+    for (int i = 0; i < count; ++i) {
+        const Segment& s = program.segments[i];
+        const bool shares = i > 0 && s.d == program.segments[i - 1].d;
+        const bool product = s.form == Segment::Form::product;
+        out[i].d = s.d < 0 ? 0 : shares ? out[i - 1].d : extent_of<T>(program, tile, s.d, s.outputs);
+        out[i].x = s.form == Segment::Form::column_sum ? 1
+                   : s.x < 0 ? 0
+                             : extent_of<T>(program, tile, s.x, product ? s.inputs : s.outputs);
+    }
+}
+
+}  // namespace deltarule::DR_TARGET

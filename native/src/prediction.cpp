@@ -1,0 +1,113 @@
+// Prediction and evaluation: tiles of rows forward, each on whichever thread is free.
+#include <climits>
+#include <cstring>
+
+#include "engine.hpp"
+#include "floating.hpp"
+#include "sharing.hpp"
+
+namespace deltarule {
+
+namespace {
+
+constexpr long few_rows_most = 4;  // rows that read the network's own vector: nothing is packed for them
+
+}  // namespace
+
+struct Executor::Prediction {
+    Executor& self;
+    const Purpose purpose;
+    Compiled compiled;
+    Program program;
+    char* out = nullptr;
+    long capacity = 0, threads = 1, tile_count = 0;
+    size_t tile_bytes = 0;
+    char* memory = nullptr;
+    std::atomic<long> next{0};
+
+    Prediction(Executor& executor, Purpose wanted, long tile_capacity)
+        : self(executor), purpose(wanted),
+          compiled(compile(executor.network_, wanted, executor.kernels_.panel_width, LONG_MAX)),
+          capacity(tile_capacity) {
+        lay_out(compiled, capacity);
+        program.instructions = compiled.instructions.data();
+        program.segments = compiled.segments.data();
+        program.capacity = capacity;
+        program.tile_size = compiled.row_size * capacity;
+        tile_bytes = size_t(program.tile_size) * self.size_;
+    }
+
+    void work(int thread) {
+        Tile tile;
+        tile.base = memory + size_t(thread) * tile_bytes;
+        for (;;) {
+            const long i = next.fetch_add(1, std::memory_order_relaxed);
+            if (i >= tile_count) return;
+            tile.first = i * program.capacity;
+            tile.rows = std::min(program.capacity, program.batch - tile.first);
+            self.kernels_.forward(program, 0, int(compiled.instructions.size()), tile);
+            if (out != nullptr)
+                self.kernels_.read_value(program, tile, compiled.output, compiled.output_columns,
+                                         out + size_t(tile.first * compiled.output_columns) * self.size_);
+        }
+    }
+};
+
+void Executor::forward(const void* parameters, const void* running, const Data& data, long rows, void* out,
+                       Sums* sums) {
+    const Purpose purpose = sums != nullptr ? Purpose::evaluate : Purpose::predict;
+    double multiplications = 0;
+    for (const Parameter& p : network_.parameters) multiplications += double(p.rows) * double(p.columns);
+    long threads = threads_for(multiplications * double(rows), work_per_thread, threads_);
+    if (rows < threads || rows <= few_rows_most) threads = 1;
+    const long capacity = tile_capacity(rows, threads);
+    if (!prediction_ || prediction_->purpose != purpose || prediction_->capacity != capacity)
+        prediction_ = std::make_shared<Prediction>(*this, purpose, capacity);
+    Prediction& now = *prediction_;
+    Program& program = now.program;
+    program.batch = rows;
+    program.inputs[0] = data.inputs;
+    program.targets = data.targets;
+    program.weights = data.weights;
+    program.row_weights = nullptr;
+    if (sums != nullptr) {
+        losses_.resize(size_t(rows));
+        program.losses = losses_.data();
+        if (data.weights.data != nullptr) {
+            weights_.resize(size_t(rows));
+            program.row_weights = weights_.data();
+        }
+    }
+    now.out = static_cast<char*>(out);
+    now.next.store(0);
+    now.tile_count = (rows + capacity - 1) / capacity;
+    now.memory = static_cast<char*>(tiles_.need(now.tile_bytes * size_t(threads)));
+    program.flat = rows <= few_rows_most && now.compiled.only_dense ? parameters : nullptr;
+    if (program.flat == nullptr) {
+        program.parameters = parameters_.need(size_t(now.compiled.packed) * size_);
+        program.statistics = statistics_.need(size_t(now.compiled.statistics) * size_);
+        program.running = running_.need(size_t(network_.state_count) * size_);
+        if (network_.state_count > 0)
+            std::memcpy(program.running, running, size_t(network_.state_count) * size_);
+        for (const Segment& s : now.compiled.segments)
+            kernels_.pack(s, 0, (s.outputs + kernels_.panel_width - 1) / kernels_.panel_width, parameters,
+                          program.parameters, nullptr);
+        for (const Instruction& op : now.compiled.instructions)
+            if (op.kind == Kind::batch_norm) kernels_.use_running(program, op);
+    }
+    threads_used_ = int(threads);
+    run_on_threads(
+        int(threads),
+        [](void* context, int thread) {
+            const FlushDenormals flush;
+            static_cast<Prediction*>(context)->work(thread);
+        },
+        &now);
+    if (sums == nullptr) return;
+    const double* const w = program.row_weights;
+    sums->weight = w ? sum_in_strips(rows, [&](long i) { return w[i]; }) : double(rows);
+    sums->loss = w ? sum_in_strips(rows, [&](long i) { return w[i] * losses_[size_t(i)]; })
+                   : sum_in_strips(rows, [&](long i) { return losses_[size_t(i)]; });
+}
+
+}  // namespace deltarule

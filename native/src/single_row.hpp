@@ -1,0 +1,142 @@
+// A batch of one row. dW[k, n] = x[k] d[n] needs no memory of its own, |dW|^2 = |x|^2 |d|^2 is known before
+// any weight moves, and weight traffic is the limit: so the update waits for the next step, whose forward
+// product reads the weights anyway, and both are one sweep.
+#pragma once
+
+#include "elementwise.hpp"
+#include "gemm.hpp"
+#include "update.hpp"
+
+namespace deltarule::DR_TARGET {
+
+// Whether the update of a segment needs nothing but x, d and the weights in place; tiles of one row only, since
+// their panels lie side by side.
+template <class T>
+DR_INLINE bool updates_from_row(const Program& program, const Segment& segment) {
+    return segment.l1 == 0 && segment.l2 == 0 && segment.factor != 0 && segment.transposed < 0 &&
+           program.clip_value == 0 && segment.outputs >= panel_width<T>;
+}
+
+// Rows [k0, k1) of P panels: the update by x[k] d[n], and with `multiply` what the new weights add to z.
+//   in      x, d   of the step whose update this is, d scaled; panels of one row lie side by side
+//   in      next   this step's input, with `multiply`
+//   in      at     of the first panel's row 0 in the packed parameters, panels `stride` apart
+//   in/out  z      P panels: z[n] += sum_k next[k] w[k, n], k in order
+template <class T, int P, bool multiply, class OneRule>
+DR_INLINE void sweep(const Program& program, const OneRule& rule, long at, long stride, long k0, long k1, const T* x,
+                     const T* d, const T* next, T* z) {
+    constexpr long NR = panel_width<T>, L = lanes<T>;
+    T* const w = static_cast<T*>(program.parameters) + at;
+    T* const s0 = static_cast<T*>(program.states[0]) + (rule.states > 0 ? at : 0);
+    T* const s1 = static_cast<T*>(program.states[1]) + (rule.states > 1 ? at : 0);
+    T* const s2 = static_cast<T*>(program.states[2]) + (rule.states > 2 ? at : 0);
+    vec<T> delta[P * 2], sum[P * 2];
+    for (int v = 0; v < 2 * P; ++v) {
+        delta[v] = load(d + v * L);
+        if constexpr (multiply) sum[v] = load(z + v * L);
+    }
+    for (long k = k0; k < k1; ++k) {
+        const vec<T> xk = broadcast(x[k]);
+        vec<T> nk{};
+        if constexpr (multiply) nk = broadcast(next[k]);
+        for (int v = 0; v < 2 * P; ++v) {
+            const long i = (v / 2) * stride + k * NR + v % 2 * L;
+            vec<T> wi = load(w + i), s[3] = {};
+            if constexpr (rule.states > 0) s[0] = load(s0 + i);
+            if constexpr (rule.states > 1) s[1] = load(s1 + i);
+            if constexpr (rule.states > 2) s[2] = load(s2 + i);
+            rule.apply(wi, xk * delta[v], s);
+            store(w + i, wi);
+            if constexpr (rule.states > 0) store(s0 + i, s[0]);
+            if constexpr (rule.states > 1) store(s1 + i, s[1]);
+            if constexpr (rule.states > 2) store(s2 + i, s[2]);
+            if constexpr (multiply) sum[v] = fma(nk, wi, sum[v]);
+        }
+    }
+    if constexpr (multiply)
+        for (int v = 0; v < 2 * P; ++v) store(z + v * L, sum[v]);
+}
+
+// Panels [p0, p1), two at a time, rows [k0, k1).
+//   in  base  the tile of the step whose update this is
+template <class T, bool multiply>
+void single_row_sweep(const Program& program, const Segment& segment, const double* scalars, T scale,
+                      const T* base, long p0, long p1, long k0, long k1, const T* next, T* z) {
+    constexpr long NR = panel_width<T>, L = lanes<T>;
+    const long K = segment.inputs, N = segment.outputs;
+    with_rule<T>(program.rule, scalars, segment.factor, segment.decays, [&](auto rule) {
+        for (long p = p0; p < p1; p += 2) {
+            alignas(vector_bytes) T d[2 * NR];
+            for (long n = 0; n < 2 * NR; n += L) {
+                const long left = N - p * NR - n;
+                store(d + n, left <= 0 ? vec<T>{}
+                                       : scale * load_partial(base + segment.d + p * NR + n, left < L ? int(left) : int(L)));
+            }
+            const long at = segment.at + p * K * NR;
+            T* const to = multiply ? z + p * NR : nullptr;
+            if (p + 1 < p1)
+                sweep<T, 2, multiply>(program, rule, at, K * NR, k0, k1, base + segment.x, d, next, to);
+            else
+                sweep<T, 1, multiply>(program, rule, at, K * NR, k0, k1, base + segment.x, d, next, to);
+        }
+    });
+}
+
+// |x[k0:k1]|^2 |d[panels]|^2
+template <class T>
+double single_row_squares(const Program& program, const Segment& segment, const Task& task) {
+    constexpr long NR = panel_width<T>, L = lanes<T>;
+    const T* const base = static_cast<const T*>(program.tiles[0].base);
+    const auto squares = [&](const T* from, long begin, long end) {
+        vec<T> sum{};
+        for (long i = begin; i < end; i += L) {
+            const vec<T> value = load_partial(from + i, end - i < L ? int(end - i) : int(L));
+            sum = fma(value, value, sum);
+        }
+        return double(sum_lanes(sum));
+    };
+    const long k1 = task.q1 * NR < segment.inputs ? task.q1 * NR : segment.inputs;
+    const long n1 = task.p1 * NR < segment.outputs ? task.p1 * NR : segment.outputs;
+    const double scale = program.gradient_scale;
+    return scale * scale * squares(base + segment.x, task.q0 * NR, k1) *
+           squares(base + segment.d, task.p0 * NR, n1);
+}
+
+// The update at once, of a layer too small to wait.
+template <class T>
+void single_row_task(const Program& program, const Segment& segment, const Task& task, TaskSums& sums) {
+    constexpr long NR = panel_width<T>;
+    const long k1 = task.q1 * NR < segment.inputs ? task.q1 * NR : segment.inputs;
+    sums.squares += single_row_squares<T>(program, segment, task);
+    single_row_sweep<T, false>(program, segment, program.scalars, T(program.gradient_scale),
+                               static_cast<const T*>(program.tiles[0].base), task.p0, task.p1, task.q0 * NR, k1,
+                               nullptr, nullptr);
+}
+
+// The update of the step before, and this step's forward product: panels [p0, p1).
+template <class T>
+void update_and_multiply(const Program& program, const Instruction& op, long p0, long p1) {
+    constexpr long NR = panel_width<T>, L = lanes<T>;
+    const Segment& segment = program.segments[op.segment];
+    T* const base = static_cast<T*>(program.tiles[0].base);
+    const T* const bias = static_cast<const T*>(program.parameters) + op.bias;
+    T *const z = base + op.pre, *const a = base + op.out;
+    for (long n = p0 * NR; n < p1 * NR; n += L) store(z + n, load(bias + n));
+    single_row_sweep<T, true>(program, segment, program.previous_scalars, T(program.previous_scale),
+                              static_cast<const T*>(program.previous), p0, p1, 0, op.inputs, base + op.in, z);
+    if (op.activation != Activation::identity && op.activation != softmax_kind)
+        for (long p = p0; p < p1; ++p)
+            activate(op.activation, op.setting, 1, vectors_in_use<T>(op.outputs, p), z + p * NR, a + p * NR);
+}
+
+// A deferred update for which no next step comes.
+template <class T>
+void flush_update(const Program& program, const Instruction& op, long item) {
+    const long p0 = item * op.panel_group, all = panels<T>(op.outputs);
+    single_row_sweep<T, false>(program, program.segments[op.segment], program.previous_scalars,
+                               T(program.previous_scale), static_cast<const T*>(program.previous), p0,
+                               p0 + op.panel_group < all ? p0 + op.panel_group : all, 0, op.inputs, nullptr,
+                               nullptr);
+}
+
+}  // namespace deltarule::DR_TARGET

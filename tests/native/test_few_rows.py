@@ -1,0 +1,126 @@
+"""Batches of few rows: large layers are cut by panels, and at one row their updates wait for a step."""
+
+import signal
+import threading
+
+import numpy as np
+import pytest
+from test_against_reference import OPTIMIZERS
+from test_threads import bits
+
+import deltarule as dr
+from conftest import assert_agree, examples, trained
+
+D = dr.Dense
+BATCHES = (1, 2, 4, 5, 16)
+STACKS = {
+    "two large layers": [D(161, "relu"), D(130, "tanh"), D(5)],
+    "a wide softmax": [D(150, "gelu"), D(163, "softmax")],
+    "an activation of its own": [D(150), dr.Activation("elu"), D(150, "sigmoid"), D(3)],
+    "a residual": [D(140), dr.Residual([D(140, "relu"), D(140)]), D(3)],
+    "no bias, norm, dropout": [D(150, bias=False), dr.LayerNorm(), dr.Dropout(0.2), D(150), D(2)],
+    "a constraint": [D(150, "relu", constraint=dr.MaxNorm(0.8)), D(150, "relu"), D(2)],
+    "panels not all in use": [D(1030, "relu"), D(17, "relu"), D(3)],
+}
+
+
+def case(name, n=18):
+    layers = STACKS[name]
+    loss = "cross_entropy" if "softmax" in name else "squared_error"
+    X, y = examples(loss, layers[-1].units, n=n, inputs=130)
+    return layers, X, y, loss
+
+
+@pytest.mark.parametrize("batch_size", BATCHES)
+@pytest.mark.parametrize("name", STACKS)
+def test_layers(name, batch_size, target):
+    layers, X, y, loss = case(name)
+    slow = dr.SGD(1e-3, momentum=0.5)  # nothing explodes, so rounding does not either
+    assert_agree(
+        layers, X, y, loss=loss, batch_size=batch_size, epochs=2, threads=2, optimizer=slow
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: repr(o)[:40])
+def test_optimizers(optimizer, batch_size, target):
+    layers, X, y, _ = case("two large layers", n=9)
+    # Where a gradient passes 0, an optimizer that looks at signs or ratios alone amplifies rounding.
+    assert_agree(layers, X, y, batch_size=batch_size, epochs=2, threads=2, optimizer=optimizer, growth=100)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"penalty": dr.L2(0.01)}, {"clip": dr.ClipNorm(0.5)}, {"clip": dr.ClipValue(0.02)}]
+)
+def test_what_needs_the_gradient_itself(settings, target):
+    layers, X, y, _ = case("two large layers", n=9)
+    slow = dr.SGD(1e-3, momentum=0.5)
+    assert_agree(layers, X, y, batch_size=1, epochs=2, threads=2, optimizer=slow, **settings)
+
+
+@pytest.mark.parametrize("batch_size", BATCHES)
+@pytest.mark.parametrize("name", STACKS)
+def test_threads_change_no_bit(name, batch_size, target):
+    layers, X, y, loss = case(name)
+    settings = {"loss": loss, "batch_size": batch_size, "epochs": 2, "optimizer": dr.Adam()}
+    runs = [bits(layers, X, y, threads, **settings) for threads in (1, 2, 3, 5)]
+    assert all(run == runs[0] for run in runs)
+
+
+def test_several_threads_are_used():
+    layers, X, y, _ = case("two large layers")
+    _, trainer, _ = trained("native", layers, X, y, threads=2, batch_size=4)
+    assert trainer._executor.threads_used == 2
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_one_call_is_many(weighted, target):
+    """An update that waits is done when the call returns."""
+    layers, X, y, _ = case("two large layers")
+    weights = np.arange(len(X)) % 3.0 if weighted else None
+    settings = {"loss": "squared_error", "optimizer": dr.Adam(), "seed": 3, "threads": 2}
+    a, b = (dr.Network(layers, inputs=130, seed=1) for _ in range(2))
+    ta, tb = (dr.Trainer(net, engine="native", **settings) for net in (a, b))
+    ta.run(X, y, epochs=1, batch_size=1, shuffle=False, sample_weight=weights, progress=False)
+    for part in (slice(0, 2), slice(2, 3), slice(3, 9), slice(9, None)):
+        w = None if weights is None else weights[part]
+        tb.run(X[part], y[part], epochs=1, batch_size=1, shuffle=False, sample_weight=w, progress=False)
+    assert a.vector.tobytes() == b.vector.tobytes()
+    assert ta._executor.moments.tobytes() == tb._executor.moments.tobytes()
+
+
+def test_divergence_leaves_the_parameters_of_the_last_good_step(target):
+    layers, X, y, _ = case("two large layers")
+    y[7] = 1e200
+    runs = []
+    for rows in (slice(None), slice(0, 7)):
+        net = dr.Network(layers, inputs=130, seed=1, dtype="float64")
+        trainer = dr.Trainer(net, loss="squared_error", optimizer=dr.SGD(0.01), engine="native", threads=2)
+        settings = {"epochs": 1, "batch_size": 1, "shuffle": False, "progress": False}
+        if rows == slice(None):
+            with pytest.raises(dr.DivergenceError):
+                trainer.run(X, y, **settings)
+        else:
+            trainer.run(X[rows], y[rows], **settings)
+        runs.append(net.vector.tobytes())
+    assert runs[0] == runs[1]
+
+
+def test_ctrl_c_drops_no_update_that_waits():
+    """The network is the one after some whole number of steps, whenever the interrupt comes."""
+    layers, X, y, _ = case("two large layers", n=4)
+    net = dr.Network(layers, inputs=130, seed=1)
+    trainer = dr.Trainer(net, loss="squared_error", optimizer=dr.SGD(1e-4), engine="native", threads=2)
+    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    trainer.run(X, y, epochs=10**6, batch_size=1, shuffle=False, progress=False)
+    timer.join()
+    steps = trainer.steps
+    assert 0 < steps < 4 * 10**6
+    again = dr.Network(layers, inputs=130, seed=1)
+    other = dr.Trainer(again, loss="squared_error", optimizer=dr.SGD(1e-4), engine="native", threads=1)
+    whole, rest = divmod(steps, 4)
+    other.run(X, y, epochs=whole, batch_size=1, shuffle=False, progress=False)
+    for i in range(rest):
+        other.step(X[i : i + 1], y[i : i + 1])
+    assert net.vector.tobytes() == again.vector.tobytes()
