@@ -84,7 +84,8 @@ def restart(
     best_is : "min", "max" or None
         None: by the metric's own direction, lower for losses; to be said for your own metrics.
     threads : int, optional
-        How many restarts run at a time; by default one per core. Each runs on one thread.
+        How many restarts run at a time, each on one thread; by default one per core. (In the
+        reference engine, whose BLAS has threads of its own, by default one.)
     callbacks : list of Callback, optional
         Every restart has deep copies of its own; those passed stay as they are. They are called
         from several threads, as are metrics of your own.
@@ -167,7 +168,10 @@ def restart(
             "sample_weight": sample_weight,
         },
     )
-    return contest.run(min(count, threads or _cores()))
+    if threads is None:
+        # The reference engine's BLAS has a thread per core already; several at a time would fight.
+        threads = _cores() if trainer.engine.name == "native" else 1
+    return contest.run(min(count, threads))
 
 
 def restart_seeds(network: Network, seed: int, count: int) -> tuple[int, ...]:

@@ -77,7 +77,7 @@ def test_each_restart_is_to_the_bit_that_network_trained_alone(
         "engine": engine,
     }
     net, results = classifier(), Results()
-    net.vector[:] += 0.01  # no longer what its seed draws: restart 0 begins here all the same
+    net.vector[:] += 1  # no longer what its seed draws: restart 0 begins here all the same
     start = net.copy()
     found = dr.restart(net, X, LABELS, restarts=5, threads=threads, callbacks=[results], **settings)
     for i, seed in enumerate(found.seeds):
@@ -87,7 +87,7 @@ def test_each_restart_is_to_the_bit_that_network_trained_alone(
         np.testing.assert_array_equal(results.of[seed].state_vector, alone.state_vector)
         assert dict(found.histories[i]) == dict(history)
         assert found.scores[i] == history["val_loss"][-1]
-    assert found.best == int(np.argmin(found.scores))
+    assert found.best == int(np.argmin(found.scores)) > 0
     best = results.of[found.seeds[found.best]]
     np.testing.assert_array_equal(net.vector, best.vector)
     np.testing.assert_array_equal(net.state_vector, best.state_vector)
@@ -138,6 +138,20 @@ def test_a_generator_of_metrics_serves_every_restart() -> None:
     metrics = (name for name in ["mae", "r2"])
     found = dr.restart(regressor(), X, TARGETS, restarts=3, metrics=metrics, **PLAIN)
     assert all({"mae", "r2"} <= history.keys() for history in found.histories)
+
+
+def test_features_become_an_array_once_not_in_every_restart() -> None:
+    class Frame:
+        conversions = 0
+
+        def __array__(self, *arguments: object, **keywords: object) -> np.ndarray:
+            self.conversions += 1
+            return X.copy()
+
+    once, many = Frame(), Frame()
+    dr.restart(regressor(), once, TARGETS, restarts=1, **PLAIN)
+    dr.restart(regressor(), many, TARGETS, restarts=5, **PLAIN)
+    assert many.conversions == once.conversions > 0
 
 
 # -------------------------------------------------------------------------------- which is the best
@@ -315,6 +329,24 @@ def test_as_many_restarts_run_at_a_time_as_there_are_threads() -> None:
     meet = Meet()
     dr.restart(regressor(), X, TARGETS, restarts=9, threads=3, callbacks=[meet], **PLAIN)
     assert len(meet.threads) == 3
+
+
+def test_by_default_the_reference_engine_runs_one_at_a_time() -> None:
+    class Together(Shared):
+        running = most = 0
+
+        def on_start(self, state: dr.State) -> None:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            time.sleep(0.05)
+
+        def on_end(self, state: dr.State) -> None:
+            self.running -= 1
+
+    together = Together()
+    settings = PLAIN | {"engine": "reference", "callbacks": [together]}
+    dr.restart(regressor(), X, TARGETS, restarts=4, **settings)
+    assert together.most == 1
 
 
 def test_networks_that_have_lost_are_not_kept() -> None:
