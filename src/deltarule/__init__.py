@@ -34,7 +34,7 @@ from deltarule.errors import (
     WriteError,
 )
 from deltarule.evaluation import evaluate
-from deltarule.history import History
+from deltarule.history import History, Restarts
 from deltarule.inspect import GradientCheck, Trace, backpropagate, check_gradients
 from deltarule.layers import (
     Activation,
@@ -60,6 +60,7 @@ from deltarule.network import Network
 from deltarule.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop, Rprop
 from deltarule.penalties import L1, L2, ElasticNet
 from deltarule.persistence import load, save
+from deltarule.restarts import restart
 from deltarule.schedules import (
     Cosine,
     CosineRestarts,
@@ -125,6 +126,7 @@ __all__ = [
     "RMSprop",
     "ReduceOnPlateau",
     "Residual",
+    "Restarts",
     "Rprop",
     "SquaredError",
     "State",
@@ -146,6 +148,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "penalties",
+    "restart",
     "save",
     "schedules",
     "train",

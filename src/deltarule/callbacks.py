@@ -76,43 +76,51 @@ def _direction_is_known(monitor: str) -> bool:
 
 
 @dataclass
-class _Monitor:
+class Monitor:
     """Watches one column of the history for its best value."""
 
     monitor: str
-    min_delta: float
-    best_is: str | None
+    min_delta: float = 0.0
+    best_is: str | None = None
     best: float = math.inf
     waited: int = 0
 
-    def check(self, state: State) -> None:
-        """Raise where the run will have no such column, or its direction is not known."""
+    def check(self, columns: tuple[str, ...]) -> None:
+        """Raise where a run will have no such column, or its direction is not known."""
+        if not isinstance(self.monitor, str):
+            raise InvalidTypeError(
+                "monitor must be the name of a column of the history, got "
+                f"{describe_value(self.monitor)}"
+            )
         if self.best_is is None and not _direction_is_known(self.monitor):
             raise InvalidValueError(
                 f"{self.monitor!r} is a metric of your own: say best_is='min' or best_is='max'"
             )
-        if self.monitor not in state.columns:
-            known = [name for name in state.columns if not name.startswith("gradient_norm.")]
+        if self.monitor not in columns:
+            known = [name for name in columns if not name.startswith("gradient_norm.")]
             hint = "pass validation=; " if self.monitor.startswith("val_") else ""
             raise InvalidValueError(
                 f"the history will have no {self.monitor!r} to watch; {hint}it will have: "
                 f"{', '.join(known)} and the gradient norms"
             )
 
+    def cost(self, value: float) -> float:
+        """Return a value of the column so that lower is better."""
+        low = lower_is_better(self.monitor) if self.best_is is None else self.best_is == "min"
+        return value if low else -value
+
     def improved(self, state: State) -> bool:
         """Take the newest value; return whether it is the best so far."""
-        value = state.history[self.monitor][-1]
-        low = lower_is_better(self.monitor) if self.best_is is None else self.best_is == "min"
-        if not low:
-            value = -value
-        if value < self.best - self.min_delta:
-            self.best, self.waited = value, 0
+        cost = self.cost(state.history[self.monitor][-1])
+        if cost < self.best - self.min_delta:
+            self.best, self.waited = cost, 0
             return True
         self.waited += 1
         return False
 
 
-def _check_best_is(value: str | None) -> None:
+def check_best_is(value: str | None) -> None:
+    """Raise where the direction of a column is none."""
     if value not in (None, "min", "max"):
         raise InvalidValueError(f"best_is must be 'min', 'max' or None, got {value!r}")
 
@@ -148,12 +156,12 @@ class EarlyStopping(Callback):
     def __post_init__(self) -> None:
         check_integer("patience", self.patience)
         check_number("min_delta", self.min_delta, at_least=0)
-        _check_best_is(self.best_is)
+        check_best_is(self.best_is)
 
     def on_start(self, state: State) -> None:
         """Forget any earlier run; refuse a column that there will not be."""
-        self._watch = _Monitor(self.monitor, self.min_delta, self.best_is)
-        self._watch.check(state)
+        self._watch = Monitor(self.monitor, self.min_delta, self.best_is)
+        self._watch.check(state.columns)
         self._kept: tuple[Array, Array] | None = None
         self.best_epoch = 0
 
@@ -201,12 +209,12 @@ class ReduceOnPlateau(Callback):
         check_integer("patience", self.patience)
         check_number("min_delta", self.min_delta, at_least=0)
         check_number("smallest", self.smallest, at_least=0)
-        _check_best_is(self.best_is)
+        check_best_is(self.best_is)
 
     def on_start(self, state: State) -> None:
         """Forget any earlier run; refuse a column that there will not be."""
-        self._watch = _Monitor(self.monitor, self.min_delta, self.best_is)
-        self._watch.check(state)
+        self._watch = Monitor(self.monitor, self.min_delta, self.best_is)
+        self._watch.check(state.columns)
 
     def on_epoch(self, state: State) -> None:
         """Lower the rate when patience is used up."""

@@ -1,8 +1,10 @@
-"""What a run reported: one list of numbers per column, one number per epoch."""
+"""What training reported. Of a run: one list of numbers per column, one number per epoch."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,8 @@ from deltarule.types import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from deltarule.callbacks import Callback
 
 
 class History(Mapping[str, list[float]]):
@@ -98,3 +102,74 @@ class History(Mapping[str, list[float]]):
             f"History({self.epochs} epochs, {self.steps} steps, {self.seconds:.2f} s, "
             f"{self.engine} engine: {numbers}{stopped})"
         )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Restarts:
+    """What training from several initialisations gave; printed, it is a table.
+
+    All sequences have one item per restart, in the order of their numbers.
+
+    Attributes
+    ----------
+    best : int
+        Number of the restart that the network now holds.
+    monitor : str
+        The column of the histories that decided.
+    scores : tuple of float
+        Its value for the parameters each restart ended with; NaN where a restart diverged, or an
+        interrupt came before its first whole epoch.
+    seeds : tuple of int
+        Of the initial parameters; that of restart 0 is the network's own.
+    histories : tuple of History or None
+        None where an interrupt came before a restart began.
+    callbacks : tuple of Callback
+        The best restart's copies of the callbacks.
+    seconds : float
+        Wall-clock time of all.
+    stopped : str
+        "interrupted" after Ctrl-C, otherwise "".
+    """
+
+    best: int
+    monitor: str
+    scores: tuple[float, ...]
+    seeds: tuple[int, ...]
+    histories: tuple[History | None, ...]
+    callbacks: tuple[Callback, ...]
+    seconds: float
+    stopped: str
+
+    @property
+    def history(self) -> History:
+        """The best restart's history."""
+        history = self.histories[self.best]
+        assert history is not None
+        return history
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __repr__(self) -> str:
+        finite = [score for score in self.scores if math.isfinite(score)]
+        spread = f", all {min(finite):.6g} to {max(finite):.6g}" if finite else ""
+        stopped = f"; stopped: {self.stopped}" if self.stopped else ""
+        return (
+            f"Restarts({len(self)} restarts, best {self.best}: {self.monitor} "
+            f"{self.scores[self.best]:.6g}{spread}; {self.seconds:.2f} s{stopped})"
+        )
+
+    def __str__(self) -> str:
+        rows = [("restart", "seed", self.monitor, "epochs", "ended")]
+        for i, history in enumerate(self.histories):
+            ended = "not begun" if history is None else history.stopped
+            score = "" if math.isnan(self.scores[i]) else f"{self.scores[i]:.6g}"
+            epochs = 0 if history is None else history.epochs
+            rows.append((str(i), str(self.seeds[i]), score, str(epochs), ended))
+        widths = [max(len(row[j]) for row in rows) for j in range(5)]
+        lines = []
+        for i, row in enumerate(rows):
+            cells = [cell.rjust(width) for cell, width in zip(row[:4], widths, strict=False)]
+            mark = "*" if i == self.best + 1 else " "
+            lines.append("  ".join([mark + cells[0], *cells[1:], row[4]]).rstrip())
+        return "\n".join(lines)

@@ -10,23 +10,45 @@ from types import FrameType
 
 
 class Interrupt:
-    """Whether Ctrl-C was pressed; engines look at it between steps."""
+    """Whether Ctrl-C was pressed; engines look at it between steps.
 
-    def __init__(self) -> None:
+    Attributes
+    ----------
+    requested : bool
+    shared : bool
+        Whether it ends several runs at once. Who shares it then tells the user, not each run.
+    """
+
+    def __init__(self, *, shared: bool = False) -> None:
         self.requested = False
+        self.shared = shared
+
+
+_obeyed = threading.local()
 
 
 @contextmanager
-def deferred_interrupt() -> Iterator[Interrupt]:
+def obeying(interrupt: Interrupt) -> Iterator[None]:
+    """Let runs in this thread, which gets no signals itself, end when ``interrupt`` says so."""
+    _obeyed.interrupt = interrupt
+    try:
+        yield
+    finally:
+        del _obeyed.interrupt
+
+
+@contextmanager
+def deferred_interrupt(*, shared: bool = False) -> Iterator[Interrupt]:
     """Turn the first SIGINT within the block into a flag; a second one acts as usual.
 
-    Outside the main thread, or where Python does not handle SIGINT, nothing changes.
+    Outside the main thread, or where Python does not handle SIGINT, signals are left as they are;
+    the flag there is the one that the thread obeys, if any.
     """
-    interrupt = Interrupt()
+    interrupt = Interrupt(shared=shared)
     in_main_thread = threading.current_thread() is threading.main_thread()
     usual = signal.getsignal(signal.SIGINT)
     if not in_main_thread or not callable(usual):
-        yield interrupt
+        yield getattr(_obeyed, "interrupt", interrupt)
         return
 
     def request(signum: int, frame: FrameType | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,6 +105,8 @@ class Network:
         Running statistics of BatchNorm; views into ``state_vector``.
     learning_rate_factors : mapping of str to float
         Factor on the learning rate of each parameter; 0 means frozen. See :meth:`freeze`.
+    weight_initializer : Initializer or None
+        As given; None: each layer's by the activation behind it.
 
     Examples
     --------
@@ -135,20 +137,31 @@ class Network:
         self._vector = np.zeros(_total(self._parameter_specs), dtype=self.dtype)
         self._state_vector = np.zeros(_total(self._state_specs), dtype=self.dtype)
         self._make_views()
-        for name, state_spec in self._state_specs.items():
-            self.state[name] = np.full(state_spec.shape, state_spec.initial)
         self._factors = {
             f"{place.path}.{spec.name}": float(place.layer.learning_rate_factor)
             for place in self.placed
             for spec in place.layer.parameters(place.inputs)
         }
-        network_wide = weight_initializer and Initializer.resolve(weight_initializer)
+        self.weight_initializer = (
+            None if weight_initializer is None else Initializer.resolve(weight_initializer)
+        )
+        self._draw(self._parameter_specs, self._state_specs)
+
+    def _draw(self, parameters: Iterable[str], state: Iterable[str]) -> None:
+        """Set parameters to what the seed draws, and running statistics to their first values."""
         defaults = dict(_default_initializers(self.layers, ""))
-        for index, (name, parameter) in enumerate(self._parameter_specs.items()):
-            initializer = parameter.initializer or network_wide or defaults[name.rsplit(".", 1)[0]]
-            rows, columns = (1, *parameter.shape)[-2:]
-            drawn = initializer(rows, columns, seed=self.seed, layer=index)
-            self.parameters[name] = drawn.reshape(parameter.shape)
+        index = {name: i for i, name in enumerate(self._parameter_specs)}
+        for name in parameters:
+            spec = self._parameter_specs[name]
+            fitting = self.weight_initializer or defaults[name.rsplit(".", 1)[0]]
+            initializer = spec.initializer or fitting
+            rows, columns = (1, *spec.shape)[-2:]
+            drawn = initializer(rows, columns, seed=self.seed, layer=index[name])
+            self.parameters[name] = drawn.reshape(spec.shape)
+        for name in state:
+            self.state[name] = np.full(
+                self._state_specs[name].shape, self._state_specs[name].initial
+            )
 
     def _make_views(self) -> None:
         parameter_shapes = {name: spec.shape for name, spec in self._parameter_specs.items()}
@@ -200,6 +213,27 @@ class Network:
     def learning_rate_factors(self) -> dict[str, float]:
         """A copy of the factors on the learning rate, by parameter."""
         return dict(self._factors)
+
+    def initialize(self, seed: int) -> Self:
+        """Draw the initial parameters of another seed; returns the network.
+
+        They are those of ``Network(..., seed=seed)``, and running statistics begin anew. What is
+        frozen stays as it is: parameters, and the statistics of a layer all of whose parameters
+        are frozen.
+
+        Examples
+        --------
+        >>> import deltarule as dr
+        >>> net = dr.Network([dr.Dense(3, "tanh"), dr.Dense(1)], inputs=2, seed=0)
+        >>> twin = dr.Network([dr.Dense(3, "tanh"), dr.Dense(1)], inputs=2, seed=7)
+        >>> bool((net.initialize(7).vector == twin.vector).all())
+        True
+        """
+        self.seed = check_seed(seed)
+        free = [name for name, factor in self._factors.items() if factor]
+        moving = {name.rsplit(".", 1)[0] for name in free}
+        self._draw(free, [name for name in self._state_specs if name.rsplit(".", 1)[0] in moving])
+        return self
 
     def freeze(self, *names: str) -> Self:
         """Exclude parameters ("0.bias") or whole layers ("0") from training; returns the network.

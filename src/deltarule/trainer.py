@@ -34,7 +34,7 @@ from deltarule.plan import (
     PenaltyLike,
     compile_network,
 )
-from deltarule.progress import Progress
+from deltarule.progress import Display, Progress
 from deltarule.random import check_seed
 from deltarule.schedules import Schedule
 from deltarule.settings import check_flag, check_integer, check_number
@@ -183,14 +183,14 @@ class Trainer:
         validation: Any = None,
         sample_weight: Any = None,
         callbacks: Sequence[Callback] | None = None,
-        progress: bool | str = "auto",
+        progress: bool | str | Display = "auto",
     ) -> History:
         """Train for some epochs and return what happened; see :func:`deltarule.train`."""
         self._follow_factors()
         check_integer("epochs", epochs)
         check_flag("drop_last", drop_last)
         hooks = check_callbacks(callbacks)
-        display = Progress(progress, epochs)
+        display = progress if isinstance(progress, Display) else Progress(progress, epochs)
         data, held_out = self._split(self.plan.examples(X, y, sample_weight), validation)
         data = self._with_class_weights(data)
         n = len(data)
@@ -213,7 +213,7 @@ class Trainer:
             outputs = np.empty((n, self.plan.outputs), dtype=self.plan.dtype)
         self._rate_factor = 1.0
         history = History(self.engine.describe())
-        names = self._column_names(held_out is not None)
+        names = self.column_names(held_out is not None)
         state = State(self.network, history, names, epochs, rate_factor=self._rate_factor)
         start = time.perf_counter()
         try:
@@ -262,7 +262,7 @@ class Trainer:
             display.show(history, final=True)
         if failures:
             raise failures[0]
-        if state.stop == "interrupted":
+        if state.stop == "interrupted" and not interrupt.shared:
             _log.warning(
                 "training interrupted after %d steps; the network keeps what it has learnt",
                 history.steps,
@@ -346,7 +346,7 @@ class Trainer:
             for i, segment in enumerate(self.plan.parameters)
         }
 
-    def _column_names(self, validation: bool) -> tuple[str, ...]:
+    def column_names(self, validation: bool) -> tuple[str, ...]:
         """Return the names of the columns that a run's history has."""
         measured = (*with_penalty(self.plan, 0.0, 0.0), *self._metrics)
         held_out = tuple(f"val_{name}" for name in measured) if validation else ()

@@ -151,6 +151,55 @@ def test_a_network_wide_initializer_yields_to_the_layers_own() -> None:
     assert (net.parameters["1.weight"] == 5).all()
 
 
+@pytest.mark.parametrize("wide", [None, "glorot_uniform"])
+@pytest.mark.parametrize("saved", [False, True])
+def test_another_seed_draws_what_a_new_network_of_that_seed_has(
+    tmp_path: Path, saved: bool, wide: str | None
+) -> None:
+    def network(seed: int) -> dr.Network:
+        inner = [dr.Dense(6, bias_initializer="normal"), dr.BatchNorm(), dr.Dense(5)]
+        layers = [dr.Dense(5, "relu"), dr.Residual(inner), dr.LayerNorm(), dr.Dense(2)]
+        return dr.Network(layers, inputs=4, seed=seed, weight_initializer=wide)
+
+    net, twin = network(3), network(8)
+    if saved:
+        net = dr.load(net.save(tmp_path / "net.safetensors"))
+    net.vector[:] += 1
+    net.state_vector[:] += 1
+    assert net.initialize(8) is net
+    np.testing.assert_array_equal(net.vector, twin.vector)
+    np.testing.assert_array_equal(net.state_vector, twin.state_vector)
+    assert net.seed == 8
+    with pytest.raises(ValueError, match="seed must be"):
+        net.initialize(-1)
+
+
+def test_another_seed_leaves_what_is_frozen() -> None:
+    net = everything().freeze("0.weight", "2.1.scale")
+    before = net.copy()
+    net.initialize(99)
+    for name in ("0.weight", "0.bias", "2.1.scale"):  # the bias is frozen from the start
+        np.testing.assert_array_equal(net.parameters[name], before.parameters[name])
+    for name in ("2.0.weight", "2.1.shift", "4.weight"):
+        assert not (net.parameters[name] == before.parameters[name]).any()
+    assert not net.state["2.1.running_mean"].any()  # BatchNorm's shift is still free
+    net = before.copy().freeze("2.1").initialize(99)
+    np.testing.assert_array_equal(net.state_vector, before.state_vector)
+    assert before.state_vector.any()
+
+
+def test_a_file_without_the_networks_own_initializer_still_loads(tmp_path: Path) -> None:
+    path = dr.Network([dr.Dense(2)], inputs=3).save(tmp_path / "net.safetensors")
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    description = json.loads(metadata["network"])
+    del description["weight_initializer"]
+    metadata["network"] = json.dumps(description)
+    path.write_bytes(safetensors.numpy.save(arrays, metadata=metadata))
+    assert dr.load(path).weight_initializer is None
+
+
 def test_prediction_does_not_depend_on_the_size_of_blocks() -> None:
     net = everything("float64")
     whole = net.predict(X)

@@ -25,7 +25,7 @@ FLOORS = [
     {"history", "evaluation", "inspect"},
     {"callbacks", "progress"},
     {"trainer"},
-    {"training"},
+    {"training", "restarts"},
 ]
 LEAVES = {"persistence", "report", "cli", "bench", "examples", "__main__", "sklearn", "distributed"}
 

@@ -6,7 +6,7 @@ The header's metadata has these keys, all of them strings:
 ``format``       ``deltarule``
 ``schema``       version of this table, now 1
 ``orientation``  ``W is (n_in, n_out): z = a_prev @ W + b``
-``network``      JSON: inputs, dtype, seed, layers, learning_rate_factors
+``network``      JSON: inputs, dtype, seed, layers, learning_rate_factors, weight_initializer
 ===============  ============================================================================
 
 Arrays carry the names of ``network.parameters`` and ``network.state``.
@@ -26,6 +26,7 @@ from deltarule.errors import (
     MissingFileError,
 )
 from deltarule.files import write_atomically
+from deltarule.initializers import Initializer
 from deltarule.network import Network, array_shapes
 from deltarule.settings import describe, rebuild
 
@@ -56,6 +57,7 @@ def save(network: Network, path: str | Path) -> Path:
         "seed": network.seed,
         "layers": describe(network.layers),
         "learning_rate_factors": network.learning_rate_factors,
+        "weight_initializer": describe(network.weight_initializer),
     }
     content = safetensors.numpy.save(
         {name: np.ascontiguousarray(array) for name, array in _arrays(network).items()},
@@ -121,6 +123,10 @@ def _network(path: Path, file: Any) -> Network:
         )
         for name, factor in description["learning_rate_factors"].items():
             network.scale_learning_rate(factor, name)
+        initializer = rebuild(description.get("weight_initializer"))
+        network.weight_initializer = (
+            None if initializer is None else Initializer.resolve(initializer)
+        )
     except FileFormatError:
         raise
     except (

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deltarule.bench.peers.base import Absent, Peer, Session
+from deltarule.bench.peers.base import Absent, Peer, RestartingSession, Session
 from deltarule.bench.peers.jax_peer import Jax
 from deltarule.bench.peers.ours import Deltarule
 from deltarule.bench.peers.pytorch import PyTorch
 from deltarule.bench.peers.scikit import ScikitLearn
 from deltarule.errors import unknown_name
 
-__all__ = ["OURS", "PEERS", "SHORT", "Absent", "Peer", "Session", "select_peers"]
+__all__ = [
+    "OURS",
+    "PEERS",
+    "SHORT",
+    "Absent",
+    "Peer",
+    "RestartingSession",
+    "Session",
+    "select_peers",
+]
 
 OURS = "deltarule"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from deltarule.bench.workloads import Data, Workload
 from deltarule.types import Array
@@ -31,6 +31,15 @@ class Session(Protocol):
 
     def predictor(self, X: Array) -> Callable[[], Any]:
         """Return a function that predicts rows already in the library's own kind of array."""
+        ...
+
+
+@runtime_checkable
+class RestartingSession(Session, Protocol):
+    """A session of a library that trains several networks at once."""
+
+    def run_restarts(self, restarts: int, epochs: int) -> float:
+        """Train so many networks from initial parameters of their own; the best one's loss."""
         ...
 
 

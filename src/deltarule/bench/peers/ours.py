@@ -46,21 +46,20 @@ class _Session:
             ],
             inputs=workload.widths[0],
         )
+        optimizer = dr.SGD if workload.optimizer == "sgd" else dr.Adam
+        self._settings: dict[str, Any] = {
+            "loss": "cross_entropy" if workload.classifies else "squared_error",
+            "optimizer": optimizer(workload.learning_rate),
+            "threads": threads,
+            "engine": engine,
+        }
         self.reset()
 
     def reset(self) -> None:
-        workload = self._workload
-        for i, (W, b) in enumerate(initial_parameters(workload)):
+        for i, (W, b) in enumerate(initial_parameters(self._workload)):
             self._network.parameters[f"{i}.weight"] = W
             self._network.parameters[f"{i}.bias"] = b
-        optimizer = dr.SGD if workload.optimizer == "sgd" else dr.Adam
-        self._trainer = dr.Trainer(
-            self._network,
-            loss="cross_entropy" if workload.classifies else "squared_error",
-            optimizer=optimizer(workload.learning_rate),
-            threads=self._threads,
-            engine=self._engine,
-        )
+        self._trainer = dr.Trainer(self._network, **self._settings)
 
     def run_epochs(self, epochs: int) -> float:
         history = self._trainer.run(
@@ -71,6 +70,21 @@ class _Session:
             progress=False,
         )
         return history["loss"][-1]
+
+    def run_restarts(self, restarts: int, epochs: int) -> float:
+        self.reset()
+        found = dr.restart(
+            self._network,
+            self._data.X,
+            self._data.y,
+            restarts=restarts,
+            epochs=epochs,
+            batch_size=self._workload.batch_size,
+            progress=False,
+            # NumPy's BLAS has the threads of the reference engine.
+            **self._settings | ({"threads": 1} if self._engine == "reference" else {}),
+        )
+        return found.scores[found.best]
 
     def predictor(self, X: Array) -> Callable[[], Any]:
         predict, engine, threads = self._network.predict, self._engine, self._threads
