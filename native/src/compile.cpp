@@ -298,7 +298,7 @@ private:
             if (!op.by_panels) continue;
             Segment& s = out_.segments[size_t(op.segment)];
             op.deferred = s.deferred = s.l1 == 0 && s.l2 == 0 && s.max_norm == 0 && s.factor != 0 &&
-                                       s.transposed < 0 && s.outputs >= panel_;
+                                       s.transposed < 0;
         }
     }
 

@@ -14,7 +14,7 @@ namespace deltarule::DR_TARGET {
 template <class T>
 DR_INLINE bool updates_from_row(const Program& program, const Segment& segment) {
     return segment.l1 == 0 && segment.l2 == 0 && segment.factor != 0 && segment.transposed < 0 &&
-           program.clip_value == 0 && segment.outputs >= panel_width<T>;
+           program.clip_value == 0;
 }
 
 // Rows [k0, k1) of P panels: the update by x[k] d[n], and with `multiply` what the new weights add to z.

@@ -57,7 +57,13 @@ struct Executor::Training {
 
     Stage stage = Stage::done;
     long count = 0;
-    alignas(64) std::atomic<long> next{0};
+    // Each thread has a share of the items, the same in every step, so that what they work on stays in its
+    // caches; who has done its own helps the others.
+    struct alignas(64) Share {
+        std::atomic<long> next{0};
+        long last = 0;
+    };
+    std::vector<Share> shares;
     alignas(64) std::atomic<bool> stop{false};
 
     size_t phase = 0;
@@ -237,6 +243,8 @@ struct Executor::Training {
         } else {
             run.epochs_done = run.epochs;
         }
+        shares = std::vector<Share>(static_cast<size_t>(threads));
+        cut_shares();
         Barrier barrier(threads);
         struct Team {
             Training& training;
@@ -272,21 +280,29 @@ struct Executor::Training {
             return;
         }
         while (stage != Stage::done) {
-            for (;;) {
-                const long i = next.fetch_add(1, std::memory_order_relaxed);
-                if (i >= count) break;
-                look();
-                item(i, look);
+            for (int other = 0; other < threads; ++other) {
+                Share& share = shares[size_t((thread + other) % threads)];
+                for (long i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.last;) {
+                    look();
+                    item(i, look);
+                }
             }
             barrier.meet([&] {
-                next.store(0, std::memory_order_relaxed);
                 advance();
                 // What is too small to share out is done at once.
                 for (int i = 0; i < inline_stages && stage != Stage::done && is_small(); ++i) {
                     for (long j = 0; j < count; ++j) item(j, [] {});
                     advance();
                 }
+                cut_shares();
             });
+        }
+    }
+
+    void cut_shares() {
+        for (long t = 0; t < threads; ++t) {
+            shares[size_t(t)].next.store(count * t / threads, std::memory_order_relaxed);
+            shares[size_t(t)].last = count * (t + 1) / threads;
         }
     }
 
