@@ -109,52 +109,43 @@ void product_few_rows(long rows, const T* a, long a_stride, const T* w, long w_s
                                                c + r * NR, c_stride);
 }
 
-// One row times a matrix as the user has it, rows of N: nothing is packed for a single prediction. The
-// sums are those of the panels, bit for bit.
-//   in   a     one row, panels `a_stride` apart
-//   in   w     (K, N), first of `count` columns; count <= V * lanes
-//   in   bias  of these columns, or null
-//   out  z     `count` values
-template <class T, int V>
-DR_INLINE void flat_columns(const T* a, long a_stride, const T* w, long K, long N, const T* bias, int count,
-                            T* z) {
-    constexpr int NR = panel_width<T>, L = lanes<T>;
-    vec<T> sum[V] = {};
-    const bool whole = count == V * L;
-    if (bias)
-        for (int v = 0; v < V; ++v)
-            sum[v] = whole ? loadu(bias + v * L) : load_partial(bias + v * L, count - v * L < L ? count - v * L : L);
-    for (long k = 0; k < K; ++k, w += N) {
-        const vec<T> x = broadcast(a[(k / NR) * a_stride + k % NR]);
-        if (whole)
-            for (int v = 0; v < V; ++v) sum[v] = fma(x, loadu(w + v * L), sum[v]);
-        else
-            for (int v = 0; v < V; ++v)
-                sum[v] = fma(x, load_partial(w + v * L, count - v * L < L ? count - v * L : L), sum[v]);
-    }
-    for (int v = 0; v < V; ++v) store(z + v * L, sum[v]);
+// One row times R rows of a matrix as the user has it, rows of N:  z[n] += sum_k a[k] W[k, n], k in order.
+//   in      a  R values
+//   in      w  (R, N), column n0 first
+//   in/out  z  columns n0 .. n1 in panels `z_stride` apart, n0 a multiple of NR
+template <class T, int R>
+DR_INLINE void flat_rows(const T* a, const T* w, long N, T* z, long z_stride, long n0, long n1) {
+    constexpr int L = lanes<T>, NR = panel_width<T>;
+    vec<T> x[R];
+    for (int k = 0; k < R; ++k) x[k] = broadcast(a[k]);
+    const auto add = [&](long n, auto load_columns) {
+        T* const to = z + (n / NR) * z_stride + n % NR;
+        vec<T> sum = load(to);
+        for (int k = 0; k < R; ++k) sum = fma(x[k], load_columns(w + k * N + (n - n0)), sum);
+        store(to, sum);
+    };
+    long n = n0;
+    for (; n + L <= n1; n += L) add(n, [](const T* from) { return loadu(from); });
+    if (n < n1) add(n, [&](const T* from) { return load_partial(from, int(n1 - n)); });
 }
 
-// z[n] = bias[n] + sum_k a[k] W[k, n] for one row and n0 <= n < n1; z in panels `z_stride` apart.
+// z[n] = bias[n] + sum_k a[k] W[k, n] for one row and n0 <= n < n1. Nothing is packed for a single prediction:
+// the weights stream by once, four rows at a time, and the sums are those of the panels, bit for bit.
+//   in  a     one row, panels `a_stride` apart
+//   in  w     (K, N)
+//   in  bias  N values, or null
 template <class T>
 void flat_row(const T* a, long a_stride, const T* w, long K, long N, const T* bias, T* z, long z_stride, long n0,
               long n1) {
     constexpr int L = lanes<T>, NR = panel_width<T>;
-    alignas(vector_bytes) T part[8 * L];
-    for (long n = n0; n < n1;) {
-        const long left = n1 - n;
-        const T* const b = bias ? bias + n : nullptr;
-        const int count = int(left >= 8 * L ? 8 * L : left >= 2 * L ? 2 * L : left >= L ? L : left);
-        if (count == 8 * L)
-            flat_columns<T, 8>(a, a_stride, w + n, K, N, b, count, part);
-        else if (count == 2 * L)
-            flat_columns<T, 2>(a, a_stride, w + n, K, N, b, count, part);
-        else
-            flat_columns<T, 1>(a, a_stride, w + n, K, N, b, count, part);
-        for (int i = 0; i < count; i += L)
-            store(z + ((n + i) / NR) * z_stride + (n + i) % NR, load(part + i));
-        n += count;
-    }
+    for (long n = n0; n < n1; n += L)
+        store(z + (n / NR) * z_stride + n % NR,
+              bias ? load_partial(bias + n, n1 - n < L ? int(n1 - n) : L) : vec<T>{});
+    long k = 0;
+    for (; k + 4 <= K; k += 4)
+        flat_rows<T, 4>(a + (k / NR) * a_stride + k % NR, w + k * N + n0, N, z, z_stride, n0, n1);
+    for (; k < K; ++k)
+        flat_rows<T, 1>(a + (k / NR) * a_stride + k % NR, w + k * N + n0, N, z, z_stride, n0, n1);
 }
 
 // The backward product for few rows from the weights themselves, which then need no transposed copy:

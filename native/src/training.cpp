@@ -264,7 +264,7 @@ struct Executor::Training {
 
     void work(Barrier& barrier, int thread) {
         Poll poll(run.poll, run.poll_context);
-        const unsigned rarely = compiled.multiplications * double(batch_rows) < poll_work ? 63 : 0;
+        const unsigned rarely = is_short() ? 63 : 0;
         unsigned asked = 0;
         const auto look = [&] {
             if (thread == 0 && (asked++ & rarely) == 0 && poll.stop()) stop.store(true, std::memory_order_relaxed);
@@ -305,6 +305,8 @@ struct Executor::Training {
             shares[size_t(t)].last = count * (t + 1) / threads;
         }
     }
+
+    bool is_short() const { return compiled.multiplications * double(batch_rows) < poll_work; }
 
     bool is_small() const {
         return count == 1 || (stage != Stage::phase && task_work < inline_work);
@@ -350,10 +352,16 @@ struct Executor::Training {
             look();
             return stop.load(std::memory_order_relaxed);
         };
-        for (int op = now.forward_first; op < now.forward_last && !stopped(); ++op)
-            self.kernels_.forward(program, op, op + 1, tile);
-        for (int op = now.backward_last; op > now.backward_first && !stopped(); --op)
-            self.kernels_.backward(program, op - 1, op, tile);
+        if (is_short()) {
+            if (stop.load(std::memory_order_relaxed)) return;
+            self.kernels_.forward(program, now.forward_first, now.forward_last, tile);
+            self.kernels_.backward(program, now.backward_first, now.backward_last, tile);
+        } else {
+            for (int op = now.forward_first; op < now.forward_last && !stopped(); ++op)
+                self.kernels_.forward(program, op, op + 1, tile);
+            for (int op = now.backward_last; op > now.backward_first && !stopped(); --op)
+                self.kernels_.backward(program, op - 1, op, tile);
+        }
         if (phase + 1 == compiled.phases.size())
             self.kernels_.extents(program, int(compiled.segments.size()), tile,
                                   self.extents_.data() + size_t(i) * compiled.segments.size());
