@@ -18,6 +18,7 @@ So any engine, in any order and on any number of threads, draws the same mask fo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
 
 import numpy as np
@@ -43,6 +44,7 @@ _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _ROUNDS = 10
+_WORDS_AT_ONCE = 1 << 16
 
 
 def philox(counter: Array, key: tuple[int, int]) -> Array:
@@ -75,14 +77,28 @@ def words(
     seed: int, purpose: Purpose, *, rows: int, columns: int, step: int = 0, layer: int = 0
 ) -> Array:
     """Return the uint32 words (rows, columns) for one purpose, step and layer."""
+    drawn = np.empty((rows, columns), dtype=np.uint32)
+    for part in _parts(rows, columns):
+        drawn[part] = _words(seed, purpose, part, columns, step, layer)
+    return drawn
+
+
+def _parts(rows: int, columns: int) -> Iterator[slice]:
+    """Cut rows so that what is computed on the way stays small, whatever is drawn."""
+    each = max(1, _WORDS_AT_ONCE // max(columns, 1))
+    return (slice(first, min(first + each, rows)) for first in range(0, rows, each))
+
+
+def _words(seed: int, purpose: Purpose, part: slice, columns: int, step: int, layer: int) -> Array:
+    """Return the words of some rows."""
     if not (0 <= layer < 1 << 12 and 0 <= step < 1 << 48):
         raise InvalidValueError(
             "random words know 4096 layers (or parameter arrays) and 2^48 steps, "
             f"got layer {layer}, step {step}"
         )
-    blocks = -(-columns // 4)
+    rows, blocks = part.stop - part.start, -(-columns // 4)
     c0 = np.broadcast_to(np.arange(blocks, dtype=np.uint64), (rows, blocks))
-    c1 = np.broadcast_to(np.arange(rows, dtype=np.uint64)[:, None], (rows, blocks))
+    c1 = np.broadcast_to(np.arange(part.start, part.stop, dtype=np.uint64)[:, None], (rows, blocks))
     c2 = np.full((rows, blocks), step & 0xFFFFFFFF, dtype=np.uint64)
     c3 = np.full_like(c2, purpose << 28 | layer << 16 | (step >> 32 & 0xFFFF))
     key = (seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF)
@@ -116,9 +132,10 @@ def normals(
 ) -> Array:
     """Return standard normal float64 numbers (rows, columns) for one purpose, step and layer."""
     even = columns + columns % 2
-    return normal(words(seed, purpose, rows=rows, columns=even, step=step, layer=layer))[
-        :, :columns
-    ]
+    drawn = np.empty((rows, columns))
+    for part in _parts(rows, columns):
+        drawn[part] = normal(_words(seed, purpose, part, even, step, layer))[:, :columns]
+    return drawn
 
 
 def permutation(seed: int, purpose: Purpose, n: int, *, step: int = 0) -> Array:

@@ -1,4 +1,4 @@
-"""Batches of few rows: large layers are cut by panels, and at one row their updates wait for a step."""
+"""Few rows: large layers are cut by panels, and at one row their updates wait for a step."""
 
 import signal
 import threading
@@ -45,8 +45,10 @@ def test_layers(name, batch_size, target):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: repr(o)[:40])
 def test_optimizers(optimizer, batch_size, target):
     layers, X, y, _ = case("two large layers", n=9)
-    # Where a gradient passes 0, an optimizer that looks at signs or ratios alone amplifies rounding.
-    assert_agree(layers, X, y, batch_size=batch_size, epochs=2, threads=2, optimizer=optimizer, growth=100)
+    # Near a gradient of 0, optimizers that look at signs or ratios alone amplify rounding.
+    assert_agree(
+        layers, X, y, batch_size=batch_size, epochs=2, threads=2, optimizer=optimizer, growth=100
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,9 @@ def test_one_call_is_many(weighted, target):
     ta.run(X, y, epochs=1, batch_size=1, shuffle=False, sample_weight=weights, progress=False)
     for part in (slice(0, 2), slice(2, 3), slice(3, 9), slice(9, None)):
         w = None if weights is None else weights[part]
-        tb.run(X[part], y[part], epochs=1, batch_size=1, shuffle=False, sample_weight=w, progress=False)
+        tb.run(
+            X[part], y[part], epochs=1, batch_size=1, shuffle=False, sample_weight=w, progress=False
+        )
     assert a.vector.tobytes() == b.vector.tobytes()
     assert ta._executor.moments.tobytes() == tb._executor.moments.tobytes()
 
@@ -95,7 +99,9 @@ def test_divergence_leaves_the_parameters_of_the_last_good_step(target):
     runs = []
     for rows in (slice(None), slice(0, 7)):
         net = dr.Network(layers, inputs=130, seed=1, dtype="float64")
-        trainer = dr.Trainer(net, loss="squared_error", optimizer=dr.SGD(0.01), engine="native", threads=2)
+        trainer = dr.Trainer(
+            net, loss="squared_error", optimizer=dr.SGD(0.01), engine="native", threads=2
+        )
         settings = {"epochs": 1, "batch_size": 1, "shuffle": False, "progress": False}
         if rows == slice(None):
             with pytest.raises(dr.DivergenceError):
@@ -110,7 +116,9 @@ def test_ctrl_c_drops_no_update_that_waits():
     """The network is the one after some whole number of steps, whenever the interrupt comes."""
     layers, X, y, _ = case("two large layers", n=4)
     net = dr.Network(layers, inputs=130, seed=1)
-    trainer = dr.Trainer(net, loss="squared_error", optimizer=dr.SGD(1e-4), engine="native", threads=2)
+    trainer = dr.Trainer(
+        net, loss="squared_error", optimizer=dr.SGD(1e-4), engine="native", threads=2
+    )
     timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
     timer.start()
     trainer.run(X, y, epochs=10**6, batch_size=1, shuffle=False, progress=False)
@@ -118,7 +126,9 @@ def test_ctrl_c_drops_no_update_that_waits():
     steps = trainer.steps
     assert 0 < steps < 4 * 10**6
     again = dr.Network(layers, inputs=130, seed=1)
-    other = dr.Trainer(again, loss="squared_error", optimizer=dr.SGD(1e-4), engine="native", threads=1)
+    other = dr.Trainer(
+        again, loss="squared_error", optimizer=dr.SGD(1e-4), engine="native", threads=1
+    )
     whole, rest = divmod(steps, 4)
     other.run(X, y, epochs=whole, batch_size=1, shuffle=False, progress=False)
     for i in range(rest):
