@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import threading
+
+# What signal.py wraps into enums, at the cost of a small network's step.
+from _signal import SIGINT, getsignal, signal  # type: ignore[import-not-found]
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -23,8 +25,8 @@ def deferred_interrupt() -> Iterator[Interrupt]:
     Outside the main thread, or where Python does not handle SIGINT, nothing changes.
     """
     interrupt = Interrupt()
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    usual = signal.getsignal(signal.SIGINT)
+    in_main_thread = threading.get_ident() == threading.main_thread().ident
+    usual = getsignal(SIGINT)
     if not in_main_thread or not callable(usual):
         yield interrupt
         return
@@ -34,8 +36,8 @@ def deferred_interrupt() -> Iterator[Interrupt]:
             usual(signum, frame)
         interrupt.requested = True
 
-    signal.signal(signal.SIGINT, request)
+    signal(SIGINT, request)
     try:
         yield interrupt
     finally:
-        signal.signal(signal.SIGINT, usual)
+        signal(SIGINT, usual)

@@ -202,6 +202,8 @@ def check_flag(what: str, value: Any) -> bool:
 
 def check_integer(what: str, value: Any, *, at_least: int = 1) -> int:
     """Return ``value`` as an int, or raise saying what was got and what was expected."""
+    if type(value) is int and value >= at_least:
+        return value
     expected = f"a whole number >= {at_least}"
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise InvalidTypeError(f"{what} must be {expected}, got {describe_value(value)}")
