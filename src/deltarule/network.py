@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -33,6 +32,7 @@ from deltarule.settings import check_integer, check_number
 from deltarule.types import Array
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Self
 
     from deltarule.engines import Executor
