@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +93,8 @@ def unknown_key(kind: str, got: object, known: Iterable[str]) -> UnknownNameErro
 
 
 def _unknown(kind: str, got: str, names: list[str]) -> str:
+    from difflib import get_close_matches
+
     near = get_close_matches(got.lower(), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {kind} {got!r}; {hint}known: {', '.join(names)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from deltarule.errors import WriteError
@@ -51,6 +50,8 @@ def write_atomically(path: str | Path, content: bytes) -> Path:
 
 
 def _create_part(path: Path) -> Path:
+    import tempfile
+
     folder = path.absolute().parent
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=folder)
     os.close(handle)

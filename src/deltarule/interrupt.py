@@ -45,7 +45,7 @@ def deferred_interrupt(*, shared: bool = False) -> Iterator[Interrupt]:
     the flag there is the one that the thread obeys, if any.
     """
     interrupt = Interrupt(shared=shared)
-    in_main_thread = threading.current_thread() is threading.main_thread()
+    in_main_thread = threading.get_ident() == threading.main_thread().ident
     usual = signal.getsignal(signal.SIGINT)
     if not in_main_thread or not callable(usual):
         yield getattr(_obeyed, "interrupt", interrupt)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,7 +32,10 @@ from deltarule.settings import check_integer, check_number
 from deltarule.types import Array
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Self
+
+    from deltarule.engines import Executor
 
 
 class Views(Mapping[str, Array]):
@@ -289,14 +292,12 @@ class Network:
         engine, threads
             As in :func:`deltarule.train`.
         """
-        from deltarule.engines import prediction_executor
-
         X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, finite=False)
         if batch_size is not None:
             check_integer("batch_size", batch_size)
         if threads is not None:
             check_integer("threads", threads)
-        return prediction_executor(self, engine, threads).predict(X, batch_size)
+        return _executor_of()(self, engine, threads).predict(X, batch_size)
 
     def copy(self, *, dtype: Any = None) -> Network:
         """Return an independent copy with the same values, on request in another dtype."""
@@ -358,6 +359,14 @@ class Network:
     def __repr__(self) -> str:
         chain = " -> ".join([str(self.inputs), *map(describe_layer, self.layers)])
         return f"Network({chain}; {len(self.vector):,} parameters, {self.dtype.name})"
+
+
+@cache
+def _executor_of() -> Callable[[Network, str, int | None], Executor]:
+    # Engines stand above networks; an import statement in every call would cost as much as a row.
+    from deltarule.engines import prediction_executor
+
+    return prediction_executor
 
 
 def array_shapes(layers: Sequence[Layer], inputs: int) -> dict[str, tuple[int, ...]]:

@@ -498,4 +498,7 @@ def _nadam_momenta(beta1: float, decay: float, count: int) -> tuple[Array, Array
 
 
 def _columns(first: Array, *others: Array | float) -> Array:
-    return np.stack([np.broadcast_to(np.float64(c), first.shape) for c in (first, *others)], axis=1)
+    rows = np.empty((len(first), 1 + len(others)))
+    for i, column in enumerate((first, *others)):
+        rows[:, i] = column
+    return rows

@@ -44,8 +44,12 @@ _log = logging.getLogger("deltarule")
 
 _SECONDS_PER_CALL = 0.25
 """About how long one call of an engine lasts where nothing in Python is due after each epoch."""
-_STEPS_PER_CALL = 1 << 16
-"""At most so many steps in such a call."""
+_LARGEST_GROWTH = 64
+"""At most so many times as long is each such call as the one before."""
+_STEPS_PER_CALL = 1 << 13
+"""At most so many steps in such a call: its tables stay in the cache."""
+_TINY = np.finfo(np.float64).tiny
+"""Below every sum of weights that is not 0."""
 
 
 class Trainer:
@@ -163,8 +167,9 @@ class Trainer:
         data = self._with_class_weights(self.plan.examples(X, y, sample_weight))
         self._check_batches(len(data), len(data), False)
         rates = self._rates(1, 1, 1)
+        call = self._call(data, 1, len(data), rates, Interrupt())
         with deferred_interrupt() as interrupt:
-            record = self._executor.run(self._call(data, 1, len(data), rates, Interrupt()))
+            record = self._executor.run(call)
             self.steps += record.steps_done
         if interrupt.requested:
             raise KeyboardInterrupt
@@ -222,7 +227,7 @@ class Trainer:
             with deferred_interrupt() as interrupt:
                 while history.epochs < epochs and not state.stop:
                     self._follow_factors()
-                    count = min(epochs_per_call, largest_call, epochs - history.epochs)
+                    count = min(epochs_per_call, epochs - history.epochs)
                     rates = self._rates(count, per_epoch, epochs - history.epochs)
                     if outputs is not None:
                         outputs.fill(np.nan)
@@ -233,8 +238,9 @@ class Trainer:
                     self.epochs += record.epochs_done
                     self.steps += record.steps_done
                     history.steps += record.steps_done
-                    if time.perf_counter() - called < _SECONDS_PER_CALL:
-                        epochs_per_call *= 2
+                    room = _SECONDS_PER_CALL / (time.perf_counter() - called)
+                    longer = int(count * min(room, _LARGEST_GROWTH))
+                    epochs_per_call = max(1, min(longer, largest_call))
                     if record.epochs_done:
                         columns = self._losses(record)
                         if outputs is not None:
@@ -276,12 +282,13 @@ class Trainer:
 
     def _rates(self, epochs: int, per_epoch: int, epochs_left: int) -> Array:
         """Return the learning rate of each step of the next epochs."""
-        steps = np.arange(epochs * per_epoch)
         if self._schedule.unit == "epoch":
-            t, total = self.epochs + steps // per_epoch, self.epochs + epochs_left
+            t, total = np.arange(self.epochs, self.epochs + epochs), self.epochs + epochs_left
+            rates = self._schedule.table(t, total).repeat(per_epoch)
         else:
-            t, total = self.steps + steps, self.steps + epochs_left * per_epoch
-        return self._rate_factor * self._schedule.table(t, total)
+            t = np.arange(self.steps, self.steps + epochs * per_epoch)
+            rates = self._schedule.table(t, self.steps + epochs_left * per_epoch)
+        return self._rate_factor * rates
 
     def _call(
         self,
@@ -332,18 +339,20 @@ class Trainer:
         done = slice(0, record.epochs_done)
         data_loss, weight = record.loss_sum[done], record.weight_sum[done]
         if self._loss.reduction == "mean":
-            data_loss = np.divide(data_loss, weight, out=np.zeros_like(weight), where=weight > 0)
+            data_loss = data_loss / np.maximum(weight, _TINY)  # 0 where nothing had weight
         penalty = record.penalty_sum[done] / np.maximum(record.epoch_steps[done], 1)
         return with_penalty(self.plan, data_loss, penalty)
 
     def _health(self, record: Record, rates: Array, per_epoch: int) -> dict[str, Array]:
         """Return the learning rates and gradient norms of the finished epochs."""
         done = slice(0, record.epochs_done)
-        steps = np.maximum(record.epoch_steps[done], 1)
-        norms = np.sqrt(record.gradient_squares[done] / steps[:, None])
+        squares = record.gradient_squares[done].T  # (parameters, epochs), as the columns need it
+        norms = np.empty(squares.shape)
+        np.divide(squares, np.maximum(record.epoch_steps[done], 1), out=norms)
+        np.sqrt(norms, out=norms)
         return {"learning_rate": rates[per_epoch - 1 :: per_epoch][done]} | {
-            f"gradient_norm.{segment.name}": norms[:, i]
-            for i, segment in enumerate(self.plan.parameters)
+            f"gradient_norm.{segment.name}": norm
+            for segment, norm in zip(self.plan.parameters, norms, strict=True)
         }
 
     def column_names(self, validation: bool) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -181,3 +182,30 @@ def test_two_classes_cannot_share_a_name():
     with pytest.raises(dr.DeltaruleError, match="'relu' is taken"):
         type("Mine", (ActivationFunction,), {"name": "relu"})
     assert ActivationFunction.resolve("relu") == dr.activations.ReLU()
+
+
+def test_a_setting_without_fields_is_frozen_and_leaves_subclasses_their_attributes():
+    class Mine(dr.activations.Tanh):
+        def __init__(self):
+            self.slope = 2.0
+
+    tanh, mine = dr.activations.Tanh(), Mine()
+    for change in (lambda: setattr(tanh, "slope", 1.0), lambda: delattr(tanh, "name")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            change()
+    del mine.slope
+    assert not hasattr(mine, "slope")
+    assert mine != tanh
+    assert tanh == dr.activations.Tanh() != dr.activations.Sigmoid()
+    assert dr.activations.LeakyReLU(0.1) != dr.activations.LeakyReLU(0.2)
+    assert dr.L1(0.1) != dr.L2(0.1)
+
+
+def test_a_frozen_dataclass_may_add_fields_to_a_setting_without():
+    @dataclasses.dataclass(frozen=True)
+    class Scaled(dr.activations.Tanh):
+        factor: float = 2.0
+
+    assert Scaled(3.0) == Scaled(3.0) != Scaled()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Scaled().factor = 1.0

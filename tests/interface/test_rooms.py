@@ -88,6 +88,18 @@ def test_no_leaf_is_imported_when_the_package_loads() -> None:
     assert result.stdout.strip() == "[]"
 
 
+def test_what_only_files_and_wrong_names_need_waits_for_them() -> None:
+    code = (
+        "import sys, numpy; before = set(sys.modules); import deltarule; "
+        "print(sorted({'tempfile', 'pathlib', 'difflib', 'json', 'shutil', 'urllib.parse', "
+        "'deltarule.files', 'safetensors'} & (set(sys.modules) - before)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
 def test_a_star_import_brings_names_of_this_library_only() -> None:
     names: dict[str, object] = {}
     exec("from deltarule import *", names)

@@ -172,3 +172,11 @@ def test_a_target_that_is_missing_is_said(monkeypatch):
     with pytest.raises(ValueError, match="DELTARULE_TARGET"):
         dr.Trainer(net, loss="squared_error", engine="native")
     assert dr.Trainer(net, loss="squared_error").engine.name == "reference"
+
+
+def test_a_kept_executor_does_not_outlive_the_choice_of_a_target(monkeypatch):
+    net = dr.Network([D(1)], inputs=1)
+    net.predict([[1.0]], engine="native")
+    monkeypatch.setenv("DELTARULE_TARGET", "vax")
+    with pytest.raises(ValueError, match="DELTARULE_TARGET"):
+        net.predict([[1.0]], engine="native")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from numbers import Real
 from typing import Any
 
@@ -187,8 +188,8 @@ def check_finite(array: Array, what: str, dtype: np.dtype) -> None:
     """Raise where a value is NaN, infinite, or beyond the range of ``dtype``."""
     if array.dtype.kind in "biu" or not array.size:
         return
-    limit = float(np.finfo(dtype).max)
-    bounded = float(np.finfo(array.dtype).max) <= limit
+    limit = _largest(dtype)
+    bounded = array.dtype == dtype or _largest(array.dtype) <= limit
     rows = max(1, _CELLS_PER_CHECK * len(array) // array.size)
     for start in range(0, len(array), rows):
         block = array[start : start + rows]
@@ -209,11 +210,18 @@ def check_finite(array: Array, what: str, dtype: np.dtype) -> None:
         )
 
 
+@cache
+def _largest(dtype: np.dtype) -> float:
+    return float(np.finfo(dtype).max)
+
+
 _LABEL_HINT = "; number class labels from 0 with np.unique(y, return_inverse=True)[1]"
 
 
 def numeric(data: Any, what: str, hint: str = "; encode text and categories as numbers") -> Array:
     """Return data as an array of real numbers of any dtype, or raise one clear error."""
+    if type(data) is np.ndarray and data.dtype.kind in "biuf":
+        return data
     if data is None:
         raise InvalidTypeError(f"{what} is missing (None)")
     if hasattr(data, "tocsr"):

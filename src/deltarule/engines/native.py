@@ -174,7 +174,7 @@ class NativeExecutor:
     """A plan bound to a network's arrays and to the core's buffers."""
 
     def __init__(self, plan: Plan, network: Network, threads: int | None) -> None:
-        self.plan = plan
+        self.plan, self._outputs = plan, plan.outputs
         self.vector, self.running = network.vector, network.state_vector
         # One column: an optimizer starts every parameter alike, and the core's state starts at 0.
         start = np.zeros((0, 1)) if plan.optimizer is None else plan.optimizer.initial_state(1)
@@ -257,26 +257,22 @@ class NativeExecutor:
 
     def predict(self, X: Array, batch_size: int | None) -> Array:
         """Return the outputs for ``X``; rows run in blocks of the core's own size."""
-        outputs = np.empty((len(X), self.plan.outputs), dtype=self.plan.dtype)
-        self._forward(Dataset(X, X), None, outputs)
-        return outputs
-
-    def evaluate(self, data: Dataset, outputs: Array | None = None) -> tuple[float, float]:
-        """Return the sums of ``w_i l_i`` and of ``w_i``."""
-        return self._forward(data, data.y, outputs)
-
-    def _forward(
-        self, data: Dataset, y: Array | None, outputs: Array | None
-    ) -> tuple[float, float]:
-        loss, weight = self._core.forward(
-            x=_readable(data.X, self.plan.dtype),
-            y=None if y is None else _readable(y, self.plan.dtype),
-            weights=None if y is None or data.weights is None else _aligned(data.weights),
+        outputs = np.empty((len(X), self._outputs), self.plan.dtype)
+        self._core.forward(
+            x=_readable(X, self.plan.dtype),
+            y=None,
+            weights=None,
             parameters=self.vector,
             running=self.running,
             out=outputs,
         )
-        return float(loss), float(weight)
+        return outputs
+
+    def evaluate(self, data: Dataset, outputs: Array | None = None) -> tuple[float, float]:
+        """Return the sums of ``w_i l_i`` and of ``w_i``."""
+        return self._core.forward(
+            **self._data(data), parameters=self.vector, running=self.running, out=outputs
+        )
 
     def _data(self, data: Dataset) -> dict[str, Any]:
         return {
@@ -360,6 +356,11 @@ def unavailable() -> str | None:
         known = ", ".join(_core.targets())
         return f"DELTARULE_TARGET names a target this machine has not; it has {known}"
     return None
+
+
+def target() -> str:
+    """Return the vector target in use; "" where there is no core or no such target."""
+    return "" if _core is None else _core.target()
 
 
 def core() -> ModuleType | None:

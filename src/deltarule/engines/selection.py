@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from weakref import WeakKeyDictionary
 
-from deltarule.engines.native import NativeEngine, core, unavailable
+from deltarule.engines.native import NativeEngine, core, target, unavailable
 from deltarule.engines.protocol import Engine, Executor
 from deltarule.engines.reference import ReferenceEngine
 from deltarule.errors import InvalidValueError, describe_value
@@ -16,7 +15,18 @@ from deltarule.plan import Plan, compile_network
 
 _log = logging.getLogger("deltarule")
 _said: set[str] = set()
-_predictors: WeakKeyDictionary[Network, tuple[tuple[object, ...], Executor]] = WeakKeyDictionary()
+
+
+class _Kept(threading.local):
+    """Each thread's executors of predictions: an executor's buffers serve one call at a time."""
+
+    def __init__(self) -> None:
+        self.executors: WeakKeyDictionary[Network, tuple[tuple[object, ...], Executor]] = (
+            WeakKeyDictionary()
+        )
+
+
+_kept = _Kept()
 
 
 def engines() -> dict[str, str]:
@@ -67,19 +77,11 @@ def prediction_executor(network: Network, engine: str, threads: int | None) -> E
     A plan without loss depends on what cannot change in a network, so the executor of the last
     call serves again where engine, threads, vectors and the calling thread are the same.
     """
-    asked = (
-        engine,
-        threads,
-        os.environ.get("DELTARULE_TARGET"),
-        threading.get_ident(),
-        os.getpid(),
-        id(network.vector),
-        id(network.state_vector),
-    )
-    kept = _predictors.get(network)
+    asked = (engine, threads, target(), id(network.vector), id(network.state_vector))
+    kept = _kept.executors.get(network)
     if kept is not None and kept[0] == asked:
         return kept[1]
     plan = compile_network(network)
     executor = select_engine(engine, plan).executor(plan, network, threads=threads)
-    _predictors[network] = (asked, executor)
+    _kept.executors[network] = (asked, executor)
     return executor

@@ -14,9 +14,7 @@ Arrays carry the names of ``network.parameters`` and ``network.state``.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,10 +23,12 @@ from deltarule.errors import (
     InvalidTypeError,
     MissingFileError,
 )
-from deltarule.files import write_atomically
 from deltarule.initializers import Initializer
 from deltarule.network import Network, array_shapes
 from deltarule.settings import describe, rebuild
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCHEMA = 1
 ORIENTATION = "W is (n_in, n_out): z = a_prev @ W + b"
@@ -47,7 +47,11 @@ def save(network: Network, path: str | Path) -> Path:
     TypeError
         A layer or activation has settings that cannot be written (functions, arrays).
     """
+    import json
+
     import safetensors.numpy
+
+    from deltarule.files import write_atomically
 
     if not isinstance(network, Network):
         raise InvalidTypeError(f"save takes a deltarule.Network, got {type(network).__name__}")
@@ -94,6 +98,8 @@ def load(path: str | Path) -> Network:
     >>> bool((twin.vector == net.vector).all())
     True
     """
+    from pathlib import Path
+
     import safetensors
 
     path = Path(path)
@@ -146,6 +152,8 @@ def _network(path: Path, file: Any) -> Network:
 
 def _description(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     """Return the described network as JSON values."""
+    import json
+
     if metadata.get("format") != "deltarule":
         raise FileFormatError(
             f"{path} is a safetensors file, but not a network written by deltarule"
