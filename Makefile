@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format sanitize sanitize-address sanitize-thread clean FORCE
+.PHONY: demo test lint format lint-native format-native stub sanitize sanitize-address sanitize-thread clean FORCE
 
 demo: $(VENV)/demo  ## train on real data and write report.html
 	$(BIN)/deltarule demo
@@ -22,11 +22,22 @@ format: $(VENV)/lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+NATIVE_SOURCES = $(wildcard native/src/*.?pp native/tests/*.cpp native/tools/*.cpp)
+
+lint-native: $(VENV)/lint  ## the layout of the C++ code
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE_SOURCES)
+
+format-native: $(VENV)/lint
+	$(BIN)/clang-format -i $(NATIVE_SOURCES)
+
+stub: $(VENV)/test  ## src/deltarule/_native.pyi from the compiled core
+	$(BIN)/python -m nanobind.stubgen -m deltarule._native -o src/deltarule/_native.pyi
+
 # The native engine under GCC's sanitizers (Linux). Each builds the core anew beside a copy of the package
 # in build/sanitize/; fewer examples, since all is ten times slower. Left out under AddressSanitizer: a
 # memory map of 2 GiB, a test that measures time. torch is not installed there.
 PRELOAD = $(foreach library,$(1),$(shell $${CXX:-c++} -print-file-name=lib$(library).so))
-LEFT_OUT := more_than_two_to_the_31 or denormals or ctrl_c or memory
+LEFT_OUT := more_than_two_to_the_31 or denormals or ctrl_c
 CLEAN_PYTEST = DELTARULE_FEW_EXAMPLES=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$< \
 	build/sanitize/venv/bin/python -m pytest -q -n 2 -p no:cacheprovider
 

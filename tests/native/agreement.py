@@ -23,9 +23,9 @@ from dataclasses import dataclass, field, replace
 from unittest import mock
 
 import numpy as np
-from conftest import FEW, TARGETS
 
 import deltarule as dr
+from conftest import FEW, TARGETS
 from deltarule.engines import backpropagation, reference
 
 DRAWS = 3
@@ -164,7 +164,7 @@ def perturbed(terms: int, dtype: str, seed: int) -> Iterator[None]:
 def tolerances(problem: Problem, steps: int) -> tuple[list[dict], list[dict]]:
     """Return what the reference engine finds, and the tolerance of each tensor in it."""
     expected, eps = problem.course("reference", steps), float(np.finfo(problem.dtype).eps)
-    spread = [{name: 0.0 for name in found} for found in expected]
+    spread = [dict.fromkeys(found, 0.0) for found in expected]
     for seed in range(DRAWS):
         with perturbed(problem.terms, problem.dtype, seed):
             drawn = problem.course("reference", steps)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from agreement import Problem, assert_agree
 
 import deltarule as dr
-from agreement import Problem, assert_agree
 from conftest import examples, trained
 
 D, R = dr.Dense, dr.Residual

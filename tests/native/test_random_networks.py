@@ -6,11 +6,11 @@ The same examples at every run; fewer of them under sanitizers.
 import numpy as np
 import pytest
 from agreement import BluntError, Problem, assert_agree
-from conftest import FEW, TARGETS, examples
 from hypothesis import HealthCheck, Phase, assume, given, note, settings
 from hypothesis import strategies as st
 
 import deltarule as dr
+from conftest import FEW, TARGETS, examples
 from deltarule.engines import native
 
 # One less and one more than a panel, two vectors wide, and than half of it: float and double,
