@@ -44,7 +44,7 @@ CLEAN_PYTEST = DELTARULE_FEW_EXAMPLES=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$< \
 sanitize: sanitize-address sanitize-thread
 
 sanitize-address: build/sanitize/address
-	LD_PRELOAD='$(call PRELOAD,asan ubsan)' ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	LD_PRELOAD='$(call PRELOAD,asan ubsan)' ASAN_OPTIONS=detect_leaks=0 \
 	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	$(CLEAN_PYTEST) -k 'not ($(LEFT_OUT))' tests/native
 

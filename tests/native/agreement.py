@@ -1,18 +1,18 @@
 """How far two engines may lie apart that do the same arithmetic in another order.
 
-Each product and sum of k terms, computed in any order, is the exact one of operands that are off by
-relative errors of at most k eps / 2 (Higham, "Accuracy and Stability of Numerical Algorithms", section
-3.1). Two engines so differ, operation by operation, by at most k eps in the operands. How far that
-carries, through the layers and from step to step, depends on the network: so it is measured. The
-reference engine runs again with every operand of every operation off by k eps, up or down at random
-(Monte Carlo arithmetic: Parker, 1997), k being the longest sum of the plan, and what is stored in each
-step by a few eps. The tolerance of a tensor is
+Each product and sum of k terms, computed in any order, is the exact one of operands that are off
+by relative errors of at most k eps / 2 (Higham, "Accuracy and Stability of Numerical Algorithms",
+section 3.1). Two engines so differ, operation by operation, by at most k eps in the operands. How
+far that carries, through the layers and from step to step, depends on the network: so it is
+measured. The reference engine runs again with every operand of every operation off by k eps, up or
+down at random (Monte Carlo arithmetic: Parker, 1997), k being the longest sum of the plan, and what
+is stored in each step by a few eps. The tolerance of a tensor is
 
     2 * (the largest change of it in three such runs) + 4 eps * (its largest element)
 
-Rounding errors hardly ever reach their bound: they are about sqrt(k) eps, so a sound engine stays well
-below: at less than a quarter. A wrong one does not, since the tolerance must be small beside what
-training has moved (``sharpness``).
+Rounding errors hardly ever reach their bound: they are about sqrt(k) eps, so a sound engine stays
+well below, at less than a quarter. A wrong one does not, since the tolerance must be small beside
+what training has moved (``sharpness``).
 """
 
 from __future__ import annotations
@@ -173,9 +173,9 @@ def tolerances(problem: Problem, steps: int) -> tuple[list[dict], list[dict]]:
                 change = float(np.abs(other[name] - one[name]).max(initial=0))
                 changes[name] = max(changes[name], change)
     allowed = [
-        {name: 2 * c + 4 * eps * float(np.abs(one[name]).max(initial=0)) for name, c in changes.items()}
+        {n: 2 * changes[n] + 4 * eps * float(np.abs(x).max(initial=0)) for n, x in one.items()}
         for changes, one in zip(spread, expected, strict=True)
-    ]  # fmt: skip
+    ]
     return expected, allowed
 
 

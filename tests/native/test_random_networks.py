@@ -145,14 +145,14 @@ def test_no_rows_are_refused(target, monkeypatch):
     net = dr.Network([dr.Dense(2)], inputs=3)
     trainer = dr.Trainer(net, loss="squared_error", engine="native")
     X, y = np.zeros((0, 3)), np.zeros((0, 2))
-    with pytest.raises(ValueError, match="row|example|empty"):
+    with pytest.raises(ValueError, match=r"row|example|empty"):
         trainer.run(X, y, progress=False)
-    with pytest.raises(ValueError, match="row|example|empty"):
+    with pytest.raises(ValueError, match=r"row|example|empty"):
         trainer.step(X, y)
-    with pytest.raises(ValueError, match="row|example|empty"):
+    with pytest.raises(ValueError, match=r"row|example|empty"):
         dr.evaluate(net, X, y, loss="squared_error", engine="native")
     # Below the checks of the library the core refuses them too.
-    with pytest.raises(ValueError, match="shape|rows"):
+    with pytest.raises(ValueError, match=r"shape|rows"):
         trainer._executor._core.forward(
             x=np.zeros((0, 3), np.float32), y=None, weights=None, parameters=net.vector,
             running=net.state_vector, out=np.zeros((0, 2), np.float32),

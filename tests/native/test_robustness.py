@@ -135,7 +135,7 @@ def test_denormals_cost_nothing_and_the_callers_arithmetic_keeps_them():
 
 
 def control_word():
-    """Return the floating-point state of this thread without the flags that any operation raises."""
+    """Return the floating-point state of this thread but the flags that operations raise."""
     state = (ctypes.c_uint32 * 16)()
     assert ctypes.CDLL(None).fegetenv(state) == 0
     if platform.machine() == "x86_64":

@@ -1,4 +1,4 @@
-"""The types of the compiled core, for mypy where no core is built, are what nanobind finds in it."""
+"""The types of the core, for mypy where none is built, are what nanobind finds in it."""
 
 from pathlib import Path
 
