@@ -35,9 +35,9 @@ stub: $(VENV)/test  ## src/deltarule/_native.pyi from the compiled core
 
 # The native engine under GCC's sanitizers (Linux). Each builds the core anew beside a copy of the package
 # in build/sanitize/; fewer examples, since all is ten times slower. Left out under AddressSanitizer: a
-# memory map of 2 GiB, a test that measures time. torch is not installed there.
+# memory map of 2 GiB, tests that measure time, and libraries that are not installed there.
 PRELOAD = $(foreach library,$(1),$(shell $${CXX:-c++} -print-file-name=lib$(library).so))
-LEFT_OUT := more_than_two_to_the_31 or denormals or ctrl_c
+LEFT_OUT := more_than_two_to_the_31 or denormals or ctrl_c or beside_torch or loky
 CLEAN_PYTEST = DELTARULE_FEW_EXAMPLES=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$< \
 	build/sanitize/venv/bin/python -m pytest -q -n 2 -p no:cacheprovider
 
@@ -50,7 +50,7 @@ sanitize-address: build/sanitize/address
 
 sanitize-thread: build/sanitize/thread
 	LD_PRELOAD='$(call PRELOAD,tsan)' TSAN_OPTIONS='exitcode=66 die_after_fork=0' \
-	$(CLEAN_PYTEST) tests/native/test_threads.py
+	$(CLEAN_PYTEST) -k 'not ($(LEFT_OUT))' tests/native/test_threads.py
 
 build/sanitize/address: SANITIZERS := address,undefined
 build/sanitize/thread: SANITIZERS := thread
