@@ -28,7 +28,8 @@ import deltarule as dr
 from conftest import FEW, TARGETS
 from deltarule.engines import backpropagation, reference
 
-DRAWS = 3
+# Under sanitizers, which look for other errors, one draw, which may happen to be small.
+DRAWS, FACTOR = (1, 16) if FEW else (3, 2)
 FEWEST_TERMS = 16  # a softmax, an optimizer or a loss takes some operations even at width 1
 STORED = 4  # roundings of what an update stores: w - rate * g, and before it each moment
 
@@ -173,8 +174,8 @@ def tolerances(problem: Problem, steps: int) -> tuple[list[dict], list[dict]]:
                 change = float(np.abs(other[name] - one[name]).max(initial=0))
                 changes[name] = max(changes[name], change)
     allowed = [
-        {n: 2 * changes[n] + 4 * eps * float(np.abs(x).max(initial=0)) for n, x in one.items()}
-        for changes, one in zip(spread, expected, strict=True)
+        {n: FACTOR * c[n] + 4 * eps * float(np.abs(x).max(initial=0)) for n, x in one.items()}
+        for c, one in zip(spread, expected, strict=True)
     ]
     return expected, allowed
 
@@ -200,7 +201,7 @@ def assert_agree(problem: Problem, steps: int = 200, *, sharp: float = 1.0) -> N
     steps = min(steps, 6) if FEW else steps
     expected, allowed = tolerances(problem, steps)
     for pair in zip(expected, allowed, strict=True):
-        if sharpness(*pair) < sharp:
+        if not FEW and sharpness(*pair) < sharp:
             raise BluntError("the tolerance would hide errors: choose a problem better conditioned")
     for target in TARGETS:
         with mock.patch.dict("os.environ", DELTARULE_TARGET=target):
