@@ -1,76 +1,30 @@
-"""What native/src/bindings.cpp offers."""
+from collections.abc import Sequence
+from typing import Annotated
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypedDict
+from numpy.typing import NDArray
 
-from deltarule.types import Array
 
-class _Done(TypedDict):
-    epochs_done: int
-    steps_done: int
-    interrupted: bool
-    diverged: int
+def target() -> str:
+    """
+    Name of the vector target in use; empty where DELTARULE_TARGET names one this machine has not.
+    """
 
-def target() -> str: ...
-def targets() -> list[str]: ...
-def processors() -> int: ...
+def targets() -> list[str]:
+    """Names of the vector targets that this machine has, the best first."""
+
+def processors() -> int:
+    """Processors this process may use."""
 
 class Executor:
-    def __init__(
-        self,
-        *,
-        operations: list[tuple[Any, ...]],
-        widths: Sequence[int],
-        parameters: list[tuple[Any, ...]],
-        loss: int,
-        loss_setting: float,
-        canonical: bool,
-        mean: bool,
-        rule: int,
-        states: int,
-        clip_value: float,
-        clip_norm: float,
-        parameter_count: int,
-        state_count: int,
-        bits: int,
-        threads: int,
-    ) -> None: ...
-    def train(
-        self,
-        *,
-        x: Array,
-        y: Array,
-        weights: Array | None,
-        batch_size: int,
-        drop_last: bool,
-        shuffle: bool,
-        order: Array | None,
-        seed: int,
-        first_epoch: int,
-        first_step: int,
-        epochs: int,
-        rows: Array,
-        parameters: Array,
-        running: Array,
-        outputs: Array | None,
-        loss_sum: Array,
-        weight_sum: Array,
-        penalty_sum: Array,
-        gradient_squares: Array,
-        updates: Array,
-        stop: Callable[[], bool],
-    ) -> _Done: ...
-    def forward(
-        self,
-        *,
-        x: Array,
-        y: Array | None,
-        weights: Array | None,
-        parameters: Array,
-        running: Array,
-        out: Array | None,
-    ) -> tuple[float, float]: ...
-    def set_moments(self, flat: Array) -> None: ...
-    def get_moments(self, flat: Array) -> None: ...
+    def __init__(self, *, operations: list, widths: Sequence[int], parameters: list, loss: int, loss_setting: float, canonical: bool, mean: bool, rule: int, states: int, clip_value: float, clip_norm: float, parameter_count: int, state_count: int, bits: int, threads: int) -> None: ...
+
+    def train(self, *, x: Annotated[NDArray, dict(device='cpu', writable=False)], y: Annotated[NDArray, dict(device='cpu', writable=False)], weights: object | None, batch_size: int, drop_last: bool, shuffle: bool, order: object | None, seed: int, first_epoch: int, first_step: int, epochs: int, rows: Annotated[NDArray, dict(device='cpu', writable=False)], parameters: Annotated[NDArray, dict(order='C', device='cpu')], running: Annotated[NDArray, dict(order='C', device='cpu')], outputs: object | None, loss_sum: Annotated[NDArray, dict(order='C', device='cpu')], weight_sum: Annotated[NDArray, dict(order='C', device='cpu')], penalty_sum: Annotated[NDArray, dict(order='C', device='cpu')], gradient_squares: Annotated[NDArray, dict(order='C', device='cpu')], updates: Annotated[NDArray, dict(order='C', device='cpu')], stop: object) -> dict: ...
+
+    def forward(self, *, x: Annotated[NDArray, dict(device='cpu', writable=False)], y: object | None, weights: object | None, parameters: Annotated[NDArray, dict(order='C', device='cpu')], running: Annotated[NDArray, dict(order='C', device='cpu')], out: object | None) -> tuple: ...
+
+    def set_moments(self, flat: Annotated[NDArray, dict(order='C', device='cpu')]) -> None: ...
+
+    def get_moments(self, flat: Annotated[NDArray, dict(order='C', device='cpu')]) -> None: ...
+
     @property
     def threads_used(self) -> int: ...

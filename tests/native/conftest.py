@@ -8,6 +8,9 @@ import pytest
 import deltarule as dr
 from deltarule.engines import native
 
+# Under sanitizers, where all is ten times slower: fewer examples and shorter runs.
+FEW = os.environ.get("DELTARULE_FEW_EXAMPLES") == "1"
+
 TARGETS = native.core().targets() if native.core() is not None else []
 
 
@@ -73,31 +76,3 @@ def trained(
         X, y, epochs=epochs, batch_size=batch_size, sample_weight=sample_weight, progress=False
     )
     return network, trainer, history
-
-
-def assert_agree(layers, X, y, *, dtype="float64", growth=1.0, **settings):
-    """Train with both engines and compare parameters, moments, statistics, losses, outputs.
-
-    Tolerance: k * eps * scale. A step's sums have at most as many terms as the widest layer, or the
-    batch, and their rounding errors add up over steps; ``growth`` allows for networks that amplify
-    a difference from step to step.
-    """
-    a, ta, ha = trained("reference", layers, X, y, dtype=dtype, **settings)
-    b, tb, hb = trained("native", layers, X, y, dtype=dtype, **settings)
-    terms = max(*ta.plan.widths, settings.get("batch_size") or len(X), 16)
-    steps = ta.steps
-    k = growth * terms * (1 + steps) * np.finfo(dtype).eps
-
-    def close(x, y, what):
-        scale = max(1.0, float(np.abs(x).max(initial=0)))
-        np.testing.assert_allclose(y, x, rtol=0, atol=k * scale, err_msg=what)
-
-    close(a.vector, b.vector, "parameters")
-    close(a.state_vector, b.state_vector, "running statistics")
-    for name, x, z in zip(
-        ta.plan.optimizer.state_names, ta._executor.moments, tb._executor.moments, strict=True
-    ):
-        close(x, z, name)
-    close(np.array(ha["loss"]), np.array(hb["loss"]), "loss")
-    close(a.predict(X, engine="reference"), b.predict(X, engine="native"), "outputs in prediction")
-    return a, b

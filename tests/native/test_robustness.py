@@ -1,12 +1,16 @@
 """NaN, infinities, denormals, divergence, Ctrl-C, and sizes past 2^31."""
 
+import ctypes
 import os
+import platform
 import signal
+import sys
 import threading
 import time
 
 import numpy as np
 import pytest
+from test_against_reference import ACTIVATIONS, LOSSES
 
 import deltarule as dr
 from conftest import examples, trained
@@ -17,26 +21,54 @@ from deltarule.interrupt import Interrupt
 D = dr.Dense
 
 
-@pytest.mark.parametrize(
-    "activation",
-    ["relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", "silu", "mish", "softmax"],
-)
-def test_nan_reaches_the_output_of_its_row_only(activation, target):
+engines = pytest.mark.parametrize("engine", ["reference", "native"])
+
+
+@engines
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_nan_reaches_the_output_of_its_row_only(activation, engine, target):
     net = dr.Network([D(20, activation), D(17, activation), D(3)], inputs=5)
     X = np.ones((9, 5), dtype=np.float32)
     X[4, 2] = np.nan
-    found = net.predict(X, engine="native")
+    found = net.predict(X, engine=engine)
     assert np.isnan(found[4]).all()
     assert np.isfinite(np.delete(found, 4, axis=0)).all()
 
 
-def test_nan_in_a_weight_reaches_the_loss(target):
+@engines
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("layer", ["fused", "apart"])
+@pytest.mark.parametrize("where", ["data", "weight", "bias"])
+def test_nan_reaches_the_loss(activation, layer, where, engine, target):
+    """Below the checks of data, as where a fused ReLU might turn it into 0."""
     X, y = examples("squared_error", 2)
-    net = dr.Network([D(20, "relu"), D(2)], inputs=7, dtype="float64")
+    first = [D(20, activation)] if layer == "fused" else [D(20), dr.Activation(activation)]
+    net = dr.Network([*first, D(2)], inputs=7, dtype="float64", seed=1)
+    if where == "data":
+        X[30, 4] = np.nan
+    else:
+        net.parameters[f"0.{where}"][..., 4] = np.nan
+    before = net.vector.copy()
+    trainer = dr.Trainer(net, loss="squared_error", engine=engine)
+    executor, data = trainer._executor, Dataset(X, y)
+    assert np.isnan(executor.evaluate(data)[0])
+    rates = trainer._rates(1, 4, 1)
+    record = executor.run(trainer._call(data, 1, 10, rates, Interrupt()))
+    assert record.diverged_at == "0" if where != "data" else record.diverged_at is not None
+    assert record.steps_done == (3 if where == "data" else 0)
+    if where != "data":
+        np.testing.assert_array_equal(net.vector, before)
+
+
+@engines
+@pytest.mark.parametrize(("loss", "output"), LOSSES)
+def test_nan_passes_every_loss(loss, output, engine, target):
+    X, y = examples(loss, 5)
+    net = dr.Network([D(9, "relu"), D(5, output)], inputs=7, seed=1)
     net.parameters["0.weight"][3, 4] = np.nan
     before = net.vector.copy()
     with pytest.raises(dr.DivergenceError) as caught:
-        dr.train(net, X, y, loss="squared_error", engine="native", progress=False)
+        dr.train(net, X, y, loss=loss, engine=engine, progress=False)
     assert caught.value.layer == "0"
     np.testing.assert_array_equal(net.vector, before)
 
@@ -102,6 +134,41 @@ def test_denormals_cost_nothing_and_the_callers_arithmetic_keeps_them():
     assert np.float32(1e-40) * np.float32(0.5) > 0
 
 
+def control_word():
+    """Return the floating-point state of this thread but the flags that operations raise."""
+    state = (ctypes.c_uint32 * 16)()
+    assert ctypes.CDLL(None).fegetenv(state) == 0
+    if platform.machine() == "x86_64":
+        return state[0] & 0xFFFF, state[7] & 0xFFC0  # x87's control word; MXCSR
+    return state[0]  # aarch64: FPCR
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="other registers")
+@pytest.mark.skipif(sys.platform != "linux", reason="fenv_t of glibc")
+@pytest.mark.parametrize("rounding", [0, 1, 2, 3])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_callers_floating_point_state_is_restored(rounding, threads, target):
+    X, y = examples("squared_error", 1, n=300, inputs=60)
+    libm, step = ctypes.CDLL(None), 0x400 if platform.machine() == "x86_64" else 0x400000
+    before = libm.fegetround()
+    try:
+        assert libm.fesetround(rounding * step) == 0
+        expected = control_word()
+        net, _, _ = trained("native", [D(150, "tanh"), D(1)], X, y, threads=threads, batch_size=300)
+        assert control_word() == expected
+        net.predict(X, engine="native", threads=threads)
+        dr.evaluate(net, X, y, loss="squared_error", engine="native")
+        assert control_word() == expected
+        # Also where training ends with an error.
+        net.vector[:] = 1e300
+        with pytest.raises(dr.DivergenceError):
+            dr.train(net, X, y, loss="squared_error", engine="native", progress=False)
+        assert control_word() == expected
+    finally:
+        libm.fesetround(before)
+    assert np.float32(1e-40) * np.float32(0.5) > 0
+
+
 def test_ctrl_c_ends_the_run_with_a_valid_network():
     X, y = examples("squared_error", 1, n=4096, inputs=256, dtype=np.float32)
     net = dr.Network([D(512, "relu"), D(512, "relu"), D(1)], inputs=256)
@@ -154,6 +221,22 @@ def test_more_than_two_to_the_31_values(tmp_path):
         vectors.append(net.vector.copy())
     np.testing.assert_array_equal(*vectors)
     assert vectors[0].any()
+    # Rows far apart, so that prediction and evaluation need not read all: the last is past 2^31.
+    for count in (4, 8):  # few rows take a path of their own
+        far = X[:: (rows - 1) // (count - 1)]
+        assert len(far) == count
+        assert (count - 1) * far.strides[0] > 2**31
+        far[:] = np.random.default_rng(count).integers(0, 3, far.shape)
+        near = np.array(far)
+        np.testing.assert_array_equal(
+            net.predict(far, engine="native"), net.predict(near, engine="native")
+        )
+        both = [
+            dr.evaluate(net, x, y[:count], loss="squared_error", engine="native")
+            for x in (far, near)
+        ]
+        assert both[0] == both[1]
+        assert len(np.unique(net.predict(far))) == count
 
 
 def test_more_rows_than_a_chunk(target):

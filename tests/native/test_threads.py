@@ -1,19 +1,19 @@
 """The number of threads changes no bit; threads survive forks and live beside other libraries."""
 
+import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_against_reference import OPTIMIZERS, STACKS
+from test_against_reference import ACTIVATIONS, LOSSES, OPTIMIZERS, STACKS
 
 import deltarule as dr
 from conftest import examples, trained
+from oracles import oracle
 
 D = dr.Dense
 
@@ -38,6 +38,26 @@ def test_layers(name, target):
         bits(wide(STACKS[name]), X, y, threads, dtype="float32", batch_size=250, epochs=2)
         for threads in (1, 2, 3, 5)
     ]
+    assert all(run == runs[0] for run in runs)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations(activation, target):
+    X, y = examples("squared_error", 3, n=300, inputs=60, dtype=np.float32)
+    layers = wide([D(20, activation), dr.Activation(activation), D(3)])
+    if activation == "exp":  # exp of exp is soon beyond any range
+        layers = wide([D(20, "exp"), dr.Activation("tanh"), D(3)])
+    settings = {"dtype": "float32", "batch_size": 250, "optimizer": dr.SGD(1e-3)}
+    runs = [bits(layers, X, y, threads, **settings) for threads in (1, 2, 5)]
+    assert all(run == runs[0] for run in runs)
+
+
+@pytest.mark.parametrize(("loss", "output"), LOSSES)
+def test_losses(loss, output, target):
+    X, y = examples(loss, 11, n=300, inputs=60)
+    weight = np.random.default_rng(0).uniform(0, 2, 300)
+    settings = {"loss": loss, "batch_size": 250, "optimizer": dr.SGD(1e-4), "sample_weight": weight}
+    runs = [bits(wide([D(11, output)]), X, y, threads, **settings) for threads in (1, 2, 5)]
     assert all(run == runs[0] for run in runs)
 
 
@@ -71,30 +91,76 @@ def test_importing_starts_no_thread():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+def train_in_another_process(target, expected):
+    """Exit with 0 where the bits are those of the parent."""
+    sys.exit(0 if small_course(target) == expected else 1)
+
+
+def small_course(target):
+    os.environ["DELTARULE_TARGET"] = target  # servers and workers may have begun with another one
+    X, y = examples("squared_error", 3, n=300, inputs=60)
+    return bits(wide([D(3)]), X, y, threads=2, batch_size=300, epochs=3)
+
+
+def watched(process):
+    """Wait for a process, not for ever."""
+    process.join(WATCHDOG)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        pytest.fail("training in another process hangs")
+    return process.exitcode
+
+
+WATCHDOG = 120  # seconds; a course takes a tenth of one
+
+
+@pytest.mark.parametrize("start", multiprocessing.get_all_start_methods())
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_train_start_a_process_train(start, target):
+    """The parent's threads are parked when the child begins: a forked child has none of them."""
+    expected = small_course(target)
+    context = multiprocessing.get_context(start)
+    for _ in range(2):
+        child = context.Process(target=train_in_another_process, args=(target, expected))
+        child.start()
+        assert watched(child) == 0
+        assert small_course(target) == expected
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_train_fork_train():
-    X, y = examples("squared_error", 3, n=300, inputs=60)
-    settings = {"threads": 2, "batch_size": 300, "epochs": 3}
-    expected = bits(wide([D(3)]), X, y, **settings)
-    child = os.fork()
-    if child == 0:
-        try:
-            os._exit(0 if bits(wide([D(3)]), X, y, **settings) == expected else 1)
-        finally:
-            os._exit(2)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            assert os.waitstatus_to_exitcode(status) == 0
-            break
-        time.sleep(0.01)
-    else:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        pytest.fail("training in a forked child hangs")
-    assert bits(wide([D(3)]), X, y, **settings) == expected
+def test_fork_while_another_thread_trains(target):
+    """The pool's lock may be held at that moment, by a thread that the child has not."""
+    expected = small_course(target)
+    context, done = multiprocessing.get_context("fork"), threading.Event()
+
+    def keep_training():
+        while not done.is_set():
+            small_course(target)
+
+    thread = threading.Thread(target=keep_training)
+    thread.start()
+    try:
+        for _ in range(3):
+            child = context.Process(target=train_in_another_process, args=(target, expected))
+            child.start()
+            assert watched(child) == 0
+    finally:
+        done.set()
+        thread.join()
+    assert small_course(target) == expected
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_train_in_loky_workers(target):
+    joblib = oracle("joblib")
+    expected = small_course(target)
+    found = joblib.Parallel(n_jobs=2, backend="loky", timeout=WATCHDOG)(
+        joblib.delayed(small_course)(target) for _ in range(4)
+    )
+    assert found == [expected] * 4
+    assert small_course(target) == expected
 
 
 def test_several_python_threads_train_at_once():
