@@ -5,11 +5,12 @@ import threading
 
 import numpy as np
 import pytest
+from agreement import Problem, assert_agree
 from test_against_reference import OPTIMIZERS
 from test_threads import bits
 
 import deltarule as dr
-from conftest import assert_agree, examples, trained
+from conftest import examples, trained
 
 D = dr.Dense
 BATCHES = (1, 2, 4, 5, 16)
@@ -33,31 +34,26 @@ def case(name, n=18):
 
 @pytest.mark.parametrize("batch_size", BATCHES)
 @pytest.mark.parametrize("name", STACKS)
-def test_layers(name, batch_size, target):
+def test_layers(name, batch_size):
     layers, X, y, loss = case(name)
     slow = dr.SGD(1e-3, momentum=0.5)  # nothing explodes, so rounding does not either
-    assert_agree(
-        layers, X, y, loss=loss, batch_size=batch_size, epochs=2, threads=2, optimizer=slow
-    )
+    assert_agree(Problem(layers, X, y, loss=loss, batch_size=batch_size, optimizer=slow), steps=20)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: repr(o)[:40])
-def test_optimizers(optimizer, batch_size, target):
+def test_optimizers(optimizer, batch_size):
     layers, X, y, _ = case("two large layers", n=9)
-    # Near a gradient of 0, optimizers that look at signs or ratios alone amplify rounding.
-    assert_agree(
-        layers, X, y, batch_size=batch_size, epochs=2, threads=2, optimizer=optimizer, growth=100
-    )
+    assert_agree(Problem(layers, X, y, batch_size=batch_size, optimizer=optimizer), steps=3)
 
 
 @pytest.mark.parametrize(
     "settings", [{"penalty": dr.L2(0.01)}, {"clip": dr.ClipNorm(0.5)}, {"clip": dr.ClipValue(0.02)}]
 )
-def test_what_needs_the_gradient_itself(settings, target):
+def test_what_needs_the_gradient_itself(settings):
     layers, X, y, _ = case("two large layers", n=9)
     slow = dr.SGD(1e-3, momentum=0.5)
-    assert_agree(layers, X, y, batch_size=1, epochs=2, threads=2, optimizer=slow, **settings)
+    assert_agree(Problem(layers, X, y, batch_size=1, optimizer=slow, settings=settings), steps=20)
 
 
 @pytest.mark.parametrize("batch_size", BATCHES)
