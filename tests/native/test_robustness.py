@@ -134,6 +134,23 @@ def test_denormals_cost_nothing_and_the_callers_arithmetic_keeps_them():
     assert np.float32(1e-40) * np.float32(0.5) > 0
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_denormals_are_flushed_on_every_thread(threads, target):
+    """Processors differ in what a denormal number costs; whether it is flushed shows in values."""
+    net = dr.Network([D(128), D(128), D(1)], inputs=128)
+    for name, p in net.parameters.items():
+        p[...] = 1e-39 if name == "0.weight" else 1e30 if name.endswith("weight") else 0
+    X = np.ones((416, 128), dtype=np.float32)  # two tiles: one for each thread
+    trainer = dr.Trainer(net, loss="squared_error", engine="native", threads=threads)
+    assert not trainer._executor.predict(X, None).any()
+    assert trainer._executor.threads_used == threads
+    y = np.zeros((416, 1))
+    assert trainer._executor.evaluate(Dataset(X, y)) == (0.0, 416.0)
+    assert trainer.step(X, y) == 0.0
+    assert trainer._executor.threads_used == threads
+    assert np.float32(1e-39) * np.float32(1e30) > 0  # the caller's arithmetic keeps them
+
+
 def control_word():
     """Return the floating-point state of this thread but the flags that operations raise."""
     state = (ctypes.c_uint32 * 16)()
