@@ -26,6 +26,7 @@ bool needs_preactivation(Loss loss) {
 }
 
 constexpr long direct_rows_most = 4;       // batches whose backward products read the weights themselves
+constexpr double copied_weights_most = 1 << 20;  // weights whose transposed copy is worth its memory
 constexpr long panel_rows_most = 16;       // batches whose large layers are cut by panels
 constexpr double panel_work_least = 16384;  // multiplications per row of such a layer
 
@@ -242,7 +243,8 @@ private:
                     now.d_in = input_delta(op.source, -1, false, now.add_d_in);
                     if (now.d_in >= 0) {
                         // (Narrow layers gain nothing from dot products: their copy is small.)
-                        if (rows_ > direct_rows_most || now.outputs <= 4) {
+                        now.direct = rows_ <= direct_rows_most && now.outputs > 4;
+                        if (!now.direct && double(now.inputs) * double(now.outputs) < copied_weights_most) {
                             now.transposed = weight.transposed = out_.transposed;
                             out_.transposed += round_up(now.inputs) * now.outputs;
                         }

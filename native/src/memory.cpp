@@ -19,9 +19,10 @@ void* allocate(size_t bytes) {
     void* const memory = std::aligned_alloc(alignment, rounded);
     if (memory == nullptr) throw std::bad_alloc();
 #if defined(__linux__)
-    if (alignment == huge) madvise(memory, rounded, MADV_HUGEPAGE);
+    // (Whole pages only: the end of the last one would cost memory that nobody asked for.)
+    if (alignment == huge) madvise(memory, bytes / huge * huge, MADV_HUGEPAGE);
 #endif
-    std::memset(memory, 0, rounded);
+    std::memset(memory, 0, bytes);
     return memory;
 }
 

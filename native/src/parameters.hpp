@@ -92,20 +92,6 @@ void consume_block(const Program& program, const Segment& segment, Consume consu
     sums.squares += double(sum_lanes(squares[0] + squares[1]));
 }
 
-// wt[n, k] = w[k, n] for one block: `rows` values of k by NR of n.
-//   out  wt   rows of the transposed panel, the first for the block's first n
-template <class T>
-void transpose_block(int rows, long columns, const T* w, T* wt) {
-    constexpr int NR = panel_width<T>, L = lanes<T>;
-    for (int n = 0; n < NR && n < columns; n += L)
-        for (int k = 0; k < rows; k += L) {
-            vec<T> x[L] = {};
-            for (int i = 0; i < L && k + i < rows; ++i) x[i] = load(w + (k + i) * NR + n);
-            transpose<T>(x);
-            for (int i = 0; i < L && n + i < columns; ++i) store(wt + (n + i) * NR + k, x[i]);
-        }
-}
-
 // Fetches what the update of a block will read, while its gradient is computed.
 template <class T>
 DR_INLINE void prefetch_block(const Program& program, long at, long count) {

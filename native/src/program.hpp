@@ -54,7 +54,9 @@ struct Instruction {
     double source_setting = 0;
     long source_pre = -1;
     // Offsets in the packed parameters.
-    long weight = -1, bias = -1, transposed = -1;  // normalisation: weight = scale, bias = shift
+    long weight = -1, bias = -1;  // normalisation: scale and shift
+    long transposed = -1;         // the copy that the backward product reads; -1: none is kept
+    bool direct = false;          // it takes dot products from the weights themselves
     long flat_weight = -1, flat_bias = -1;  // the same in the network's flat vector; -1: no bias
     // Dropout.
     uint32_t layer = 0, threshold = 0;

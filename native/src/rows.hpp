@@ -11,6 +11,7 @@
 #include "normalization.hpp"
 #include "philox.hpp"
 #include "single_row.hpp"
+#include "transpose.hpp"
 
 namespace deltarule::DR_TARGET {
 
@@ -95,8 +96,8 @@ void dense_inputs(const Program& program, const Instruction& op, const Tile& til
     T* const base = static_cast<T*>(tile.base);
     const T* const delta = base + op.d_out;
     T* const d_in = base + op.d_in;
-    if (op.transposed < 0) {
-        const T* const w = static_cast<const T*>(program.parameters) + op.weight;
+    const T* const w = static_cast<const T*>(program.parameters) + op.weight;
+    if (op.direct) {
         for (long k = q0 * NR; k < K && k < q1 * NR; k += L)
             for (long r = 0; r < rows; ++r) {
                 alignas(vector_bytes) T sum[L] = {};
@@ -113,18 +114,25 @@ void dense_inputs(const Program& program, const Instruction& op, const Tile& til
         return;
     }
     alignas(vector_bytes) static constexpr T zeros[NR] = {};
-    const T* const wt = static_cast<const T*>(program.transposed) + op.transposed;
+    // Where no transposed copy is kept, as much of it as one product needs is made on the way.
+    alignas(vector_bytes) T part[depth_block * NR];
     for (long n0 = 0; n0 < N; n0 += depth_block) {
         const long n1 = n0 + depth_block < N ? n0 + depth_block : N;
         const T* const start = n0 == 0 && !op.add_d_in ? zeros : nullptr;
         for (long q = q0; q < q1; ++q) {
             const int vectors = vectors_in_use<T>(K, q);
-            if (vectors == 2)
-                product_panel<T, 2>(rows, delta, stride, wt + q * N * NR, n0, n1, start,
-                                    d_in + q * stride);
+            const T* wt = part;
+            if (op.transposed >= 0)
+                wt = static_cast<const T*>(program.transposed) + op.transposed + (q * N + n0) * NR;
             else
-                product_panel<T, 1>(rows, delta, stride, wt + q * N * NR, n0, n1, start,
-                                    d_in + q * stride);
+                for (long n = n0; n < n1; n += NR)
+                    transpose_block<T>(int(K - q * NR < NR ? K - q * NR : NR), n1 - n,
+                                       w + (n / NR * K + q * NR) * NR, part + (n - n0) * NR);
+            const T* const d = delta + n0 / NR * stride;
+            if (vectors == 2)
+                product_panel<T, 2>(rows, d, stride, wt, 0, n1 - n0, start, d_in + q * stride);
+            else
+                product_panel<T, 1>(rows, d, stride, wt, 0, n1 - n0, start, d_in + q * stride);
             if (n1 == N && op.source != Activation::identity)
                 differentiate(op.source, op.source_setting, rows, vectors,
                               base + op.source_pre + q * stride, base + op.in + q * stride,

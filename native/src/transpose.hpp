@@ -1,4 +1,5 @@
-// L vectors of L lanes transposed in registers, by exchanging ever larger squares across the diagonal.
+// L vectors of L lanes transposed in registers, by exchanging ever larger squares across the diagonal; and a block
+// of a panel of weights.
 #pragma once
 
 #include "simd.hpp"
@@ -39,6 +40,20 @@ DR_INLINE void transpose(vec<T>* x) {
         transpose_stages<T, 1>(x, Indices<0, 1, 2, 3, 4, 5, 6, 7>{});
     else
         transpose_stages<T, 1>(x, Indices<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>{});
+}
+
+// wt[n, k] = w[k, n] for one block: `rows` values of k by NR of n.
+//   out  wt   rows of the transposed panel, the first for the block's first n
+template <class T>
+void transpose_block(int rows, long columns, const T* w, T* wt) {
+    constexpr int NR = panel_width<T>, L = lanes<T>;
+    for (int n = 0; n < NR && n < columns; n += L)
+        for (int k = 0; k < rows; k += L) {
+            vec<T> x[L] = {};
+            for (int i = 0; i < L && k + i < rows; ++i) x[i] = load(w + (k + i) * NR + n);
+            transpose<T>(x);
+            for (int i = 0; i < L && n + i < columns; ++i) store(wt + (n + i) * NR + k, x[i]);
+        }
 }
 
 }  // namespace deltarule::DR_TARGET

@@ -456,11 +456,13 @@ def _copy_into(name: str, array: Array, value: Any) -> None:
         raise InvalidValueError(
             f"{name!r} has shape {array.shape}, got values of shape {values.shape}"
         )
+    largest = np.max(np.abs(values), where=np.isfinite(values), initial=0)
     with np.errstate(over="ignore"):
-        converted = values.astype(array.dtype)
-    if (np.isinf(converted) & np.isfinite(values)).any():
-        raise InvalidValueError(f"{name!r} would become infinite: a value is beyond {array.dtype}")
-    array[...] = converted
+        if np.isinf(array.dtype.type(largest)):
+            raise InvalidValueError(
+                f"{name!r} would become infinite: a value is beyond {array.dtype}"
+            )
+        array[...] = values  # converted piece by piece: a copy would take a layer's memory again
 
 
 def _total(specs: Mapping[str, Any]) -> int:

@@ -44,7 +44,7 @@ _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _ROUNDS = 10
-_WORDS_AT_ONCE = 1 << 16
+_WORDS_AT_ONCE = 1 << 14
 
 
 def philox(counter: Array, key: tuple[int, int]) -> Array:

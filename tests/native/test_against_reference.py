@@ -171,6 +171,13 @@ def test_depths_around_the_block_of_a_product(width):
     assert_agree(Problem(layers, X, y, batch_size=20), steps=3)
 
 
+def test_a_layer_of_more_than_a_million_weights():
+    """It keeps no transposed copy: the backward product transposes on the way."""
+    X, y = examples("squared_error", 3, n=24, inputs=5)
+    layers = [D(1027, "relu"), D(1031, "tanh"), D(3)]
+    assert_agree(Problem(layers, X, y, batch_size=20, optimizer=dr.SGD(1e-3)), steps=2)
+
+
 def test_data_types_and_strides():
     rng = np.random.default_rng(0)
     y = rng.normal(size=30)

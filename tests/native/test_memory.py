@@ -15,7 +15,7 @@ SLACK = 16 * MB
 
 SCRIPT = """
 import json, sys
-import numpy as np, deltarule as dr
+import numpy as np, numpy.random, deltarule as dr
 
 def status(field):
     with open("/proc/self/status") as lines:

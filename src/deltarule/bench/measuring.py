@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-_PAUSE = 0.03
-"""Seconds between turns, for thread pools that spin on after their work to come to rest."""
+_PAUSE = 0.1
+"""Seconds between turns, for thread pools that spin on after their work to come to rest.
+
+OpenBLAS's threads, which scikit-learn leaves behind, spin for about 30 ms and then some."""
 
 
 @dataclass(frozen=True)
