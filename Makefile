@@ -37,7 +37,7 @@ stub: $(VENV)/test  ## src/deltarule/_native.pyi from the compiled core
 # in build/sanitize/; fewer examples, since all is ten times slower. Left out under AddressSanitizer: a
 # memory map of 2 GiB, tests that measure time, and libraries that are not installed there.
 PRELOAD = $(foreach library,$(1),$(shell $${CXX:-c++} -print-file-name=lib$(library).so))
-LEFT_OUT := memory_stays or more_than_two_to_the_31 or denormals or ctrl_c or beside_torch or loky
+LEFT_OUT := memory_stays or more_than_two_to_the_31 or denormals or ctrl_c or beside_other or loky
 CLEAN_PYTEST = DELTARULE_FEW_EXAMPLES=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$< \
 	build/sanitize/venv/bin/python -m pytest -q -n 2 -p no:cacheprovider
 

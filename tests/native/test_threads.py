@@ -179,11 +179,31 @@ def test_several_python_threads_train_at_once():
     assert found == [expected] * 4
 
 
-def test_beside_torch():
-    torch = pytest.importorskip("torch")
+def product_by_torch():
+    torch = oracle("torch")
+    a = torch.ones(300, 300)
+    return float((a @ a)[0, 0])
+
+
+def product_by_blas():
+    a = np.ones((300, 300), dtype=np.float32)
+    return float((a @ a)[0, 0])
+
+
+def leaves_by_lightgbm():
+    lightgbm = oracle("lightgbm")
+    X = np.arange(300.0)[:, None]
+    model = lightgbm.LGBMRegressor(n_estimators=1, learning_rate=1.0, n_jobs=2, verbose=-1)
+    return float(model.fit(X, X[:, 0] >= 150).predict(X)[-1])
+
+
+@pytest.mark.parametrize(
+    ("neighbour", "result"),
+    [(product_by_torch, 300), (product_by_blas, 300), (leaves_by_lightgbm, 1)],
+)
+def test_beside_other_thread_pools(neighbour, result):
     X, y = examples("squared_error", 3, n=300, inputs=60)
     expected = bits(wide([D(3)]), X, y, 2, batch_size=300)
-    a = torch.ones(300, 300)
-    assert float((a @ a)[0, 0]) == 300
+    assert neighbour() == pytest.approx(result)
     assert bits(wide([D(3)]), X, y, 2, batch_size=300) == expected
-    assert float((a @ a)[0, 0]) == 300
+    assert neighbour() == pytest.approx(result)
