@@ -13,12 +13,12 @@ demo: $(VENV)/demo  ## train on real data and write report.html
 test: $(VENV)/test  ## all tests
 	$(BIN)/python -m pytest -n auto
 
-lint: $(VENV)/lint  ## ruff and mypy --strict
+lint: $(VENV)/lint lint-native  ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/lint
+format: $(VENV)/lint format-native
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
