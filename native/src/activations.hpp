@@ -105,9 +105,7 @@ struct Selu {
     static constexpr T scale = T(1.0507009873554804934193349852946);
     static constexpr T scale_alpha = T(1.7580993408473768599402175208123);
     DR_INLINE V value(V z) const { return select(z < V{}, scale_alpha * expm1(z), scale * z); }
-    DR_INLINE V derivative(V, V a) const {
-        return select(a > V{}, broadcast(scale), a + scale_alpha);
-    }
+    DR_INLINE V derivative(V, V a) const { return select(a > V{}, broadcast(scale), a + scale_alpha); }
 };
 
 // z Phi(z), Phi the standard normal distribution; f' = Phi(z) + z phi(z). (Hendrycks and Gimpel, 2016.)
@@ -115,9 +113,7 @@ template <class T>
 struct Gelu {
     using V = vec<T>;
     static constexpr bool needs_z = true;
-    DR_INLINE V value(V z) const {
-        return not_below_asymptote(z) * normal_distribution(z).cumulative;
-    }
+    DR_INLINE V value(V z) const { return not_below_asymptote(z) * normal_distribution(z).cumulative; }
     DR_INLINE V derivative(V z, V) const {
         const auto normal = normal_distribution(z);
         const V bounded = min(broadcast(T(1000)), not_below_asymptote(z));

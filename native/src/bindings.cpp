@@ -107,9 +107,8 @@ public:
     nb::dict train(const In& x, const In& y, const nb::object& weights, long batch_size, bool drop_last,
                    bool shuffle, const nb::object& order, uint64_t seed, long first_epoch, long first_step,
                    long epochs, const In& rows, const Out& parameters, const Out& running,
-                   const nb::object& outputs, const Out& loss_sum,
-                   const Out& weight_sum, const Out& penalty_sum, const Out& gradient_squares,
-                   const Out& updates, nb::object stop) {
+                   const nb::object& outputs, const Out& loss_sum, const Out& weight_sum,
+                   const Out& penalty_sum, const Out& gradient_squares, const Out& updates, nb::object stop) {
         TrainingRun run;
         run.rows = long(x.shape(0));
         run.inputs = table_of(x);
@@ -139,8 +138,8 @@ public:
         run.first_epoch = first_epoch;
         run.first_step = first_step;
         run.epochs = epochs;
-        const long steps = epochs * (drop_last ? run.rows / batch_size
-                                               : (run.rows + batch_size - 1) / batch_size);
+        const long steps =
+            epochs * (drop_last ? run.rows / batch_size : (run.rows + batch_size - 1) / batch_size);
         expect(rows.ndim() == 2 && number_of(rows.dtype()) == Number::float64 &&
                    long(rows.shape(0)) >= steps && long(rows.shape(1)) <= most_scalars,
                "wrong rows of scalars");
@@ -153,7 +152,8 @@ public:
         run.weight_sum = per_epoch(weight_sum, epochs);
         run.penalty_sum = per_epoch(penalty_sum, epochs);
         run.gradient_squares = per_epoch(gradient_squares, epochs);
-        expect(number_of(updates.dtype()) == Number::int64 && long(updates.size()) >= epochs, "wrong updates");
+        expect(number_of(updates.dtype()) == Number::int64 && long(updates.size()) >= epochs,
+               "wrong updates");
         run.updates = static_cast<int64_t*>(updates.data());
         run.poll = poll;
         run.poll_context = &stop;
@@ -209,7 +209,8 @@ public:
 private:
     static const Target& target() {
         const Target* const found = chosen_target();
-        if (found == nullptr) throw std::runtime_error("DELTARULE_TARGET names a target this machine has not");
+        if (found == nullptr)
+            throw std::runtime_error("DELTARULE_TARGET names a target this machine has not");
         return *found;
     }
 
@@ -253,18 +254,24 @@ private:
 }  // namespace
 
 NB_MODULE(_native, m) {
-    m.def("target", [] {
-        const Target* const found = chosen_target();
-        return found == nullptr ? std::string() : std::string(found->name);
-    }, "Name of the vector target in use; empty where DELTARULE_TARGET names one this machine has not.");
-    m.def("targets", [] {
-        int count = 0;
-        const Target* const all = targets(&count);
-        std::vector<std::string> names;
-        for (int i = 0; i < count; ++i)
-            if (all[i].supported()) names.emplace_back(all[i].name);
-        return names;
-    }, "Names of the vector targets that this machine has, the best first.");
+    m.def(
+        "target",
+        [] {
+            const Target* const found = chosen_target();
+            return found == nullptr ? std::string() : std::string(found->name);
+        },
+        "Name of the vector target in use; empty where DELTARULE_TARGET names one this machine has not.");
+    m.def(
+        "targets",
+        [] {
+            int count = 0;
+            const Target* const all = targets(&count);
+            std::vector<std::string> names;
+            for (int i = 0; i < count; ++i)
+                if (all[i].supported()) names.emplace_back(all[i].name);
+            return names;
+        },
+        "Names of the vector targets that this machine has, the best first.");
     m.def("processors", &available_processors, "Processors this process may use.");
     nb::class_<NativeExecutor>(m, "Executor")
         .def(nb::init<const nb::list&, const std::vector<long>&, const nb::list&, int, double, bool, bool,
@@ -277,10 +284,9 @@ NB_MODULE(_native, m) {
              nb::arg("weights").none(), nb::arg("batch_size"), nb::arg("drop_last"), nb::arg("shuffle"),
              nb::arg("order").none(), nb::arg("seed"), nb::arg("first_epoch"), nb::arg("first_step"),
              nb::arg("epochs"), nb::arg("rows"), nb::arg("parameters").noconvert(),
-             nb::arg("running").noconvert(), nb::arg("outputs").none(),
-             nb::arg("loss_sum").noconvert(), nb::arg("weight_sum").noconvert(),
-             nb::arg("penalty_sum").noconvert(), nb::arg("gradient_squares").noconvert(),
-             nb::arg("updates").noconvert(), nb::arg("stop"))
+             nb::arg("running").noconvert(), nb::arg("outputs").none(), nb::arg("loss_sum").noconvert(),
+             nb::arg("weight_sum").noconvert(), nb::arg("penalty_sum").noconvert(),
+             nb::arg("gradient_squares").noconvert(), nb::arg("updates").noconvert(), nb::arg("stop"))
         .def("forward", &NativeExecutor::forward, nb::kw_only(), nb::arg("x"), nb::arg("y").none(),
              nb::arg("weights").none(), nb::arg("parameters").noconvert(), nb::arg("running").noconvert(),
              nb::arg("out").none())

@@ -25,16 +25,16 @@ bool needs_preactivation(Loss loss) {
     return loss == Loss::cross_entropy || loss == Loss::binary_cross_entropy || loss == Loss::poisson;
 }
 
-constexpr long direct_rows_most = 4;       // batches whose backward products read the weights themselves
+constexpr long direct_rows_most = 4;  // batches whose backward products read the weights themselves
 constexpr double copied_weights_most = 1 << 20;  // weights whose transposed copy is worth its memory
-constexpr long panel_rows_most = 16;       // batches whose large layers are cut by panels
-constexpr double panel_work_least = 16384;  // multiplications per row of such a layer
+constexpr long panel_rows_most = 16;             // batches whose large layers are cut by panels
+constexpr double panel_work_least = 16384;       // multiplications per row of such a layer
 
 class Compiler {
 public:
     Compiler(const Description& network, Purpose purpose, int panel, long rows)
-        : net_(network), training_(purpose == Purpose::train), has_loss_(purpose != Purpose::predict), panel_(panel), rows_(rows),
-          value_(network.widths.size(), -1), delta_(network.widths.size(), -1),
+        : net_(network), training_(purpose == Purpose::train), has_loss_(purpose != Purpose::predict),
+          panel_(panel), rows_(rows), value_(network.widths.size(), -1), delta_(network.widths.size(), -1),
           written_(network.widths.size(), false), consumers_(network.widths.size(), 0),
           learns_(network.widths.size(), false) {}
 
@@ -239,7 +239,8 @@ private:
                         out_.segments[size_t(op.bias)].form = Segment::Form::column_sum;
                         out_.segments[size_t(op.bias)].d = now.d_out;
                     }
-                    now.derive = now.activation != Activation::identity && !by_loss && !derived_above_[size_t(target)];
+                    now.derive =
+                        now.activation != Activation::identity && !by_loss && !derived_above_[size_t(target)];
                     now.d_in = input_delta(op.source, -1, false, now.add_d_in);
                     if (now.d_in >= 0) {
                         // (Narrow layers gain nothing from dot products: their copy is small.)
@@ -259,12 +260,11 @@ private:
                     }
                     now.d_in = input_delta(op.source, now.d_out, true, now.add_d_in);
                     break;
-                case Kind::dropout:
-                    now.d_in = input_delta(op.source, now.d_out, true, now.add_d_in);
-                    break;
+                case Kind::dropout: now.d_in = input_delta(op.source, now.d_out, true, now.add_d_in); break;
                 case Kind::batch_norm:
                 case Kind::layer_norm: {
-                    Segment &scale = out_.segments[size_t(op.weight)], &shift = out_.segments[size_t(op.bias)];
+                    Segment &scale = out_.segments[size_t(op.weight)],
+                            &shift = out_.segments[size_t(op.bias)];
                     scale.form = Segment::Form::column_dot;
                     shift.form = Segment::Form::column_sum;
                     scale.x = now.aux;
@@ -299,8 +299,8 @@ private:
         for (Instruction& op : out_.instructions) {
             if (!op.by_panels) continue;
             Segment& s = out_.segments[size_t(op.segment)];
-            op.deferred = s.deferred = s.l1 == 0 && s.l2 == 0 && s.max_norm == 0 && s.factor != 0 &&
-                                       s.transposed < 0;
+            op.deferred = s.deferred =
+                s.l1 == 0 && s.l2 == 0 && s.max_norm == 0 && s.factor != 0 && s.transposed < 0;
         }
     }
 
@@ -346,8 +346,8 @@ private:
             const int width = product ? panels_at_once : np;
             for (int p = 0; p < np; p += width)
                 for (int q = 0; q < nq; q += depth)
-                    out_.tasks.push_back({int(i), p, p + width < np ? p + width : np, q,
-                                          q + depth < nq ? q + depth : nq});
+                    out_.tasks.push_back(
+                        {int(i), p, p + width < np ? p + width : np, q, q + depth < nq ? q + depth : nq});
         }
     }
 
@@ -378,7 +378,8 @@ private:
         for (int i = 0; i < count; ++i) {
             if (!cuts(i)) continue;
             by_rows(start, i, 0, 0);
-            by_columns(out_.instructions[size_t(i)].by_panels ? Phase::Over::outputs : Phase::Over::statistics, i);
+            by_columns(
+                out_.instructions[size_t(i)].by_panels ? Phase::Over::outputs : Phase::Over::statistics, i);
             start = i;  // a softmax, or the normalisation itself
         }
         int end = training_ ? count : 0;  // instructions from here on have run backward

@@ -48,7 +48,7 @@ struct Compiled {
     long packed = 0, transposed = 0;  // elements
     long row_size = 0;                // elements of one row of a tile
     long statistics = 0;
-    long output = -1;        // place of the network's output
+    long output = -1;  // place of the network's output
     long output_columns = 0;
     double multiplications = 0;  // per row, forward
     double by_panels = 0;        // of them, those of layers that are cut by panels

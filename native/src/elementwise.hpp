@@ -47,9 +47,8 @@ template <class T>
 void differentiate(Activation activation, double setting, long rows, int vectors, const T* z, const T* a,
                    T* d) {
     with_activation<T>(activation, T(setting), [&](auto f) {
-        for_panel<T>(rows, vectors, [&](long i) {
-            store(d + i, load(d + i) * f.derivative(load(z + i), load(a + i)));
-        });
+        for_panel<T>(rows, vectors,
+                     [&](long i) { store(d + i, load(d + i) * f.derivative(load(z + i), load(a + i))); });
     });
 }
 

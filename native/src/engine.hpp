@@ -93,8 +93,8 @@ private:
     const int threads_;
     const Kernels& kernels_;
     int threads_used_ = 1;
-    std::vector<Segment> segments_;  // where each parameter lies in the packed vectors
-    size_t packed_ = 0;              // bytes of one of them
+    std::vector<Segment> segments_;           // where each parameter lies in the packed vectors
+    size_t packed_ = 0;                       // bytes of one of them
     std::shared_ptr<Prediction> prediction_;  // of the last call, for the next of the same shape
     Buffer parameters_, transposed_, states_, gradient_, running_, statistics_, tiles_;
     std::vector<Tile> tile_table_;

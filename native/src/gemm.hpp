@@ -40,8 +40,7 @@ DR_INLINE void product_tile(const T* a, long a_stride, const T* w, long w_stride
     vec<T> sum[P][M][V];
     for (int p = 0; p < P; ++p)
         for (int i = 0; i < M; ++i)
-            for (int v = 0; v < V; ++v)
-                sum[p][i][v] = load(start + p * start_panel + i * start_row + v * L);
+            for (int v = 0; v < V; ++v) sum[p][i][v] = load(start + p * start_panel + i * start_row + v * L);
     const auto step = [&](const T* __restrict a_panel, const T* __restrict w_row, int j) {
         for (int p = 0; p < P; ++p) {
             vec<T> b[V];
@@ -66,30 +65,28 @@ DR_INLINE void product_tile(const T* a, long a_stride, const T* w, long w_stride
 
 // The same for m <= M rows.
 template <class T, int V, int P, int M>
-DR_INLINE void product_rows(int m, const T* a, long a_stride, const T* w, long w_stride, long k0,
-                            long k1, const T* start, long start_row, long start_panel, T* c,
-                            long c_stride) {
+DR_INLINE void product_rows(int m, const T* a, long a_stride, const T* w, long w_stride, long k0, long k1,
+                            const T* start, long start_row, long start_panel, T* c, long c_stride) {
     if (m == M)
         product_tile<T, M, V, P>(a, a_stride, w, w_stride, k0, k1, start, start_row, start_panel, c,
                                  c_stride);
     else if constexpr (M > 1)
-        product_rows<T, V, P, M - 1>(m, a, a_stride, w, w_stride, k0, k1, start, start_row,
-                                     start_panel, c, c_stride);
+        product_rows<T, V, P, M - 1>(m, a, a_stride, w, w_stride, k0, k1, start, start_row, start_panel, c,
+                                     c_stride);
 }
 
 // c[rows, panel] (+)= a[rows, k0:k1] @ w[k0:k1, panel], the rows cut as evenly as MR allows.
 //   in   start    NR values that every row starts from, or null: start from c
 template <class T, int V>
-void product_panel(long rows, const T* a, long a_stride, const T* w, long k0, long k1, const T* start,
-                   T* c) {
+void product_panel(long rows, const T* a, long a_stride, const T* w, long k0, long k1, const T* start, T* c) {
     constexpr int NR = panel_width<T>;
     const long pieces = (rows + tile_rows - 1) / tile_rows;
     const long base = rows / pieces, larger = rows % pieces;  // `larger` pieces have one row more
     long r = 0;
     for (long piece = 0; piece < pieces; ++piece) {
         const int m = int(base + (piece < larger));
-        product_rows<T, V, 1, tile_rows>(m, a + r * NR, a_stride, w, 0, k0, k1,
-                                         start ? start : c + r * NR, start ? 0 : NR, 0, c + r * NR, 0);
+        product_rows<T, V, 1, tile_rows>(m, a + r * NR, a_stride, w, 0, k0, k1, start ? start : c + r * NR,
+                                         start ? 0 : NR, 0, c + r * NR, 0);
         r += m;
     }
 }
@@ -104,9 +101,8 @@ void product_few_rows(long rows, const T* a, long a_stride, const T* w, long w_s
                       const T* start, T* c, long c_stride) {
     constexpr int NR = panel_width<T>;
     for (long r = 0; r < rows; ++r)
-        product_tile<T, 1, 2, P>(a + r * NR, a_stride, w, w_stride, k0, k1,
-                                               start ? start : c + r * NR, 0, start ? NR : c_stride,
-                                               c + r * NR, c_stride);
+        product_tile<T, 1, 2, P>(a + r * NR, a_stride, w, w_stride, k0, k1, start ? start : c + r * NR, 0,
+                                 start ? NR : c_stride, c + r * NR, c_stride);
 }
 
 // One row times R rows of a matrix as the user has it, rows of N:  z[n] += sum_k a[k] W[k, n], k in order.
@@ -135,8 +131,8 @@ DR_INLINE void flat_rows(const T* a, const T* w, long N, T* z, long z_stride, lo
 //   in  w     (K, N)
 //   in  bias  N values, or null
 template <class T>
-void flat_row(const T* a, long a_stride, const T* w, long K, long N, const T* bias, T* z, long z_stride, long n0,
-              long n1) {
+void flat_row(const T* a, long a_stride, const T* w, long K, long N, const T* bias, T* z, long z_stride,
+              long n0, long n1) {
     constexpr int L = lanes<T>, NR = panel_width<T>;
     for (long n = n0; n < n1; n += L)
         store(z + (n / NR) * z_stride + n % NR,
@@ -174,8 +170,7 @@ DR_INLINE void dot_rows(const T* d, long d_stride, const T* w, long w_stride, lo
 //   in      d    row 0 of the panel
 //   in/out  sum  M rows of NR
 template <class T, int M, int V>
-DR_INLINE void gradient_tile(long rows, const T* __restrict a, const T* __restrict d,
-                             T* __restrict sums) {
+DR_INLINE void gradient_tile(long rows, const T* __restrict a, const T* __restrict d, T* __restrict sums) {
     constexpr int NR = panel_width<T>, L = lanes<T>;
     vec<T> sum[M][V];
     for (int i = 0; i < M; ++i)

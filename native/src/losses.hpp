@@ -58,8 +58,7 @@ void softmax_forward(long rows, long columns, long stride, const T* z, T* a) {
 
 // dL/dz_j = a_j (g_j - sum_k g_k a_k),  g = dL/da
 template <class T>
-void softmax_backward(long rows, long columns, long stride, const T* a, const T* d_out, T* d_in,
-                      bool add) {
+void softmax_backward(long rows, long columns, long stride, const T* a, const T* d_out, T* d_in, bool add) {
     constexpr long NR = 2 * lanes<T>;
     for (long r = 0; r < rows; ++r, a += NR, d_out += NR, d_in += NR) {
         vec<T> sums{};
@@ -84,8 +83,8 @@ DR_INLINE vec<T> shifted(vec<T> z, T m) {
 //     l = log sum_k e^{z_k - m} - sum_k t_k (z_k - m),  delta = a - t
 // The sum of exponentials is 1 / max a, since the largest one is e^0.
 template <class T>
-void cross_entropy(const Program& program, const Instruction& op, const Tile& tile, const T* z,
-                   const T* a, const T* t, T* d) {
+void cross_entropy(const Program& program, const Instruction& op, const Tile& tile, const T* z, const T* a,
+                   const T* t, T* d) {
     constexpr long NR = 2 * lanes<T>, L = lanes<T>;
     const long k = op.outputs, stride = program.capacity * NR;
     const bool labels = program.targets.columns == 0;
@@ -101,8 +100,8 @@ void cross_entropy(const Program& program, const Instruction& op, const Tile& ti
             largest_a[i] = row_max(a + at, k, stride);
             vec<T> sums{};
             if (labels) {
-                const long label = long(static_cast<const int64_t*>(
-                    program.targets.data)[source_row(program, tile.first + r)]);
+                const long label = long(
+                    static_cast<const int64_t*>(program.targets.data)[source_row(program, tile.first + r)]);
                 const long hot = at + (label / NR) * stride + label % NR;
                 if (op.loss_setting != 0)
                     for_row<T>(k, stride, [&](long j, auto mask) {
@@ -125,8 +124,7 @@ void cross_entropy(const Program& program, const Instruction& op, const Tile& ti
         }
         alignas(vector_bytes) T logs[L];
         store(logs, log(load(largest_a)));
-        for (long i = 0; i < rows; ++i)
-            program.losses[tile.first + r0 + i] = double(-logs[i] - linear[i]);
+        for (long i = 0; i < rows; ++i) program.losses[tile.first + r0 + i] = double(-logs[i] - linear[i]);
     }
 }
 
@@ -138,8 +136,8 @@ struct Element {
 };
 
 template <class T, class Formula>
-void elementwise_loss(const Program& program, const Instruction& op, const Tile& tile, T factor,
-                      const T* z, const T* a, const T* t, T* d, Formula formula) {
+void elementwise_loss(const Program& program, const Instruction& op, const Tile& tile, T factor, const T* z,
+                      const T* a, const T* t, T* d, Formula formula) {
     constexpr long NR = 2 * lanes<T>;
     const long stride = program.capacity * NR;
     for (long r = 0; r < tile.rows; ++r, z += NR, a += NR, t += NR, d += NR) {
@@ -184,8 +182,7 @@ void loss_forward(const Program& program, const Instruction& op, const Tile& til
     if (program.row_weights)
         for (long r = 0; r < tile.rows; ++r) {
             const int64_t row = source_row(program, tile.first + r);
-            program.row_weights[tile.first + r] =
-                static_cast<const double*>(program.weights.data)[row];
+            program.row_weights[tile.first + r] = static_cast<const double*>(program.weights.data)[row];
         }
     const T mean = T(1) / T(op.outputs), setting = T(op.loss_setting);
     const auto run = [&](T factor, auto formula) {
@@ -207,16 +204,15 @@ void loss_forward(const Program& program, const Instruction& op, const Tile& til
             run(mean, [setting](V, V x, V y) {
                 const V e = x - y, size = abs(e), limit = broadcast(setting);
                 const V bounded = min(limit, max(-limit, e));
-                return Element<T>{select(size > limit, setting * (size - T(0.5) * setting),
-                                         T(0.5) * e * e),
+                return Element<T>{select(size > limit, setting * (size - T(0.5) * setting), T(0.5) * e * e),
                                   bounded};
             });
             break;
         case Loss::quantile:
             run(mean, [setting](V, V x, V y) {
                 const V e = y - x;
-                const V slope = select(e > V{}, broadcast(-setting),
-                                       select(e < V{}, broadcast(T(1) - setting), e));
+                const V slope =
+                    select(e > V{}, broadcast(-setting), select(e < V{}, broadcast(T(1) - setting), e));
                 return Element<T>{-slope * e, slope};
             });
             break;

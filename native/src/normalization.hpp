@@ -59,8 +59,7 @@ void layer_norm_backward(const Program& program, const Instruction& op, const Ti
         T* const d_in = base + op.d_in + r * NR;
         vec<T> sums{}, dots{};
         for_row<T>(columns, stride, [&](long i, auto mask) {
-            const vec<T> g =
-                select(mask, load(d_out + i) * load(scale + column_of<T>(i, stride)), vec<T>{});
+            const vec<T> g = select(mask, load(d_out + i) * load(scale + column_of<T>(i, stride)), vec<T>{});
             sums = sums + g;
             dots = fma(g, load(x_hat + i), dots);
         });
@@ -198,8 +197,7 @@ void batch_norm_backward(const Program& program, const Instruction& op, const Ti
             const vec<T> dot = op.use_running ? vec<T>{} : load(statistics + op.sum_dx + at) / n;
             for (long r = 0; r < tile.rows; ++r) {
                 const long i = offset + r * NR;
-                const vec<T> d =
-                    slope * (load(base + op.d_out + i) - mean - load(base + op.aux + i) * dot);
+                const vec<T> d = slope * (load(base + op.d_out + i) - mean - load(base + op.aux + i) * dot);
                 store(base + op.d_in + i, op.add_d_in ? load(base + op.d_in + i) + d : d);
             }
         }
@@ -212,8 +210,7 @@ void batch_norm_from_running(const Program& program, const Instruction& op) {
     const T* const running = static_cast<const T*>(program.running);
     for (long i = 0; i < op.outputs; ++i) {
         statistics[op.mean + i] = running[op.running_mean + i];
-        statistics[op.rstd + i] =
-            T(1) / sqrt(broadcast(T(running[op.running_var + i] + T(op.setting))))[0];
+        statistics[op.rstd + i] = T(1) / sqrt(broadcast(T(running[op.running_var + i] + T(op.setting))))[0];
     }
 }
 

@@ -49,8 +49,8 @@ void consume_block(const Program& program, const Segment& segment, Consume consu
             absolute = absolute + abs(x);
             square = fma(x, x, square);
         }
-        sums.penalty += segment.l1 * double(sum_lanes(absolute)) +
-                        0.5 * segment.l2 * double(sum_lanes(square));
+        sums.penalty +=
+            segment.l1 * double(sum_lanes(absolute)) + 0.5 * segment.l2 * double(sum_lanes(square));
     }
     const T factor = penalised ? T(1) : scale;
     if (!whole_panel)
@@ -104,7 +104,7 @@ DR_INLINE void prefetch_block(const Program& program, long at, long count) {
     for (const void* state : program.states) fetch(state);
 }
 
-inline constexpr int task_panels = 4;  // panels of a task's width at most
+inline constexpr int task_panels = 4;       // panels of a task's width at most
 inline constexpr long gradient_rows = 128;  // rows at a time: a panel of x and one of d stay in L1
 template <class T>
 inline constexpr int most_task_rows = most_task_blocks * panel_width<T>;
@@ -130,7 +130,8 @@ void product_task(const Program& program, const Segment& segment, const Task& ta
         for (long p = task.p0; p < task.p1; ++p) {
             T* const to = g + (p - task.p0) * NR * NR;
             if (program.gradient_started)
-                __builtin_memcpy(to, static_cast<T*>(program.gradient) + at(p), sizeof(T) * size_t(rows * NR));
+                __builtin_memcpy(to, static_cast<T*>(program.gradient) + at(p),
+                                 sizeof(T) * size_t(rows * NR));
             else
                 __builtin_memset(to, 0, sizeof(T) * size_t(rows * NR));
         }
@@ -243,9 +244,9 @@ void constrain_panel(const Program& program, const Segment& segment, long p) {
     }
     if (segment.transposed >= 0)
         for (long k = 0; k < K; k += NR)
-            transpose_block<T>(int(K - k < NR ? K - k : NR), N - p * NR, w + k * NR,
-                               static_cast<T*>(program.transposed) + segment.transposed + k * N +
-                                   p * NR * NR);
+            transpose_block<T>(
+                int(K - k < NR ? K - k : NR), N - p * NR, w + k * NR,
+                static_cast<T*>(program.transposed) + segment.transposed + k * N + p * NR * NR);
 }
 
 }  // namespace deltarule::DR_TARGET

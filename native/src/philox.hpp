@@ -36,8 +36,8 @@ struct PhiloxKey {
 };
 
 DR_INLINE PhiloxBlock philox4x32(PhiloxBlock counter, PhiloxKey key) {
-    uint32_t(&c)[4] = counter.word;
-    uint32_t(&k)[2] = key.word;
+    uint32_t (&c)[4] = counter.word;
+    uint32_t (&k)[2] = key.word;
     for (int round = 0; round < philox_rounds; ++round) {
         const uint64_t product0 = uint64_t(philox_multiplier[0]) * c[0];
         const uint64_t product1 = uint64_t(philox_multiplier[1]) * c[2];
@@ -149,8 +149,8 @@ DR_INLINE WordGroup random_group(const RandomStream& stream, uint32_t row, uint3
 // emit_part(i, words, count): `count` words belong at column + i. Only the first group (where column is
 // no multiple of 4) and the last can be partial.
 template <class Emit, class EmitPart>
-DR_INLINE void for_random_words(const RandomStream& stream, uint32_t row, uint32_t column, int n,
-                                Emit emit, EmitPart emit_part) {
+DR_INLINE void for_random_words(const RandomStream& stream, uint32_t row, uint32_t column, int n, Emit emit,
+                                EmitPart emit_part) {
     uint32_t block = column / 4;
     int i = -int(column % 4);  // where the next group begins
     for (; i < n; i += group_words, block += group_counters) {
@@ -182,9 +182,7 @@ inline void random_words(const RandomStream& stream, uint32_t row, uint32_t colu
 }
 
 // A unit is kept where its word >= threshold = floor(rate 2^32), rate in [0, 1).
-DR_INLINE uint32_t dropout_threshold(double rate) {
-    return uint32_t(rate * 4294967296.0);
-}
+DR_INLINE uint32_t dropout_threshold(double rate) { return uint32_t(rate * 4294967296.0); }
 
 // `scale` where a word is kept and 0 where it is dropped.
 DR_INLINE void store_factors(vec<uint32_t> words, uint32_t threshold, float scale, float* out) {

@@ -41,22 +41,22 @@ struct Instruction {
     bool deferred = false;   // and the update of its weights is part of the next step's forward product
     int segment = -1;        // of its weights
     // Places in the row tile; -1: there is none.
-    long in = -1, in2 = -1;      // what it reads
-    long pre = -1, out = -1;     // z and a = f(z); one place where f' reads a alone
-    long d_out = -1;             // delta of `out`; once the activation is passed, that of z
-    long d_in = -1, d_in2 = -1;  // where dL/d(in) goes
+    long in = -1, in2 = -1;                    // what it reads
+    long pre = -1, out = -1;                   // z and a = f(z); one place where f' reads a alone
+    long d_out = -1;                           // delta of `out`; once the activation is passed, that of z
+    long d_in = -1, d_in2 = -1;                // where dL/d(in) goes
     bool add_d_in = false, add_d_in2 = false;  // something stands there already: add to it
     bool derive = false;  // dense: d_out arrives as dL/da, its own backward makes it dL/dz
-    long aux = -1;               // dropout: the scaled mask; normalisation: the normalised values
-    long row_aux = -1;           // layer_norm: 1/deviation of each row
+    long aux = -1;        // dropout: the scaled mask; normalisation: the normalised values
+    long row_aux = -1;    // layer_norm: 1/deviation of each row
     // The activation that made `in`, where the backward product multiplies by its derivative at once.
     Activation source = Activation::identity;
     double source_setting = 0;
     long source_pre = -1;
     // Offsets in the packed parameters.
-    long weight = -1, bias = -1;  // normalisation: scale and shift
-    long transposed = -1;         // the copy that the backward product reads; -1: none is kept
-    bool direct = false;          // it takes dot products from the weights themselves
+    long weight = -1, bias = -1;            // normalisation: scale and shift
+    long transposed = -1;                   // the copy that the backward product reads; -1: none is kept
+    bool direct = false;                    // it takes dot products from the weights themselves
     long flat_weight = -1, flat_bias = -1;  // the same in the network's flat vector; -1: no bias
     // Dropout.
     uint32_t layer = 0, threshold = 0;
@@ -69,7 +69,7 @@ struct Instruction {
     // Gather: which input. Loss: its settings.
     int input = 0;
     Loss loss = Loss::none;
-    bool from_z = false;  // with its canonical activation: in2 is z, d_in is dL/dz
+    bool from_z = false;      // with its canonical activation: in2 is z, d_in is dL/dz
     double loss_setting = 0;  // threshold, quantile or label smoothing
 };
 
@@ -93,14 +93,14 @@ struct Segment {
     };
     Form form = Form::product;
     long inputs = 0, outputs = 0;
-    long x = -1, d = -1;             // places in the row tile
-    long at = 0, transposed = -1;    // in the packed parameters
-    long canonical = 0;              // in the network's flat vector
-    double factor = 1;               // on the learning rate; 0: frozen
-    double l1 = 0, l2 = 0;           // penalty
-    bool decays = false;             // decoupled weight decay applies
-    double max_norm = 0;             // of each unit's incoming weights; 0: none
-    bool deferred = false;           // updated by the next step's forward product
+    long x = -1, d = -1;           // places in the row tile
+    long at = 0, transposed = -1;  // in the packed parameters
+    long canonical = 0;            // in the network's flat vector
+    double factor = 1;             // on the learning rate; 0: frozen
+    double l1 = 0, l2 = 0;         // penalty
+    bool decays = false;           // decoupled weight decay applies
+    double max_norm = 0;           // of each unit's incoming weights; 0: none
+    bool deferred = false;         // updated by the next step's forward product
 };
 
 // A tile of parameters: column panels [p0, p1) and row blocks of NR [q0, q1) of one segment. The cut
@@ -145,8 +145,19 @@ struct Tile {
 };
 
 enum class Rule : int {
-    sgd, momentum, nesterov, rmsprop, rmsprop_centered, rmsprop_momentum, rmsprop_centered_momentum,
-    adagrad, adam, amsgrad, nadam, lion, rprop,
+    sgd,
+    momentum,
+    nesterov,
+    rmsprop,
+    rmsprop_centered,
+    rmsprop_momentum,
+    rmsprop_centered_momentum,
+    adagrad,
+    adam,
+    amsgrad,
+    nadam,
+    lion,
+    rprop,
 };
 
 inline constexpr int most_states = 3;

@@ -101,8 +101,7 @@ void dense_inputs(const Program& program, const Instruction& op, const Tile& til
         for (long k = q0 * NR; k < K && k < q1 * NR; k += L)
             for (long r = 0; r < rows; ++r) {
                 alignas(vector_bytes) T sum[L] = {};
-                dot_rows(delta + r * NR, stride, w + k * NR, K * NR, N, K - k < L ? int(K - k) : int(L),
-                         sum);
+                dot_rows(delta + r * NR, stride, w + k * NR, K * NR, N, K - k < L ? int(K - k) : int(L), sum);
                 T* const to = d_in + (k / NR) * stride + r * NR + k % NR;
                 store(to, op.add_d_in ? load(to) + load(sum) : load(sum));
             }
@@ -134,9 +133,8 @@ void dense_inputs(const Program& program, const Instruction& op, const Tile& til
             else
                 product_panel<T, 1>(rows, d, stride, wt, 0, n1 - n0, start, d_in + q * stride);
             if (n1 == N && op.source != Activation::identity)
-                differentiate(op.source, op.source_setting, rows, vectors,
-                              base + op.source_pre + q * stride, base + op.in + q * stride,
-                              d_in + q * stride);
+                differentiate(op.source, op.source_setting, rows, vectors, base + op.source_pre + q * stride,
+                              base + op.in + q * stride, d_in + q * stride);
         }
     }
 }
@@ -188,9 +186,8 @@ void activation_backward(const Program& program, const Instruction& op, const Ti
 template <class T>
 void add_forward(const Program& program, const Instruction& op, const Tile& tile) {
     T* const base = static_cast<T*>(tile.base);
-    for_value<T>(tile.rows, op.outputs, program.capacity * panel_width<T>, [&](long i) {
-        store(base + op.out + i, load(base + op.in + i) + load(base + op.in2 + i));
-    });
+    for_value<T>(tile.rows, op.outputs, program.capacity * panel_width<T>,
+                 [&](long i) { store(base + op.out + i, load(base + op.in + i) + load(base + op.in2 + i)); });
 }
 
 // both inputs receive d_out; one whose place is d_out's has it already
@@ -218,8 +215,7 @@ void dropout_forward(const Program& program, const Instruction& op, const Tile& 
     T* const base = static_cast<T*>(tile.base);
     if (op.aux < 0) return;  // rate 0: out is in
     T* const mask = base + op.aux;
-    const RandomStream stream =
-        random_stream(program.seed, purpose_dropout, int(op.layer), program.step);
+    const RandomStream stream = random_stream(program.seed, purpose_dropout, int(op.layer), program.step);
     for (long p = 0; p < panels<T>(op.outputs); ++p)
         dropout_panel<T>(stream, uint32_t(tile.first), int(tile.rows), uint32_t(p * NR), op.threshold,
                          T(op.keep_scale), mask + p * stride);

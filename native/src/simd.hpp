@@ -303,15 +303,16 @@ template <class V, class Combine>
 DR_INLINE auto reduce_halves(V v, Combine combine) {
     constexpr int n = int(sizeof(V) / sizeof(v[0]));
     if constexpr (n == 16)
-        return reduce_halves(
-            combine(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7),
-                    __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15)), combine);
+        return reduce_halves(combine(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7),
+                                     __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15)),
+                             combine);
     else if constexpr (n == 8)
-        return reduce_halves(combine(__builtin_shufflevector(v, v, 0, 1, 2, 3),
-                                     __builtin_shufflevector(v, v, 4, 5, 6, 7)), combine);
+        return reduce_halves(
+            combine(__builtin_shufflevector(v, v, 0, 1, 2, 3), __builtin_shufflevector(v, v, 4, 5, 6, 7)),
+            combine);
     else if constexpr (n == 4)
-        return reduce_halves(combine(__builtin_shufflevector(v, v, 0, 1),
-                                     __builtin_shufflevector(v, v, 2, 3)), combine);
+        return reduce_halves(
+            combine(__builtin_shufflevector(v, v, 0, 1), __builtin_shufflevector(v, v, 2, 3)), combine);
     else
         return combine(v[0], v[1]);
 }
@@ -364,7 +365,7 @@ DR_INLINE bool any(M mask) {
 }
 template <class M>
 DR_INLINE bool all(M mask) {
-    return mask_bits(mask) == (1u << mask_lanes<M>) - 1u;
+    return mask_bits(mask) == (1u << mask_lanes<M>)-1u;
 }
 template <class M>
 DR_INLINE int count(M mask) {

@@ -23,8 +23,8 @@ DR_INLINE bool updates_from_row(const Program& program, const Segment& segment) 
 //   in      at     of the first panel's row 0 in the packed parameters, panels `stride` apart
 //   in/out  z      P panels: z[n] += sum_k next[k] w[k, n], k in order
 template <class T, int P, bool multiply, class OneRule>
-DR_INLINE void sweep(const Program& program, const OneRule& rule, long at, long stride, long k0, long k1, const T* x,
-                     const T* d, const T* next, T* z) {
+DR_INLINE void sweep(const Program& program, const OneRule& rule, long at, long stride, long k0, long k1,
+                     const T* x, const T* d, const T* next, T* z) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
     T* const w = static_cast<T*>(program.parameters) + at;
     T* const s0 = static_cast<T*>(program.states[0]) + (rule.states > 0 ? at : 0);
@@ -70,7 +70,8 @@ void single_row_sweep(const Program& program, const Segment& segment, const doub
             for (long n = 0; n < 2 * NR; n += L) {
                 const long left = N - p * NR - n;
                 store(d + n, left <= 0 ? vec<T>{}
-                                       : scale * load_partial(base + segment.d + p * NR + n, left < L ? int(left) : int(L)));
+                                       : scale * load_partial(base + segment.d + p * NR + n,
+                                                              left < L ? int(left) : int(L)));
             }
             const long at = segment.at + p * K * NR;
             T* const to = multiply ? z + p * NR : nullptr;
@@ -109,8 +110,8 @@ void single_row_task(const Program& program, const Segment& segment, const Task&
     const long k1 = task.q1 * NR < segment.inputs ? task.q1 * NR : segment.inputs;
     sums.squares += single_row_squares<T>(program, segment, task);
     single_row_sweep<T, false>(program, segment, program.scalars, T(program.gradient_scale),
-                               static_cast<const T*>(program.tiles[0].base), task.p0, task.p1, task.q0 * NR, k1,
-                               nullptr, nullptr);
+                               static_cast<const T*>(program.tiles[0].base), task.p0, task.p1, task.q0 * NR,
+                               k1, nullptr, nullptr);
 }
 
 // The update of the step before, and this step's forward product: panels [p0, p1).

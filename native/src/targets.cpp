@@ -5,8 +5,8 @@
 
 namespace deltarule {
 
-#define DR_DECLARE(name)                     \
-    namespace name {                         \
+#define DR_DECLARE(name)                       \
+    namespace name {                           \
     extern const Kernels kernels32, kernels64; \
     }
 DR_DECLARE(baseline)

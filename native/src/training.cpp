@@ -19,9 +19,9 @@ namespace {
 constexpr size_t chunk_bytes = size_t(32) << 20;  // row tiles of one chunk
 constexpr long chunk_rows_least = 2048;
 constexpr double panel_work_per_thread = 4e4;  // as work_per_thread, where a layer is cut by panels
-constexpr double inline_work = 5e4;  // multiplications that are done while the others wait
-constexpr int inline_stages = 64;    // of them one after the other, at most
-constexpr double poll_work = 1e5;    // multiplications of a step that is not asked about every time
+constexpr double inline_work = 5e4;            // multiplications that are done while the others wait
+constexpr int inline_stages = 64;              // of them one after the other, at most
+constexpr double poll_work = 1e5;              // multiplications of a step that is not asked about every time
 
 // Calls poll about every 30 ms, however often it is asked.
 class Poll {
@@ -84,8 +84,8 @@ struct Executor::Training {
 
     Training(Executor& executor, TrainingRun& r) : self(executor), run(r) {
         batch_rows = std::min(run.batch_size, run.rows);
-        steps_each_epoch = run.drop_last ? run.rows / run.batch_size
-                                         : (run.rows + run.batch_size - 1) / run.batch_size;
+        steps_each_epoch =
+            run.drop_last ? run.rows / run.batch_size : (run.rows + run.batch_size - 1) / run.batch_size;
         compiled = compile(self.network_, Purpose::train, self.kernels_.panel_width, batch_rows);
         cut_rows();
         lay_out_memory();
@@ -104,7 +104,8 @@ struct Executor::Training {
             chunk_rows = std::min(batch_rows, std::max(chunk_rows_least, long(chunk_bytes / row_bytes)));
         long capacity = batch_rows;
         if (compiled.by_panels > 0) {
-            threads = threads_for(compiled.by_panels * double(batch_rows), panel_work_per_thread, self.threads_);
+            threads =
+                threads_for(compiled.by_panels * double(batch_rows), panel_work_per_thread, self.threads_);
         } else {
             threads = threads_for(3 * compiled.multiplications * double(chunk_rows), work_per_thread,
                                   std::min(chunk_rows, long(self.threads_)));
@@ -267,7 +268,8 @@ struct Executor::Training {
         const unsigned rarely = is_short() ? 63 : 0;
         unsigned asked = 0;
         const auto look = [&] {
-            if (thread == 0 && (asked++ & rarely) == 0 && poll.stop()) stop.store(true, std::memory_order_relaxed);
+            if (thread == 0 && (asked++ & rarely) == 0 && poll.stop())
+                stop.store(true, std::memory_order_relaxed);
         };
         if (threads == 1) {
             while (stage != Stage::done) {
@@ -308,9 +310,7 @@ struct Executor::Training {
 
     bool is_short() const { return compiled.multiplications * double(batch_rows) < poll_work; }
 
-    bool is_small() const {
-        return count == 1 || (stage != Stage::phase && task_work < inline_work);
-    }
+    bool is_small() const { return count == 1 || (stage != Stage::phase && task_work < inline_work); }
 
     // `look`: to be called now and then during long items.
     template <class Look>
@@ -319,7 +319,8 @@ struct Executor::Training {
         switch (stage) {
             case Stage::phase: {
                 const Phase& now = compiled.phases[phase];
-                const Instruction* op = now.instruction < 0 ? nullptr : &compiled.instructions[size_t(now.instruction)];
+                const Instruction* op =
+                    now.instruction < 0 ? nullptr : &compiled.instructions[size_t(now.instruction)];
                 switch (now.over) {
                     case Phase::Over::rows: rows(now, i, look); break;
                     case Phase::Over::outputs: k.outputs(program, *op, i); break;
@@ -509,7 +510,8 @@ struct Executor::Training {
             const Segment& s = compiled.segments[i];
             const Extent& e = step_extents[i];
             const double sum = double(program.batch) * e.x * e.d;
-            const double bound = std::max(sum, sum * program.gradient_scale) + s.l1 + s.l2 * largest_weight[i];
+            const double bound =
+                std::max(sum, sum * program.gradient_scale) + s.l1 + s.l2 * largest_weight[i];
             if (!(bound * std::sqrt(double(s.inputs) * double(s.outputs)) < limit)) return false;
         }
         return true;

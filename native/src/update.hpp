@@ -88,9 +88,8 @@ struct NadamRule {
     static constexpr int states = 2;
     T factor, gradient_size, moment_size, beta1, one_beta1, beta2, one_beta2, root_correction, epsilon;
     NadamRule(const double* s, double f, bool)
-        : factor(T(f)), gradient_size(T(s[0])), moment_size(T(s[1])), beta1(T(s[2])),
-          one_beta1(T(1 - s[2])), beta2(T(s[3])), one_beta2(T(1 - s[3])), root_correction(T(s[4])),
-          epsilon(T(s[5])) {}
+        : factor(T(f)), gradient_size(T(s[0])), moment_size(T(s[1])), beta1(T(s[2])), one_beta1(T(1 - s[2])),
+          beta2(T(s[3])), one_beta2(T(1 - s[3])), root_correction(T(s[4])), epsilon(T(s[5])) {}
     DR_INLINE void apply(vec<T>& w, vec<T> g, vec<T>* s) const {
         s[0] = fma(broadcast(beta1), s[0], one_beta1 * g);
         s[1] = fma(broadcast(beta2), s[1], one_beta2 * g * g);

@@ -85,8 +85,7 @@ int dr_test_target() {
 int dr_test_activation(int target, int function, int dtype, double parameter, const void* in, void* out,
                        int64_t n) {
     if (target != dr_test_target()) return -1;
-    if (dtype == 0)
-        return here::unary<float>(function, float(parameter), (const float*)in, (float*)out, n);
+    if (dtype == 0) return here::unary<float>(function, float(parameter), (const float*)in, (float*)out, n);
     return here::unary<double>(function, parameter, (const double*)in, (double*)out, n);
 }
 // The same, so many times over: for timing.
@@ -130,12 +129,12 @@ void dr_test_philox(const uint32_t* counter, const uint32_t* key, uint32_t* out)
     const auto block = here::philox4x32({counter[0], counter[1], counter[2], counter[3]}, {key[0], key[1]});
     for (int i = 0; i < 4; ++i) out[i] = block.word[i];
 }
-void dr_test_words(uint64_t seed, int purpose, int layer, uint64_t step, uint32_t row, uint32_t column,
-                   int n, uint32_t* out) {
+void dr_test_words(uint64_t seed, int purpose, int layer, uint64_t step, uint32_t row, uint32_t column, int n,
+                   uint32_t* out) {
     here::random_words(here::random_stream(seed, purpose, layer, step), row, column, n, out);
 }
-void dr_test_dropout(int dtype, uint64_t seed, int layer, uint64_t step, uint32_t row, uint32_t column,
-                     int n, double rate, void* out) {
+void dr_test_dropout(int dtype, uint64_t seed, int layer, uint64_t step, uint32_t row, uint32_t column, int n,
+                     double rate, void* out) {
     const auto stream = here::random_stream(seed, here::purpose_dropout, layer, step);
     const uint32_t threshold = here::dropout_threshold(rate);
     const double scale = 1.0 / (1.0 - rate);

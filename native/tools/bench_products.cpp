@@ -88,7 +88,8 @@ void measure(long rows, long n) {
             for (int q = 0; q < panels_of; q += most_task_blocks) {
                 TaskSums sums;
                 run_task<float>(program,
-                                {0, p, std::min(p + task_panels, panels_of), q, std::min(q + most_task_blocks, panels_of)},
+                                {0, p, std::min(p + task_panels, panels_of), q,
+                                 std::min(q + most_task_blocks, panels_of)},
                                 Consume::accumulate, sums);
             }
     });

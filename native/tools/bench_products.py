@@ -31,4 +31,8 @@ for rows in (1, 16, 128, 1024, 4096):
             lambda d=d, W=W, z=z: torch.mm(d, W.T, out=z),
             lambda a=a, d=d, dW=dW: torch.mm(a.T, d, out=dW),
         )
-        print(f"| {rows} | {n} |", ", ".join(f"{rate(2.0 * rows * n * n, p):.1f}" for p in products), "|")
+        print(
+            f"| {rows} | {n} |",
+            ", ".join(f"{rate(2.0 * rows * n * n, p):.1f}" for p in products),
+            "|",
+        )

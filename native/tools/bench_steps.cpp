@@ -127,8 +127,8 @@ int main(int argc, char** argv) {
         long epochs = 1;
         double best = 1e30, spent = 0, weights = 0;
         for (const Parameter& p : d.parameters) weights += p.rows > 1 ? double(p.rows * p.columns) : 0;
-        const double flops = double(w.rows) / double(steps) *
-                             (6 * weights - 2 * double(w.widths[0] * w.widths[1]));
+        const double flops =
+            double(w.rows) / double(steps) * (6 * weights - 2 * double(w.widths[0] * w.widths[1]));
         std::vector<double> shares;
         for (int round = 0; spent < seconds || round < 3; ++round) {
             std::vector<double> scalars, record(size_t(epochs) * (3 + d.parameters.size()));
@@ -162,7 +162,8 @@ int main(int argc, char** argv) {
                 std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
             const double after = peak(executor.threads_used());
             if (round > 0) shares.push_back(flops * double(epochs * steps) / took * 2e-9 / (before + after));
-            if (std::getenv("ROUNDS")) std::printf("%.2f(%.0f) ", 1e6 * took / double(epochs * steps), before);
+            if (std::getenv("ROUNDS"))
+                std::printf("%.2f(%.0f) ", 1e6 * took / double(epochs * steps), before);
             spent += took;
             if (round > 0 && took / double(epochs * steps) < best) best = took / double(epochs * steps);
             if (took < seconds / 10) epochs = long(double(epochs) * std::min(10.0, seconds / 5 / took)) + 1;
