@@ -20,19 +20,19 @@ def rate(flops, work):
     return 1e-9 * flops / fastest
 
 
+def measure(rows, n):
+    a, d, W = torch.randn(rows, n), torch.randn(rows, n), torch.randn(n, n)
+    z, dW = torch.empty(rows, n), torch.empty(n, n)
+    products = (
+        lambda: torch.mm(a, W, out=z),
+        lambda: torch.mm(d, W.T, out=z),
+        lambda: torch.mm(a.T, d, out=dW),
+    )
+    return [rate(2.0 * rows * n * n, product) for product in products]
+
+
 torch.set_num_threads(1)
 print("| rows | n | forward, backward, gradient |\n|---|---|---|")
 for rows in (1, 16, 128, 1024, 4096):
     for n in (1, 16, 64, 256, 1024, 4096):
-        a, d, W = torch.randn(rows, n), torch.randn(rows, n), torch.randn(n, n)
-        z, dW = torch.empty(rows, n), torch.empty(n, n)
-        products = (
-            lambda a=a, W=W, z=z: torch.mm(a, W, out=z),
-            lambda d=d, W=W, z=z: torch.mm(d, W.T, out=z),
-            lambda a=a, d=d, dW=dW: torch.mm(a.T, d, out=dW),
-        )
-        print(
-            f"| {rows} | {n} |",
-            ", ".join(f"{rate(2.0 * rows * n * n, p):.1f}" for p in products),
-            "|",
-        )
+        print(f"| {rows} | {n} |", ", ".join(f"{r:.1f}" for r in measure(rows, n)), "|")

@@ -44,7 +44,7 @@ class Job:
             }
         )
         self._environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-        # Compiled modules may be kept, as they are for users: nobody compiles a library at each start.
+        # Users keep compiled modules: nobody compiles a library at each start.
         self._environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def run(self, peer: str) -> dict[str, Any]:
