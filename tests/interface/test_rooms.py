@@ -125,3 +125,14 @@ for call in (history.plot, lambda: history.report("x.html")):
         raise AssertionError("no error")
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_package_is_small():
+    """A wheel has at most 4 MB; compressed, it is smaller still than these files."""
+    from deltarule.engines import native
+
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".pyi", ".typed")]
+    core = native.core()
+    if core is not None:
+        files.append(Path(core.__file__))
+    assert sum(path.stat().st_size for path in files) < 4e6

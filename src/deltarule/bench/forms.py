@@ -44,7 +44,7 @@ from deltarule.bench.workloads import (
 _log = logging.getLogger("deltarule.bench")
 
 RESTARTS = 16
-RESTART_EPOCHS = 5
+RESTART_EPOCHS = 20
 COLD_EPOCHS = 20
 _WARM_EPOCHS = 2
 
