@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from course import small_course, train_in_another_process
 from test_against_reference import ACTIVATIONS, LOSSES, OPTIMIZERS, STACKS
 
 import deltarule as dr
@@ -89,17 +90,6 @@ def test_importing_starts_no_thread():
     count = "len(os.listdir('/proc/self/task'))"
     script = f"import os, numpy; n = {count}; import deltarule; assert {count} == n, (n, {count})"
     subprocess.run([sys.executable, "-c", script], check=True)
-
-
-def train_in_another_process(target, expected):
-    """Exit with 0 where the bits are those of the parent."""
-    sys.exit(0 if small_course(target) == expected else 1)
-
-
-def small_course(target):
-    os.environ["DELTARULE_TARGET"] = target  # servers and workers may have begun with another one
-    X, y = examples("squared_error", 3, n=300, inputs=60)
-    return bits(wide([D(3)]), X, y, threads=2, batch_size=300, epochs=3)
 
 
 def watched(process):
