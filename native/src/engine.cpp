@@ -7,7 +7,7 @@
 namespace deltarule {
 
 Executor::Executor(Description network, int bits, int threads, const Target& target)
-    : network_(std::move(network)), bits_(bits), size_(bits == 64 ? 8 : 4),
+    : network_(std::move(network)), size_(bits == 64 ? 8 : 4),
       threads_(threads > 0 ? threads : available_processors()),
       kernels_(bits == 64 ? *target.float64 : *target.float32) {
     const Compiled layout = compile(network_, Purpose::predict, kernels_.panel_width, LONG_MAX);

@@ -49,7 +49,7 @@ struct TrainingRun {
     bool interrupted = false;
     int diverged = none;  // a parameter whose gradient is not finite, or:
     static constexpr int none = -2, in_loss = -1;
-    // Called about every 50 ms on the calling thread; true: stop.
+    // Called about every 30 ms on the calling thread; true: stop.
     bool (*poll)(void*) = nullptr;
     void* poll_context = nullptr;
 };
@@ -88,7 +88,6 @@ private:
     void* state(int i) const { return static_cast<char*>(states_.data()) + size_t(i) * packed_; }
 
     const Description network_;
-    const int bits_;
     const size_t size_;  // of an element
     const int threads_;
     const Kernels& kernels_;

@@ -106,8 +106,6 @@ DR_INLINE void prefetch_block(const Program& program, long at, long count) {
 
 inline constexpr int task_panels = 4;       // panels of a task's width at most
 inline constexpr long gradient_rows = 128;  // rows at a time: a panel of x and one of d stay in L1
-template <class T>
-inline constexpr int most_task_rows = most_task_blocks * panel_width<T>;
 
 // dW[k, n] = sum_r x[r, k] d[r, n]
 template <class T>

@@ -221,7 +221,7 @@ class NativeExecutor:
     def run(self, run: Run) -> Record:
         """Train for ``run.epochs`` epochs."""
         record = Record.empty(run.epochs, len(self.plan.parameters))
-        if run.interrupt.requested:  # the core looks 20 times a second: short calls end before that
+        if run.interrupt.requested:  # the core looks every 30 ms: short calls end before
             record.interrupted = True
             return record
         order = run.shuffle if isinstance(run.shuffle, np.ndarray) else None
