@@ -95,9 +95,9 @@ public:
     NativeExecutor(const nb::list& operations, const std::vector<long>& widths, const nb::list& parameters,
                    int loss, double loss_setting, bool canonical, bool mean, int rule, int states,
                    double clip_value, double clip_norm, long parameter_count, long state_count, int bits,
-                   int threads)
+                   int threads, double work_per_thread)
         : executor_(describe(operations, widths, parameters, loss, loss_setting, canonical, mean, rule,
-                             states, clip_value, clip_norm, parameter_count, state_count),
+                             states, clip_value, clip_norm, parameter_count, state_count, work_per_thread),
                     bits, threads, target()),
           inputs_(widths.at(0)), outputs_(widths.back()), parameters_(parameter_count), state_(state_count),
           states_(states), bits_(bits) {
@@ -217,7 +217,7 @@ private:
     static Description describe(const nb::list& operations, const std::vector<long>& widths,
                                 const nb::list& parameters, int loss, double loss_setting, bool canonical,
                                 bool mean, int rule, int states, double clip_value, double clip_norm,
-                                long parameter_count, long state_count) {
+                                long parameter_count, long state_count, double work_per_thread) {
         Description d;
         for (const nb::handle item : operations) d.operations.push_back(operation_of(item));
         for (const nb::handle item : parameters) d.parameters.push_back(parameter_of(item));
@@ -232,6 +232,7 @@ private:
         d.clip_norm = clip_norm;
         d.parameter_count = parameter_count;
         d.state_count = state_count;
+        d.work_per_thread = work_per_thread;
         return d;
     }
 
@@ -275,11 +276,11 @@ NB_MODULE(_native, m) {
     m.def("processors", &available_processors, "Processors this process may use.");
     nb::class_<NativeExecutor>(m, "Executor")
         .def(nb::init<const nb::list&, const std::vector<long>&, const nb::list&, int, double, bool, bool,
-                      int, int, double, double, long, long, int, int>(),
+                      int, int, double, double, long, long, int, int, double>(),
              nb::kw_only(), nb::arg("operations"), nb::arg("widths"), nb::arg("parameters"), nb::arg("loss"),
              nb::arg("loss_setting"), nb::arg("canonical"), nb::arg("mean"), nb::arg("rule"),
              nb::arg("states"), nb::arg("clip_value"), nb::arg("clip_norm"), nb::arg("parameter_count"),
-             nb::arg("state_count"), nb::arg("bits"), nb::arg("threads"))
+             nb::arg("state_count"), nb::arg("bits"), nb::arg("threads"), nb::arg("work_per_thread"))
         .def("train", &NativeExecutor::train, nb::kw_only(), nb::arg("x"), nb::arg("y"),
              nb::arg("weights").none(), nb::arg("batch_size"), nb::arg("drop_last"), nb::arg("shuffle"),
              nb::arg("order").none(), nb::arg("seed"), nb::arg("first_epoch"), nb::arg("first_step"),

@@ -53,7 +53,7 @@ public:
         if (has_loss_) make_loss();
         if (training_) {
             make_backward();
-            defer_updates();
+            update_from_single_rows();
             make_tasks();
         }
         make_phases();
@@ -293,14 +293,19 @@ private:
         }
     }
 
-    // At one row, the update of a large layer waits for the next step. What needs the gradient itself does not.
-    void defer_updates() {
-        if (rows_ != 1 || net_.clip_value > 0 || net_.clip_norm > 0) return;
+    // A batch of one row updates weights straight from x and d, and the update of a large layer waits for the next
+    // step. What needs the gradient itself does neither. (It is the batch that counts, not a tile: with as many
+    // threads as rows every tile has one row.)
+    void update_from_single_rows() {
+        if (rows_ != 1 || net_.clip_value > 0) return;
+        for (Segment& s : out_.segments)
+            s.single_row = s.form == Segment::Form::product && s.l1 == 0 && s.l2 == 0 && s.factor != 0 &&
+                           s.transposed < 0;
+        if (net_.clip_norm > 0) return;
         for (Instruction& op : out_.instructions) {
             if (!op.by_panels) continue;
             Segment& s = out_.segments[size_t(op.segment)];
-            op.deferred = s.deferred =
-                s.l1 == 0 && s.l2 == 0 && s.max_norm == 0 && s.factor != 0 && s.transposed < 0;
+            op.deferred = s.deferred = s.single_row && s.max_norm == 0;
         }
     }
 

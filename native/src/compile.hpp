@@ -38,6 +38,7 @@ struct Description {
     int states = 0;
     double clip_value = 0, clip_norm = 0;
     long parameter_count = 0, state_count = 0;  // of the flat vectors
+    double work_per_thread = 4e5;               // multiplications that repay another thread's barriers
 };
 
 struct Compiled {

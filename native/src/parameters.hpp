@@ -117,7 +117,7 @@ void product_task(const Program& program, const Segment& segment, const Task& ta
         sums.squares += single_row_squares<T>(program, segment, task);
         return;
     }
-    if (program.capacity == 1 && consume == Consume::update && updates_from_row<T>(program, segment)) {
+    if (segment.single_row && consume == Consume::update) {
         single_row_task<T>(program, segment, task, sums);
         return;
     }

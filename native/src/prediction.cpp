@@ -58,7 +58,7 @@ void Executor::forward(const void* parameters, const void* running, const Data& 
     const Purpose purpose = sums != nullptr ? Purpose::evaluate : Purpose::predict;
     double multiplications = 0;
     for (const Parameter& p : network_.parameters) multiplications += double(p.rows) * double(p.columns);
-    long threads = threads_for(multiplications * double(rows), work_per_thread, threads_);
+    long threads = threads_for(multiplications * double(rows), network_.work_per_thread, threads_);
     if (rows < threads || rows <= few_rows_most) threads = 1;
     const long capacity = tile_capacity(rows, threads);
     if (!prediction_ || prediction_->purpose != purpose || prediction_->capacity != capacity)

@@ -101,6 +101,7 @@ struct Segment {
     bool decays = false;           // decoupled weight decay applies
     double max_norm = 0;           // of each unit's incoming weights; 0: none
     bool deferred = false;         // updated by the next step's forward product
+    bool single_row = false;       // a batch of one row: x and d alone make its gradient on the way to the update
 };
 
 // A tile of parameters: column panels [p0, p1) and row blocks of NR [q0, q1) of one segment. The cut

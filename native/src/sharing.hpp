@@ -9,7 +9,6 @@
 
 namespace deltarule {
 
-inline constexpr double work_per_thread = 4e5;  // multiplications that repay another thread's barriers
 inline constexpr long tile_rows_wanted = 208;   // many, since wide layers are read again for each tile
 
 // A sum whose order depends on the count alone: eight strips.

@@ -9,14 +9,6 @@
 
 namespace deltarule::DR_TARGET {
 
-// Whether the update of a segment needs nothing but x, d and the weights in place; tiles of one row only, since
-// their panels lie side by side.
-template <class T>
-DR_INLINE bool updates_from_row(const Program& program, const Segment& segment) {
-    return segment.l1 == 0 && segment.l2 == 0 && segment.factor != 0 && segment.transposed < 0 &&
-           program.clip_value == 0;
-}
-
 // Rows [k0, k1) of P panels: the update by x[k] d[n], and with `multiply` what the new weights add to z.
 //   in      x, d   of the step whose update this is, d scaled; panels of one row lie side by side
 //   in      next   this step's input, with `multiply`

@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t chunk_bytes = size_t(32) << 20;  // row tiles of one chunk
 constexpr long chunk_rows_least = 2048;
-constexpr double panel_work_per_thread = 4e4;  // as work_per_thread, where a layer is cut by panels
+constexpr double panel_work = 0.1;             // of work_per_thread, where a layer is cut by panels
 constexpr double inline_work = 5e4;            // multiplications that are done while the others wait
 constexpr int inline_stages = 64;              // of them one after the other, at most
 constexpr double poll_work = 1e5;              // multiplications of a step that is not asked about every time
@@ -104,11 +104,11 @@ struct Executor::Training {
             chunk_rows = std::min(batch_rows, std::max(chunk_rows_least, long(chunk_bytes / row_bytes)));
         long capacity = batch_rows;
         if (compiled.by_panels > 0) {
-            threads =
-                threads_for(compiled.by_panels * double(batch_rows), panel_work_per_thread, self.threads_);
+            threads = threads_for(compiled.by_panels * double(batch_rows),
+                                  panel_work * self.network_.work_per_thread, self.threads_);
         } else {
-            threads = threads_for(3 * compiled.multiplications * double(chunk_rows), work_per_thread,
-                                  std::min(chunk_rows, long(self.threads_)));
+            threads = threads_for(3 * compiled.multiplications * double(chunk_rows),
+                                  self.network_.work_per_thread, std::min(chunk_rows, long(self.threads_)));
             capacity = tile_capacity(chunk_rows, threads);
         }
         lay_out(compiled, capacity);

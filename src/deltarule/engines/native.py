@@ -89,6 +89,9 @@ _PENALTIES = (penalties.L1, penalties.L2, penalties.ElasticNet)
 _DTYPES = frozenset(map(np.dtype, ("float32", "float64", "int64", "int32", "uint8")))
 _IN_LOSS, _NOWHERE = -1, -2
 
+WORK_PER_THREAD = 4e5
+"""Multiplications of a step that repay another thread; tests lower it to have many threads."""
+
 
 def _rule(optimizer: Any) -> int:
     name = optimizer.name
@@ -198,6 +201,7 @@ class NativeExecutor:
             state_count=len(self.running),
             bits=8 * plan.dtype.itemsize,
             threads=threads or 0,
+            work_per_thread=WORK_PER_THREAD,
         )
         if start.any():
             self.moments = np.repeat(start, len(self.vector), axis=1)
