@@ -8,9 +8,9 @@ import re
 import sys
 from pathlib import Path
 
-from deltarule.bench import PEERS, WORKLOADS, full_form, short_form, show
+from deltarule.base.errors import DeltaruleError
+from deltarule.bench import PEERS, WORKLOADS, full_form, short_form, show, write
 from deltarule.bench.machine import cpu_model
-from deltarule.errors import DeltaruleError
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -36,7 +36,7 @@ def main() -> int:
         parser.error(str(error))
     show(result)
     cpu = re.sub(r"[^a-z0-9]+", "-", cpu_model().lower()).strip("-")
-    for path in result.write(options.output, f"{result.date[:10]}-{cpu}"):
+    for path in write(result, options.output, f"{result.date[:10]}-{cpu}"):
         print(path)
     return 0
 

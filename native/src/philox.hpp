@@ -8,7 +8,7 @@
 //                                     c2' = h0 ^ c3 ^ k1
 //                                     c3' = l0
 //
-// What a word is for, shared with deltarule.random:
+// What a word is for, shared with deltarule.base.random:
 //
 //   key = seed: low word, high word
 //   c0  = column / 4 (the word of a column is output column % 4)

@@ -5,7 +5,7 @@
 
 namespace deltarule {
 
-inline constexpr int purpose_shuffle = 1;  // as in philox.hpp and deltarule.random
+inline constexpr int purpose_shuffle = 1;  // as in philox.hpp and deltarule.base.random
 
 // order = stable argsort of words; `words` is overwritten.
 //   in   words    (count,)

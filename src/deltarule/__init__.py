@@ -8,21 +8,7 @@
 [0.0, 1.0, 1.0, 0.0]
 """
 
-from deltarule import (
-    activations,
-    constraints,
-    initializers,
-    losses,
-    metrics,
-    optimizers,
-    penalties,
-    schedules,
-)
-from deltarule.callbacks import Callback, EarlyStopping, ReduceOnPlateau, State
-from deltarule.clipping import ClipNorm, ClipValue
-from deltarule.constraints import MaxNorm
-from deltarule.engines import engines
-from deltarule.errors import (
+from deltarule.base.errors import (
     DeltaruleError,
     DivergenceError,
     FileFormatError,
@@ -33,20 +19,21 @@ from deltarule.errors import (
     UnknownNameError,
     WriteError,
 )
-from deltarule.evaluation import evaluate
-from deltarule.history import History, Restarts
-from deltarule.inspect import GradientCheck, Trace, backpropagate, check_gradients
-from deltarule.layers import (
-    Activation,
-    BatchNorm,
-    CustomLayer,
-    Dense,
-    Dropout,
-    Layer,
-    LayerNorm,
-    Residual,
+from deltarule.engines import engines
+from deltarule.formulas import (
+    activations,
+    clipping,
+    constraints,
+    initializers,
+    losses,
+    metrics,
+    optimizers,
+    penalties,
+    schedules,
 )
-from deltarule.losses import (
+from deltarule.formulas.clipping import ClipNorm, ClipValue
+from deltarule.formulas.constraints import MaxNorm
+from deltarule.formulas.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
     Huber,
@@ -56,12 +43,9 @@ from deltarule.losses import (
     Quantile,
     SquaredError,
 )
-from deltarule.network import Network
-from deltarule.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop, Rprop
-from deltarule.penalties import L1, L2, ElasticNet
-from deltarule.persistence import load, save
-from deltarule.restarts import restart
-from deltarule.schedules import (
+from deltarule.formulas.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop, Rprop
+from deltarule.formulas.penalties import L1, L2, ElasticNet
+from deltarule.formulas.schedules import (
     Cosine,
     CosineRestarts,
     Exponential,
@@ -73,8 +57,27 @@ from deltarule.schedules import (
     Step,
     WarmUp,
 )
-from deltarule.trainer import Trainer
-from deltarule.training import train
+from deltarule.inspect import GradientCheck, Trace, backpropagate, check_gradients
+from deltarule.network import layers
+from deltarule.network.layers import (
+    Activation,
+    BatchNorm,
+    CustomLayer,
+    Dense,
+    Dropout,
+    Layer,
+    LayerNorm,
+    Residual,
+)
+from deltarule.network.model_file import load, save
+from deltarule.network.network import Network
+from deltarule.training.callbacks import Callback, EarlyStopping, ReduceOnPlateau, State
+from deltarule.training.contest import Restarts
+from deltarule.training.evaluation import evaluate
+from deltarule.training.history import History
+from deltarule.training.restarts import restart
+from deltarule.training.train import train
+from deltarule.training.trainer import Trainer
 
 __all__ = [
     "L1",
@@ -139,10 +142,12 @@ __all__ = [
     "activations",
     "backpropagate",
     "check_gradients",
+    "clipping",
     "constraints",
     "engines",
     "evaluate",
     "initializers",
+    "layers",
     "load",
     "losses",
     "metrics",

@@ -13,12 +13,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from deltarule.activations import ActivationFunction, Identity
-from deltarule.clipping import Clip
-from deltarule.constraints import Constraint
+from deltarule.base.errors import InvalidTypeError
+from deltarule.base.types import Array
 from deltarule.data import Dataset, as_matrix, as_targets, as_weights, check_some_weight
-from deltarule.errors import InvalidTypeError
-from deltarule.layers import (
+from deltarule.formulas.activations import ActivationFunction, Identity
+from deltarule.formulas.clipping import Clip
+from deltarule.formulas.constraints import Constraint
+from deltarule.formulas.losses import Loss, check_output
+from deltarule.formulas.optimizers import Optimizer
+from deltarule.formulas.penalties import Penalty
+from deltarule.network.layers import (
     Activation,
     BatchNorm,
     CustomLayer,
@@ -29,11 +33,7 @@ from deltarule.layers import (
     Residual,
     size_of,
 )
-from deltarule.losses import Loss, check_output
-from deltarule.network import Network
-from deltarule.optimizers import Optimizer
-from deltarule.penalties import Penalty
-from deltarule.types import Array
+from deltarule.network.network import Network
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import deltarule
-from deltarule import settings
+from deltarule.base import settings
 from documentation.documents import (
     ROOT,
     DocumentError,

@@ -14,7 +14,7 @@ import pytest
 from gradient_cases import ACTIVATIONS
 from mpmath import mp, mpf
 
-from deltarule import activations, special
+from deltarule.formulas import activations, special
 
 mp.dps = 60
 

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 import deltarule as dr
-from deltarule.initializers import (
+from deltarule.formulas.initializers import (
     Constant,
     GlorotNormal,
     GlorotUniform,
@@ -149,7 +149,9 @@ DEFAULTS = {
 
 def test_every_activation_has_a_default_here():
     base = dr.activations.ActivationFunction
-    own = {c.name for c in base.__subclasses__() if c.__module__ == "deltarule.activations"}
+    own = {
+        c.name for c in base.__subclasses__() if c.__module__ == "deltarule.formulas.activations"
+    }
     assert own == DEFAULTS.keys()
 
 

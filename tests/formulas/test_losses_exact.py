@@ -12,7 +12,7 @@ from gradient_cases import PAIRS
 from mpmath import mp, mpf
 
 import deltarule as dr
-from deltarule.activations import Exp, Sigmoid, Softmax
+from deltarule.formulas.activations import Exp, Sigmoid, Softmax
 
 mp.dps = 60
 

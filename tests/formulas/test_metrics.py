@@ -7,8 +7,8 @@ import pytest
 from sklearn import metrics as sk
 
 import deltarule as dr
-from deltarule.metrics import Metric, classes, confusion_matrix, resolve_metric
-from deltarule.settings import names
+from deltarule.base.settings import names
+from deltarule.formulas.metrics import Metric, classes, confusion_matrix, resolve_metric
 
 N = 60
 KINDS = ["binary", "multiclass", "multilabel"]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import deltarule as dr
-from deltarule.clipping import sum_of_squares
-from deltarule.constraints import MaxNorm
-from deltarule.penalties import L1, L2, ElasticNet, Penalty
+from deltarule.formulas.clipping import sum_of_squares
+from deltarule.formulas.constraints import MaxNorm
+from deltarule.formulas.penalties import L1, L2, ElasticNet, Penalty
 
 W = np.array([[1.0, -2.0, 0.0], [0.5, -0.25, 3.0]])  # sum |W| = 6.75, sum W^2 = 14.3125
 

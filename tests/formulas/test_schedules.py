@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import deltarule as dr
-from deltarule.schedules import FunctionOfStep, resolve_schedule
+from deltarule.formulas.schedules import FunctionOfStep, resolve_schedule
 
 RATE = 0.4
 

@@ -1,7 +1,7 @@
-"""The same bits for every batch size from 1 to 70 and for any number of threads, more than rows included.
+"""The same bits for batches of 1 to 70 rows on any number of threads, more than rows included.
 
-Small networks use one thread, since more would not gain. Here each thread has one multiplication to do, so that
-all that are asked for take part: with as many threads as rows every tile has a single row.
+Small networks use one thread, since more would not gain. Here one multiplication repays a
+thread, so that all that are asked for take part: with as many as rows every tile has a single row.
 """
 
 import itertools
@@ -16,7 +16,8 @@ from deltarule.engines import native
 
 D = dr.Dense
 BATCHES = range(1, 71)
-WIDE = {  # layers large enough to be cut by panels where a batch has few rows, and what must not wait there
+# Layers that are cut by panels where a batch has few rows, and what must not wait there.
+WIDE = {
     "wide": [D(150, "relu"), D(130, "tanh"), D(3)],
     "wide, elu after a residual": [D(140), dr.Residual([D(140, "elu"), D(140)]), D(3)],
     "wide, constrained": [D(150, "relu", constraint=dr.MaxNorm(0.8)), D(150, "relu"), D(3)],
@@ -47,7 +48,7 @@ def assert_same_bits(stack, optimizer, batch_size, settings):
     assert not differ, f"{stack}, {optimizer}, {batch_size} rows: other bits on {differ} threads"
 
 
-# Each batch size with some stack, each stack with some optimizer; `make soak` has all of them with all.
+# Each batch size with some stack, each stack with some optimizer.
 CASES = [
     (list(ALL)[b % len(ALL)], OPTIMIZERS[b % len(OPTIMIZERS)], b, SETTINGS[b // len(ALL) % 4])
     for b in BATCHES
@@ -57,13 +58,15 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("stack", "optimizer", "batch_size", "settings"), CASES[:: 5 if FEW else 1])
+@pytest.mark.parametrize(
+    ("stack", "optimizer", "batch_size", "settings"), CASES[:: 5 if FEW else 1]
+)
 def test_threads_change_no_bit(stack, optimizer, batch_size, settings):
     assert_same_bits(stack, optimizer, batch_size, settings)
 
 
 def test_as_many_threads_as_rows_learn_what_one_learns():
-    """784-256-10 in batches of 32 rows, as on a machine of 32 cores: the first layer summed a row of each tile."""
+    """As on a machine of 32 cores, where the first layer once summed one row of each tile."""
     X, y = examples("cross_entropy", 10, n=320, inputs=784)
     layers = [D(256, "relu"), D(10, "softmax")]
     settings = {"loss": "cross_entropy", "batch_size": 32, "epochs": 3, "optimizer": dr.Adam()}

@@ -14,9 +14,9 @@ from test_against_reference import ACTIVATIONS, LOSSES
 
 import deltarule as dr
 from conftest import examples, trained
+from deltarule.base.interrupt import Interrupt
 from deltarule.data import Dataset
 from deltarule.engines import Run
-from deltarule.interrupt import Interrupt
 
 D = dr.Dense
 

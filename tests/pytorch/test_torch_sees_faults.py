@@ -7,7 +7,8 @@ import pytest
 from twin import COUNTS, LABELS, SHARES, WEIGHTS, F, follow, mse, network, nn, optim, stack
 
 import deltarule as dr
-from deltarule.engines import backpropagation, reference
+from deltarule.engines.reference import executor as reference
+from deltarule.engines.reference import passes as backpropagation
 
 activations, losses, optimizers = dr.activations, dr.losses, dr.optimizers
 

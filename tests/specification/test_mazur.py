@@ -160,7 +160,7 @@ def test_the_published_outputs_come_from_it_too(net):
 
 def test_the_bug_put_into_the_engine_makes_the_published_error(net, monkeypatch):
     """``delta @ W.T`` with W as it will be after the step: the gradient check names the lesson."""
-    from deltarule.engines import backpropagation
+    from deltarule.engines.reference import passes as backpropagation
 
     right = backpropagation.dense_backward
 

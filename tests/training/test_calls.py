@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import deltarule as dr
-from deltarule import trainer as module
+from deltarule.training import trainer as module
 
 ENGINES = [name for name, state in dr.engines().items() if state.startswith("available")]
 RNG = np.random.default_rng(3)

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import deltarule as dr
-from deltarule.progress import SharedProgress
-from deltarule.random import Purpose, philox
+from deltarule.base.random import Purpose, philox
+from deltarule.training.progress import SharedProgress
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((23, 3))

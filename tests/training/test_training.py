@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 import deltarule as dr
+from deltarule.base.random import Purpose, permutation
+from deltarule.training.callbacks import lower_is_better
+from deltarule.training.progress import Progress
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((23, 3))
@@ -389,10 +392,10 @@ def test_early_stopping_waits_for_patience_and_puts_the_best_weights_back() -> N
 
 
 def test_early_stopping_knows_which_way_a_metric_is_better() -> None:
-    assert not dr.callbacks.lower_is_better("val_accuracy")
-    assert not dr.callbacks.lower_is_better("r2")
-    assert dr.callbacks.lower_is_better("val_loss")
-    assert dr.callbacks.lower_is_better("val_rmse")
+    assert not lower_is_better("val_accuracy")
+    assert not lower_is_better("r2")
+    assert lower_is_better("val_loss")
+    assert lower_is_better("val_rmse")
 
 
 def test_the_rate_falls_on_a_plateau() -> None:
@@ -494,7 +497,7 @@ def test_divergence_names_step_and_layer_and_leaves_the_network_before_that_step
     one_less = dr.Trainer(twin, "squared_error", dr.SGD(1e10))
     for step in range(error.step - 1):
         epoch, i = divmod(step, 3)
-        order = dr.random.permutation(0, dr.random.Purpose.SHUFFLE, 23, step=epoch)
+        order = permutation(0, Purpose.SHUFFLE, 23, step=epoch)
         rows = order[8 * i : 8 * i + 8]
         one_less.step(X[rows], TARGETS[rows])
     np.testing.assert_array_equal(net.vector, twin.vector)
@@ -556,7 +559,7 @@ def test_ctrl_c_ends_the_run_after_a_whole_step_and_loses_nothing(
     again = regressor()  # exactly the steps that were counted have been made
     twin = dr.Trainer(again, "squared_error", "adam")
     twin.run(X, TARGETS, epochs=history.epochs, batch_size=4)
-    order = dr.random.permutation(0, dr.random.Purpose.SHUFFLE, 23, step=history.epochs)
+    order = permutation(0, Purpose.SHUFFLE, 23, step=history.epochs)
     for i in range(history.steps - 6 * history.epochs):
         rows = order[4 * i : 4 * i + 4]
         twin.step(X[rows], TARGETS[rows])
@@ -620,7 +623,7 @@ def test_progress_redraws_one_line_on_a_terminal() -> None:
 
     history = dr.History("reference")
     terminal = Terminal()
-    progress = dr.progress.Progress(True, 4, terminal)  # type: ignore[arg-type]
+    progress = Progress(True, 4, terminal)  # type: ignore[arg-type]
     for epoch in range(4):
         history.extend(1, {"loss": np.array([1.0 / (epoch + 1)])})
         progress.show(history)

@@ -1,9 +1,10 @@
-"""Whether this checkout computes the same bits as another commit: 40 networks, every layer, loss and optimizer.
+"""Whether this checkout computes the same bits as another commit: 40 networks.
 
     python tests/trajectories/compare.py COMMIT
 
-builds COMMIT beside this checkout, in build/trajectories/, and compares digests of all weights, losses and metrics,
-natively on one and two threads, on each vector target, and in the reference engine. Exit status 1 where any differs.
+builds COMMIT in build/trajectories/ and compares digests of all weights, losses and metrics:
+natively on one and two threads, on each vector target, and in the reference engine. The exit status
+is 1 where any differs.
 """
 
 import json
@@ -21,7 +22,10 @@ DIGESTS = Path(__file__).parent / "digests.py"
 def installation(commit):
     """Return the interpreter of an environment that has deltarule as of a commit."""
     name = subprocess.run(
-        ["git", "-C", ROOT, "rev-parse", f"{commit}^{{commit}}"], check=True, capture_output=True, text=True
+        ["git", "-C", ROOT, "rev-parse", f"{commit}^{{commit}}"],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.strip()
     place = ROOT / "build" / "trajectories" / name
     python = place / "bin" / "python"
@@ -39,7 +43,12 @@ def installation(commit):
 def digests(python, target):
     environment = os.environ | {"DELTARULE_TARGET": target}
     run = subprocess.run(
-        [python, DIGESTS], check=True, capture_output=True, text=True, cwd=tempfile.gettempdir(), env=environment
+        [python, DIGESTS],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tempfile.gettempdir(),
+        env=environment,
     )
     return json.loads(run.stdout)
 
@@ -53,7 +62,7 @@ def main(commit):
         old, new = digests(before, target), digests(sys.executable, target)
         differ = [name for name in old if old[name] != new.get(name)]
         wrong += len(differ)
-        print(f"{target:9} {len(old) - len(differ)} of {len(old)} trajectories have the bits of {commit}")
+        print(f"{target:9} {len(old) - len(differ)} of {len(old)} trajectories as in {commit}")
         for name in differ:
             print(f"          differs: {name}")
     return 1 if wrong else 0

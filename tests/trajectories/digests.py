@@ -1,7 +1,7 @@
 """Digests of the trajectories of 40 networks, as JSON: the same bits, the same digests.
 
-Run by ``compare.py`` under two installations of deltarule. It uses nothing but names that users type, so that an
-older version can run it.
+Run by ``compare.py`` under two installations of deltarule. It uses nothing but names that users
+type, so that an older version can run it.
 """
 
 import hashlib

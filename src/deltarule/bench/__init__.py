@@ -12,6 +12,7 @@ from deltarule.bench.forms import print_short_form as print_short_form
 from deltarule.bench.forms import short_form as short_form
 from deltarule.bench.forms import show as show
 from deltarule.bench.peers import PEERS as PEERS
+from deltarule.bench.plot import write as write
 from deltarule.bench.result import Comparison as Comparison
 from deltarule.bench.result import Entry as Entry
 from deltarule.bench.result import Result as Result

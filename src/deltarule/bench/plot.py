@@ -47,3 +47,14 @@ def plot(result: Result, path: Path) -> Path | None:
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=120)
     return path
+
+
+def write(result: Result, folder: Path | str, name: str) -> list[Path]:
+    """Write name.json, name.md and, where matplotlib is installed, name.png."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.json", folder / f"{name}.md"]
+    paths[0].write_text(result.to_json())
+    paths[1].write_text(result.to_markdown())
+    picture = plot(result, folder / f"{name}.png")
+    return paths if picture is None else [*paths, picture]

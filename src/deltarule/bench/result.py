@@ -6,7 +6,6 @@ import json
 import math
 import statistics
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from deltarule.bench.peers import OURS, PEERS
@@ -194,18 +193,6 @@ class Result:
                 for name, size in self.installed_megabytes.items()
             ]
         return "\n".join(lines) + "\n"
-
-    def write(self, folder: Path | str, name: str) -> list[Path]:
-        """Write name.json, name.md and, where matplotlib is installed, name.png."""
-        from deltarule.bench.plot import plot
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{name}.json", folder / f"{name}.md"]
-        paths[0].write_text(self.to_json())
-        paths[1].write_text(self.to_markdown())
-        picture = plot(self, folder / f"{name}.png")
-        return paths if picture is None else [*paths, picture]
 
 
 def _number(value: float | None) -> str:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deltarule.errors import unknown_name
-from deltarule.types import Array
+from deltarule.base.errors import unknown_name
+from deltarule.base.types import Array
 
 _SEED = 20240229
 

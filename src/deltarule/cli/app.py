@@ -11,9 +11,9 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 import deltarule
+from deltarule.base.errors import DeltaruleError
 from deltarule.cli import bench, check, demo, trace
 from deltarule.cli.output import console, fail
-from deltarule.errors import DeltaruleError
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from deltarule.base.files import check_writable, write_atomically
+from deltarule.base.settings import check_integer
 from deltarule.bench import PEERS, WORKLOADS, print_short_form
-from deltarule.files import check_writable, write_atomically
-from deltarule.settings import check_integer
 
 
 def bench(

@@ -7,16 +7,16 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from deltarule.base.errors import DeltaruleError
+from deltarule.base.random import Purpose, normals, words
+from deltarule.base.settings import check_integer
+from deltarule.base.types import Array
 from deltarule.cli.description import parse_layers, parse_setting
 from deltarule.cli.output import fail
-from deltarule.errors import DeltaruleError
+from deltarule.formulas.losses import BinaryCrossEntropy, CrossEntropy, Loss, Poisson
+from deltarule.formulas.penalties import Penalty
 from deltarule.inspect import GradientCheck, check_gradients
-from deltarule.losses import BinaryCrossEntropy, CrossEntropy, Loss, Poisson
-from deltarule.network import Network
-from deltarule.penalties import Penalty
-from deltarule.random import Purpose, normals, words
-from deltarule.settings import check_integer
-from deltarule.types import Array
+from deltarule.network.network import Network
 
 _INPUTS, _TARGETS, _PARAMETERS = 4093, 4094, 4095
 """Layer numbers of the random words, beyond those of any network."""

@@ -14,18 +14,18 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from deltarule.base.errors import missing_extra
+from deltarule.base.files import check_writable
+from deltarule.base.types import Array
 from deltarule.cli.output import console, fail
 from deltarule.data import split_rows
-from deltarule.errors import missing_extra
-from deltarule.files import check_writable
-from deltarule.layers import Dense, Dropout
-from deltarule.losses import CrossEntropy
-from deltarule.metrics import confusion_matrix
-from deltarule.network import Network
-from deltarule.optimizers import Adam
-from deltarule.schedules import Cosine
-from deltarule.training import train
-from deltarule.types import Array
+from deltarule.formulas.losses import CrossEntropy
+from deltarule.formulas.metrics import confusion_matrix
+from deltarule.formulas.optimizers import Adam
+from deltarule.formulas.schedules import Cosine
+from deltarule.network.layers import Dense, Dropout
+from deltarule.network.network import Network
+from deltarule.training.train import train
 
 _TEST_SHARE = 0.2
 _TEST_SEED = 0

@@ -17,9 +17,17 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from deltarule.errors import DeltaruleError, InvalidValueError, unknown_name
-from deltarule.layers import Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, Residual
-from deltarule.settings import Setting
+from deltarule.base.errors import DeltaruleError, InvalidValueError, unknown_name
+from deltarule.base.settings import Setting
+from deltarule.network.layers import (
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Layer,
+    LayerNorm,
+    Residual,
+)
 
 _LAYERS: dict[str, type[Layer]] = {
     kind.name: kind for kind in (Activation, BatchNorm, Dense, Dropout, LayerNorm)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from deltarule import examples
+from deltarule import published
 from deltarule.cli.output import console
 
 
@@ -37,7 +37,7 @@ def trace(
 
 
 def _specification() -> None:
-    example = examples.specification()
+    example = published.specification()
     _heading("The specification's worked example: 2-2-1, sigmoid units")
     _paragraph(
         "The text gives z_h = [.1, .3], z_o = .2 and w_o = [.4, .6], but not the weights into the "
@@ -51,7 +51,7 @@ def _specification() -> None:
     typer.echo()
     table = Table("figure", "printed in the text", "computed", "")
     notes = {"right": "", "cut off": "cut off, not rounded", "off": "[bold red]off[/]"}
-    for row in examples.slips():
+    for row in published.slips():
         table.add_row(row.quantity, row.printed, f"{row.computed:.6f}", notes[row.verdict])
     console().print(table)
     _paragraph(
@@ -69,15 +69,15 @@ def _mazur() -> None:
         "which the article leaves as it is: frozen here. w1, w2 lead into h1, w3, w4 into h2; "
         "w5, w6 into o1, w7, w8 into o2."
     )
-    typer.echo(str(examples.mazur().trace()))
+    typer.echo(str(published.mazur().trace()))
     typer.echo()
     table = Table("quantity", "float64")
-    for name, values in examples.mazur_quantities():
+    for name, values in published.mazur_quantities():
         table.add_row(name, "\n".join(f"{value:.12f}" for value in values))
     console().print(table)
     typer.echo()
     after = Table("after the update", "article", "computed", "with its slip")
-    for row in examples.mazur_after_update():
+    for row in published.mazur_after_update():
         after.add_row(row.quantity, row.published, _exact(row.computed), _exact(row.with_the_slip))
     console().print(after)
     _paragraph(

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from deltarule.errors import InvalidTypeError, InvalidValueError, describe_value
-from deltarule.types import Array
+from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
+from deltarule.base.types import Array
 
 _FLOAT64 = np.dtype(np.float64)
 _CELLS_PER_CHECK = 1 << 20  # finiteness is checked in blocks, so that no copy of the data arises

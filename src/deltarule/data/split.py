@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from deltarule.errors import InvalidValueError
-from deltarule.random import Purpose, permutation
-from deltarule.types import Array
+from deltarule.base.errors import InvalidValueError
+from deltarule.base.random import Purpose, permutation
+from deltarule.base.types import Array
 
 
 def split_rows(

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from deltarule import activations, losses, optimizers, penalties
-from deltarule.clipping import Clip, ClipNorm, ClipValue
-from deltarule.constraints import MaxNorm
+from deltarule.base.errors import InvalidValueError
+from deltarule.base.types import Array
 from deltarule.data import Dataset
 from deltarule.engines.protocol import Engine, Executor, Record, Run
-from deltarule.errors import InvalidValueError
-from deltarule.network import Network
+from deltarule.engines.reference import passes
+from deltarule.formulas import activations, losses, optimizers, penalties
+from deltarule.formulas.clipping import Clip, ClipNorm, ClipValue
+from deltarule.formulas.constraints import MaxNorm
+from deltarule.network.network import Network, Views
 from deltarule.plan import (
     ActivationOperation,
     AddOperation,
@@ -31,7 +33,6 @@ from deltarule.plan import (
     Plan,
     Segment,
 )
-from deltarule.types import Array
 
 try:
     import deltarule._native as _core
@@ -290,9 +291,6 @@ class NativeExecutor:
 
         The reference engine repeats that one forward pass, with everything in plain sight.
         """
-        from deltarule.engines import backpropagation as passes
-        from deltarule.network import Views
-
         n, b = len(run.data), run.batch_size
         per_epoch = n // b if run.drop_last else -(-n // b)
         epoch, i = divmod(record.steps_done, per_epoch)

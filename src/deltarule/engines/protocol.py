@@ -7,12 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
+from deltarule.base.interrupt import Interrupt
+from deltarule.base.random import Purpose, permutation
+from deltarule.base.types import Array
 from deltarule.data import Dataset
-from deltarule.interrupt import Interrupt
-from deltarule.network import Network
+from deltarule.network.network import Network
 from deltarule.plan import Plan
-from deltarule.random import Purpose, permutation
-from deltarule.types import Array
 
 
 @dataclass(frozen=True)

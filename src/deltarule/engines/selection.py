@@ -6,11 +6,11 @@ import logging
 import threading
 from weakref import WeakKeyDictionary
 
+from deltarule.base.errors import InvalidValueError, describe_value
 from deltarule.engines.native import NativeEngine, core, target, unavailable
 from deltarule.engines.protocol import Engine, Executor
-from deltarule.engines.reference import ReferenceEngine
-from deltarule.errors import InvalidValueError, describe_value
-from deltarule.network import Network
+from deltarule.engines.reference.executor import ReferenceEngine
+from deltarule.network.network import Network
 from deltarule.plan import Plan, compile_network
 
 _log = logging.getLogger("deltarule")

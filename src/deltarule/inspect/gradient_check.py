@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deltarule.engines.backpropagation import Context, example_losses, forward, loss_scale, output
-from deltarule.errors import DeltaruleError, InvalidValueError
+from deltarule.base.errors import DeltaruleError, InvalidValueError
+from deltarule.base.random import Purpose, check_seed, words
+from deltarule.base.settings import check_integer, check_number
+from deltarule.base.types import Array
+from deltarule.engines.reference.passes import Context, example_losses, forward, loss_scale, output
+from deltarule.formulas.losses import Loss
 from deltarule.inspect.trace import Trace, check_examples, trace_pass
-from deltarule.losses import Loss
-from deltarule.network import Network
+from deltarule.network.network import Network
 from deltarule.plan import ActivationOperation, LossLike, PenaltyLike, compile_network
-from deltarule.random import Purpose, check_seed, words
-from deltarule.settings import check_integer, check_number
-from deltarule.types import Array
 
 _STEPS = (1e-3, 1e-4, 1e-5)
 """Step lengths h, tried in turn."""

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from deltarule.base.errors import InvalidValueError
+from deltarule.base.random import check_seed
+from deltarule.base.settings import check_integer
+from deltarule.base.types import Array
+from deltarule.base.upward import upward
 from deltarule.data import Dataset
-from deltarule.engines.backpropagation import Context, backward, forward, gather, loss_scale
-from deltarule.errors import InvalidValueError
-from deltarule.inspect.worked_example import worked_example
-from deltarule.losses import Loss
-from deltarule.network import Network
+from deltarule.engines.reference.passes import Context, backward, forward, gather, loss_scale
+from deltarule.formulas.losses import Loss
+from deltarule.network.network import Network
 from deltarule.plan import (
     ActivationOperation,
     DenseOperation,
@@ -22,9 +25,6 @@ from deltarule.plan import (
     Plan,
     compile_network,
 )
-from deltarule.random import check_seed
-from deltarule.settings import check_integer
-from deltarule.types import Array
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Trace:
     penalty: float
 
     def __str__(self) -> str:
-        return worked_example(self)
+        return str(upward("print(trace)")(self))
 
     def __repr__(self) -> str:
         return (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deltarule.network import Network, describe_layer
+from deltarule.base.types import Array
+from deltarule.inspect.trace import Trace
+from deltarule.network.network import Network, describe_layer
 from deltarule.plan import (
     ActivationOperation,
     AddOperation,
@@ -17,10 +18,6 @@ from deltarule.plan import (
     LayerNormOperation,
     Operation,
 )
-from deltarule.types import Array
-
-if TYPE_CHECKING:
-    from deltarule.inspect.trace import Trace
 
 _DIGITS = 6
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.image import imsave
 
+from deltarule.base.errors import InvalidValueError
+from deltarule.base.types import Array
 from deltarule.data import as_matrix, as_targets
-from deltarule.errors import InvalidValueError
-from deltarule.losses import BinaryCrossEntropy, CrossEntropy, Loss, SquaredError
-from deltarule.metrics import classes as true_and_predicted
-from deltarule.metrics import confusion_matrix
-from deltarule.network import Network
-from deltarule.types import Array
+from deltarule.formulas.losses import BinaryCrossEntropy, CrossEntropy, Loss, SquaredError
+from deltarule.formulas.metrics import classes as true_and_predicted
+from deltarule.formulas.metrics import confusion_matrix
+from deltarule.network.network import Network
 
 _MOST_PICTURES = 24
 _MOST_ROWS = 20

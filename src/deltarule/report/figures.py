@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from deltarule.errors import InvalidValueError
-from deltarule.history import History
-from deltarule.types import Array
+from deltarule.base.errors import InvalidValueError
+from deltarule.base.types import Array
+from deltarule.training.history import History
 
 INK, MUTED, GRID = "#1b1f24", "#5b6470", "#d9dde3"
 SERIES = ("#0b63b5", "#c8501a", "#12805c", "#8a3fa0", "#a67800", "#b02a55", "#3f7f93", "#6b6b6b")

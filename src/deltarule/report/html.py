@@ -13,12 +13,12 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 import deltarule
-from deltarule.errors import InvalidTypeError, describe_value
-from deltarule.files import check_writable, write_atomically
-from deltarule.history import History
-from deltarule.network import Network
+from deltarule.base.errors import InvalidTypeError, describe_value
+from deltarule.base.files import check_writable, write_atomically
+from deltarule.network.network import Network
 from deltarule.report import figures
 from deltarule.report.answers import Answers, examine
+from deltarule.training.history import History
 
 
 class Panel(NamedTuple):

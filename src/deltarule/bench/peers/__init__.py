@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from deltarule.base.errors import unknown_name
 from deltarule.bench.peers.base import Absent, Peer, RestartingSession, Session
 from deltarule.bench.peers.jax_peer import Jax
 from deltarule.bench.peers.ours import Deltarule
 from deltarule.bench.peers.pytorch import PyTorch
 from deltarule.bench.peers.scikit import ScikitLearn
-from deltarule.errors import unknown_name
 
 __all__ = [
     "OURS",

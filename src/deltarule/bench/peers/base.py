@@ -6,8 +6,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+from deltarule.base.types import Array
 from deltarule.bench.workloads import Data, Workload
-from deltarule.types import Array
 
 
 class Absent(Exception):  # noqa: N818

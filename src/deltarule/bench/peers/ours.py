@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import deltarule as dr
+from deltarule.base.types import Array
 from deltarule.bench.peers.base import Absent, Session
 from deltarule.bench.workloads import Data, Workload, initial_parameters
-from deltarule.types import Array
 
 
 class Deltarule:

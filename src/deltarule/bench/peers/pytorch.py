@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from deltarule.base.types import Array
 from deltarule.bench.peers.base import Absent, Session, import_peer
 from deltarule.bench.workloads import Data, Workload, initial_parameters
-from deltarule.types import Array
 
 _COMPILE_SECONDS = 120
 _COMPILE_PROBE = """

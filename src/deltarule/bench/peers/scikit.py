@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from deltarule.base.types import Array
 from deltarule.bench.peers.base import Session, import_peer
 from deltarule.bench.workloads import Data, Workload, initial_parameters
-from deltarule.types import Array
 
 
 class ScikitLearn:

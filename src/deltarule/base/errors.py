@@ -1,0 +1,103 @@
+"""Every error derives from :class:`DeltaruleError` and from the builtin that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+
+class DeltaruleError(Exception):
+    """Base of all errors raised by deltarule."""
+
+
+class InvalidValueError(DeltaruleError, ValueError):
+    """A setting, shape or value is impossible."""
+
+
+class InvalidTypeError(DeltaruleError, TypeError):
+    """An argument has a type that cannot be used here."""
+
+
+class DivergenceError(DeltaruleError, ArithmeticError):
+    """The loss, or a gradient, is no longer finite.
+
+    Raised before the update of the step in question, so the network keeps its parameters from
+    before that step.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Where it happened; both count from 1 over the life of the trainer.
+    layer : str or None
+        The first layer whose output, or parameter whose gradient, is not finite; None where only
+        the loss is.
+    history : History or None
+        The epochs that were finished before.
+    """
+
+    history: Any = None  # a History: this floor knows nothing of those above
+
+    def __init__(self, message: str, *, epoch: int, step: int, layer: str | None) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.step = step
+        self.layer = layer
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = partial(type(self), epoch=self.epoch, step=self.step, layer=self.layer)
+        return make, self.args, {"history": self.history}
+
+
+class FileFormatError(DeltaruleError, OSError):
+    """A file is not what it claims to be, or comes from a newer version."""
+
+
+class UnknownNameError(DeltaruleError, KeyError):
+    """A mapping has no such name."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would show its repr
+
+
+class MissingFileError(DeltaruleError, FileNotFoundError):
+    """There is no such file or folder."""
+
+
+class WriteError(DeltaruleError, OSError):
+    """A file cannot be written; whatever stood there before is untouched."""
+
+
+class MissingExtraError(DeltaruleError, ImportError):
+    """A feature needs an optional dependency that is not installed."""
+
+
+def missing_extra(feature: str, extra: str) -> MissingExtraError:
+    """Return the error for a feature whose optional dependency is absent."""
+    return MissingExtraError(
+        f"{feature} needs an optional dependency; install it with: pip install 'deltarule[{extra}]'"
+    )
+
+
+def unknown_name(kind: str, got: str, known: Iterable[str]) -> InvalidValueError:
+    """Return the error for an unknown name, with the nearest right one."""
+    return InvalidValueError(_unknown(kind, got, sorted(known)))
+
+
+def unknown_key(kind: str, got: object, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for a name that a mapping does not have, with the nearest right one."""
+    return UnknownNameError(_unknown(kind, str(got), list(known)))
+
+
+def _unknown(kind: str, got: str, names: list[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(got.lower(), names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {kind} {got!r}; {hint}known: {', '.join(names)}"
+
+
+def describe_value(value: Any) -> str:
+    """Return a short form of a value for an error message."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

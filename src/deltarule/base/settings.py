@@ -1,0 +1,242 @@
+"""Objects that carry settings: frozen dataclasses with a family and a name.
+
+One mechanism serves activations, losses, optimizers, layers and all other families. A class that
+derives from a family's base and states a ``name`` is known by that name from then on, including
+classes that a user defines. :meth:`Setting.resolve` turns a name, a class or an instance into an
+instance; :func:`describe` and :func:`rebuild` turn an instance into plain JSON values and back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields, is_dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
+
+from deltarule.base.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    describe_value,
+    unknown_name,
+)
+
+_families: dict[str, dict[str, type[Setting]]] = {}
+_T = TypeVar("_T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def setting(cls: type[_T]) -> type[_T]:
+    """Make a class a frozen dataclass that is printed as it would be typed.
+
+    Many classes have formulas but no fields of their own. Their base's methods serve them, which
+    spares an import the half a millisecond that compiling a dataclass's methods takes.
+    """
+    own = cls.__annotations__.values()
+    if is_dataclass(cls) and all(str(kind).startswith("ClassVar") for kind in own):
+        return _frozen(cls)
+    return dataclass(frozen=True, repr=False, eq=False)(cls)
+
+
+def _frozen(cls: type[_T]) -> type[_T]:
+    """Refuse new attributes, too, as a frozen dataclass does; it leaves subclasses theirs."""
+
+    def change(self: Any, name: str, *value: Any) -> None:
+        if type(self) is cls:
+            raise FrozenInstanceError(f"cannot assign to field {name!r}")
+        (super(cls, self).__setattr__ if value else super(cls, self).__delattr__)(name, *value)
+
+    cls.__setattr__ = cls.__delattr__ = change  # type: ignore[method-assign]
+    return cls
+
+
+class Setting:
+    """Base of every family of settings.
+
+    Attributes
+    ----------
+    family : str
+        What the family is called in messages and files ("activation", "loss", ...).
+    name : str
+        The plain name of the class within its family ("relu"). A class without one is abstract.
+    """
+
+    family: ClassVar[str]
+    name: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        name = cls.__dict__.get("name", "")
+        if not name:
+            return
+        known = _families.setdefault(cls.family, {}).setdefault(name, cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise InvalidValueError(
+                f"the {cls.family} name {name!r} is taken by "
+                f"{known.__module__}.{known.__qualname__}; give {cls.__qualname__} another name"
+            )
+        _families[cls.family][name] = cls
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, f.name) for f in fields(self))  # type: ignore[arg-type]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Setting) or type(other) is not type(self):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        own = fields(self)  # type: ignore[arg-type]
+        positional = [f"{getattr(self, f.name)!r}" for f in own if not f.kw_only and _required(f)]
+        named = [
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in sorted(own, key=lambda f: f.kw_only is True)
+            if not _required(f) and getattr(self, f.name) != _default(f)
+        ]
+        return f"{type(self).__name__}({', '.join(positional + named)})"
+
+    @classmethod
+    def resolve(cls, value: Any) -> Self:
+        """Return an instance for a name, a class or an instance of this family.
+
+        Raises
+        ------
+        ValueError
+            The name is unknown (the message gives the nearest known one), or the class needs
+            settings.
+        TypeError
+            The value is neither.
+        """
+        found = value
+        if isinstance(found, str):
+            try:
+                found = _families[cls.family][found]
+            except KeyError:
+                raise unknown_name(cls.family, value, _families[cls.family]) from None
+        if isinstance(found, type) and issubclass(found, cls):
+            try:
+                found = found()
+            except TypeError:
+                needed = ", ".join(f.name for f in fields(found))
+                raise InvalidValueError(
+                    f"{cls.family} {found.name!r} needs settings: "
+                    f"write {found.__name__}({needed}) instead of its name"
+                ) from None
+        if not isinstance(found, cls):
+            article = "an" if cls.family[0] in "aeiou" else "a"
+            raise InvalidTypeError(
+                f"expected {article} {cls.family} (an object or one of the names "
+                f"{', '.join(sorted(_families[cls.family]))}), got {describe_value(value)}"
+            )
+        return found
+
+
+def _default(f: Field[Any]) -> Any:
+    return f.default if f.default_factory is MISSING else f.default_factory()
+
+
+def _required(f: Field[Any]) -> bool:
+    return _default(f) is MISSING
+
+
+def names(family: str) -> tuple[str, ...]:
+    """Return the known names of a family, sorted."""
+    return tuple(sorted(_families[family]))
+
+
+def describe(value: Any) -> Any:
+    """Return plain JSON values for a setting: ``{family: name, field: value, ...}``.
+
+    Every field is written, also where it has its default, so that a file keeps its meaning when
+    a default changes.
+    """
+    if isinstance(value, Setting):
+        if not value.name or not is_dataclass(value):
+            raise InvalidTypeError(
+                f"{type(value).__qualname__} cannot be written to a file: "
+                "make it a frozen dataclass with a class attribute `name`"
+            )
+        return {value.family: value.name} | {
+            f.name: describe(getattr(value, f.name)) for f in fields(value)
+        }
+    if isinstance(value, (tuple, list)):
+        return [describe(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Integral):  # NumPy's, for instance
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    raise InvalidTypeError(f"cannot be written to a file: {describe_value(value)}")
+
+
+def rebuild(value: Any) -> Any:
+    """Return the setting that :func:`describe` described."""
+    if isinstance(value, list):
+        return tuple(rebuild(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    family = next((key for key in value if key in _families), None)
+    if family is None:
+        raise InvalidValueError(f"no family of settings in {describe_value(value)}")
+    name = value[family]
+    if not isinstance(name, str) or name not in _families[family]:
+        raise InvalidValueError(
+            f"unknown {family} {describe_value(name)}; if it is one of your own classes, import "
+            "the module that defines it first"
+        )
+    found = _families[family][name]
+    settings = {key: rebuild(item) for key, item in value.items() if key != family}
+    known = {f.name for f in fields(found)}  # type: ignore[arg-type]
+    if unknown := sorted(settings.keys() - known):
+        raise InvalidValueError(f"{family} {name!r} has no setting {', '.join(unknown)}")
+    return found(**settings)
+
+
+def check_number(
+    what: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    below: float = math.inf,
+    at_most: float = math.inf,
+) -> float:
+    """Return ``value`` as a float, or raise saying what was got and what was expected."""
+    bounds = []
+    if above > -math.inf:
+        bounds.append(f"> {above:g}")
+    if at_least > -math.inf:
+        bounds.append(f">= {at_least:g}")
+    if below < math.inf:
+        bounds.append(f"< {below:g}")
+    if at_most < math.inf:
+        bounds.append(f"<= {at_most:g}")
+    expected = "a finite number" + (f" {' and '.join(bounds)}" if bounds else "")
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InvalidTypeError(f"{what} must be {expected}, got {describe_value(value)}")
+    number = float(value)
+    if not (math.isfinite(number) and above < number < below and at_least <= number <= at_most):
+        raise InvalidValueError(f"{what} must be {expected}, got {describe_value(value)}")
+    return number
+
+
+def check_flag(what: str, value: Any) -> bool:
+    """Return ``value`` as a bool, or raise: "no" and 0.5 are neither True nor False."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
+        raise InvalidTypeError(f"{what} must be True or False, got {describe_value(value)}")
+    return bool(value)
+
+
+def check_integer(what: str, value: Any, *, at_least: int = 1) -> int:
+    """Return ``value`` as an int, or raise saying what was got and what was expected."""
+    if type(value) is int and value >= at_least:
+        return value
+    expected = f"a whole number >= {at_least}"
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise InvalidTypeError(f"{what} must be {expected}, got {describe_value(value)}")
+    if value < at_least:
+        raise InvalidValueError(f"{what} must be {expected}, got {describe_value(value)}")
+    return int(value)

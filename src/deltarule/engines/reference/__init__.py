@@ -1,0 +1,1 @@
+"""The reference engine: backpropagation in NumPy, as a textbook writes it."""

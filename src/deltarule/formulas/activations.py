@@ -1,0 +1,339 @@
+"""Activation functions: ``a = f(z)``, the derivative ``f'(z)``, and the gain for initialisation.
+
+Each function is written once, as a textbook has it. ``z`` (n, units) is the preactivation; the
+derivative also receives ``a = f(z)``, since for several functions it is simplest in terms of
+``a``. NaN in ``z`` is carried into ``a``; no finite ``z`` gives NaN or an overflow warning.
+
+An activation of your own is a subclass with a ``name``::
+
+    @dataclass(frozen=True)
+    class Sine(dr.activations.ActivationFunction):
+        name: ClassVar[str] = "sine"
+        def __call__(self, z): return np.sin(z)
+        def derivative(self, z, a): return np.cos(z)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from deltarule.base.settings import Setting, check_number, setting
+from deltarule.base.types import Array
+from deltarule.formulas.special import normal_cdf, normal_pdf
+
+
+@setting
+class ActivationFunction(Setting):
+    """Base of the activation functions.
+
+    Attributes
+    ----------
+    initializer : str
+        The weight initializer that keeps the variance of signals through this function; the
+        default of the layers that use it.
+    kinks : tuple of float
+        Where ``f`` or one of its low derivatives jumps. Gradient checks step around them.
+    """
+
+    family: ClassVar[str] = "activation"
+    initializer: ClassVar[str] = "glorot_uniform"
+    kinks: ClassVar[tuple[float, ...]] = ()
+
+    def __call__(self, z: Array) -> Array:
+        """Return ``a = f(z)``; same shape and dtype as ``z``."""
+        raise NotImplementedError
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        """Return ``f'(z)``, elementwise, for ``a = f(z)``."""
+        raise NotImplementedError
+
+    def backward(self, gradient: Array, z: Array, a: Array) -> Array:
+        """Return ``dL/dz = dL/da * f'(z)`` for ``gradient = dL/da``."""
+        return gradient * self.derivative(z, a)
+
+
+@setting
+class Identity(ActivationFunction):
+    """``f(z) = z``, ``f'(z) = 1``."""
+
+    name: ClassVar[str] = "identity"
+
+    def __call__(self, z: Array) -> Array:
+        return z
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        return np.ones_like(z)
+
+
+@setting
+class Sigmoid(ActivationFunction):
+    """``f(z) = 1 / (1 + e^-z)``, ``f'(z) = a (1 - a)``.
+
+    For negative ``z`` the equal form ``e^z / (1 + e^z)`` is used, so that nothing overflows.
+    """
+
+    name: ClassVar[str] = "sigmoid"
+
+    def __call__(self, z: Array) -> Array:
+        e = np.exp(-np.abs(z))
+        return np.where(z >= 0, 1, e) / (1 + e)
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        return a * (1 - a)
+
+
+@setting
+class Tanh(ActivationFunction):
+    """``f(z) = tanh z``, ``f'(z) = 1 - a^2``."""
+
+    name: ClassVar[str] = "tanh"
+
+    def __call__(self, z: Array) -> Array:
+        return np.tanh(z)
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        return 1 - a * a
+
+
+@setting
+class ReLU(ActivationFunction):
+    """``f(z) = max(0, z)``, ``f'(z) = 1 if z > 0 else 0``.
+
+    Source: Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
+    """
+
+    name: ClassVar[str] = "relu"
+    initializer: ClassVar[str] = "he_normal"
+    kinks: ClassVar[tuple[float, ...]] = (0.0,)
+
+    def __call__(self, z: Array) -> Array:
+        return np.where(z < 0, z.dtype.type(0), z)  # unlike max(0, z), also right for NaN
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        return (z > 0).astype(z.dtype)
+
+
+@setting
+class LeakyReLU(ActivationFunction):
+    """``f(z) = z if z > 0 else s z``, ``f'(z) = 1 if z > 0 else s``, with ``s = negative_slope``.
+
+    Source: Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic
+    models" (2013).
+    """
+
+    name: ClassVar[str] = "leaky_relu"
+    initializer: ClassVar[str] = "he_normal"
+    kinks: ClassVar[tuple[float, ...]] = (0.0,)
+    negative_slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_number("negative_slope", self.negative_slope, at_least=0)
+
+    def __call__(self, z: Array) -> Array:
+        return np.where(z > 0, z, self.negative_slope * z)
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        return np.where(z > 0, z.dtype.type(1), z.dtype.type(self.negative_slope))
+
+
+@setting
+class ELU(ActivationFunction):
+    """``f(z) = z if z > 0 else alpha (e^z - 1)``, ``f'(z) = 1 if z > 0 else alpha e^z``.
+
+    Source: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by
+    exponential linear units" (2016).
+    """
+
+    name: ClassVar[str] = "elu"
+    initializer: ClassVar[str] = "he_normal"
+    kinks: ClassVar[tuple[float, ...]] = (0.0,)
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("alpha", self.alpha, at_least=0)
+
+    def __call__(self, z: Array) -> Array:
+        return np.where(z > 0, z, self.alpha * np.expm1(np.minimum(z, 0)))
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        return np.where(z > 0, z.dtype.type(1), self.alpha * np.exp(np.minimum(z, 0)))
+
+
+@setting
+class SELU(ActivationFunction):
+    """``f(z) = lambda (z if z > 0 else alpha (e^z - 1))`` with the self-normalising constants.
+
+    Source: Klambauer, Unterthiner, Mayr and Hochreiter, "Self-normalizing neural networks" (2017).
+    """
+
+    name: ClassVar[str] = "selu"
+    initializer: ClassVar[str] = "lecun_normal"
+    kinks: ClassVar[tuple[float, ...]] = (0.0,)
+    alpha: ClassVar[float] = 1.6732632423543772
+    scale: ClassVar[float] = 1.0507009873554805
+
+    def __call__(self, z: Array) -> Array:
+        return self.scale * np.where(z > 0, z, self.alpha * np.expm1(np.minimum(z, 0)))
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        return self.scale * np.where(z > 0, z.dtype.type(1), self.alpha * np.exp(np.minimum(z, 0)))
+
+
+@setting
+class GELU(ActivationFunction):
+    """``f(z) = z Phi(z)``, ``f'(z) = Phi(z) + z phi(z)``; Phi, phi: the standard normal.
+
+    Source: Hendrycks and Gimpel, "Gaussian error linear units" (2016).
+    """
+
+    name: ClassVar[str] = "gelu"
+    initializer: ClassVar[str] = "he_normal"
+
+    def __call__(self, z: Array) -> Array:
+        return _no_less_than(z, -1e3) * normal_cdf(z)
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        return normal_cdf(z) + np.clip(z, -1e3, 1e3) * normal_pdf(z)
+
+
+@setting
+class GELUTanh(ActivationFunction):
+    """``f(z) = z (1 + tanh u) / 2`` with ``u = sqrt(2/pi) (z + 0.044715 z^3)``.
+
+    ``f'(z) = (1 + tanh u) / 2 + z (1 - tanh^2 u) u' / 2``; the usual approximation of GELU.
+
+    Source: Hendrycks and Gimpel, "Gaussian error linear units" (2016).
+    """
+
+    name: ClassVar[str] = "gelu_tanh"
+    initializer: ClassVar[str] = "he_normal"
+    slope: ClassVar[float] = math.sqrt(2 / math.pi)
+    cubic: ClassVar[float] = 0.044715
+
+    def _inner(self, z: Array) -> tuple[Array, Array]:
+        z = np.clip(z, -1e3, 1e3)  # tanh u is +-1 long before
+        return z, np.tanh(self.slope * (z + self.cubic * z * z * z))
+
+    def __call__(self, z: Array) -> Array:
+        return _no_less_than(z, -1e3) * (0.5 * (1 + self._inner(z)[1]))
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        z, t = self._inner(z)
+        return 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * self.slope * (1 + 3 * self.cubic * z * z)
+
+
+@setting
+class SiLU(ActivationFunction):
+    """``f(z) = z sigma(z)``, ``f'(z) = sigma(z) (1 + z (1 - sigma(z)))``.
+
+    Source: Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units" (2018); also called swish.
+    """
+
+    name: ClassVar[str] = "silu"
+    initializer: ClassVar[str] = "he_normal"
+
+    def __call__(self, z: Array) -> Array:
+        return _no_less_than(z, -1e3) * _sigmoid(z)
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        s = _sigmoid(z)
+        return s * (1 + np.clip(z, -1e3, 1e3) * _sigmoid(-z))
+
+
+@setting
+class Mish(ActivationFunction):
+    """``f(z) = z t`` with ``t = tanh(softplus z)``, ``f'(z) = t + z (1 - t^2) sigma(z)``.
+
+    Source: Misra, "Mish: a self regularized non-monotonic activation function" (2020).
+    """
+
+    name: ClassVar[str] = "mish"
+    initializer: ClassVar[str] = "he_normal"
+
+    def __call__(self, z: Array) -> Array:
+        return _no_less_than(z, -1e3) * np.tanh(_softplus(z))
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        t = np.tanh(_softplus(z))
+        return t + np.clip(z, -1e3, 1e3) * (1 - t * t) * _sigmoid(z)
+
+
+@setting
+class Softplus(ActivationFunction):
+    """``f(z) = log(1 + e^z)``, ``f'(z) = sigma(z) = 1 - e^-a``.
+
+    Far below 0 the value stops at ``tiny / eps`` of the dtype (1e-31 in float32) instead of 0, so
+    that ``log a`` and ``f' / a`` stay what they should be; the Poisson loss needs both.
+
+    Source: Dugas et al., "Incorporating second-order functional knowledge for better option
+    pricing" (2001).
+    """
+
+    name: ClassVar[str] = "softplus"
+    initializer: ClassVar[str] = "he_normal"
+
+    def __call__(self, z: Array) -> Array:
+        limits = np.finfo(z.dtype)
+        return np.maximum(_softplus(z), limits.tiny / limits.eps)
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        return -np.expm1(-a)
+
+
+@setting
+class Exp(ActivationFunction):
+    """``f(z) = e^z``, ``f'(z) = a``; infinite where ``e^z`` is beyond the dtype."""
+
+    name: ClassVar[str] = "exp"
+
+    def __call__(self, z: Array) -> Array:
+        with np.errstate(over="ignore"):
+            return np.exp(z)
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        return a
+
+
+@setting
+class Softmax(ActivationFunction):
+    """``a_j = e^{z_j} / sum_k e^{z_k}`` over each row.
+
+    Its Jacobian is ``da_j/dz_k = a_j (delta_jk - a_k)``, hence
+    ``dL/dz_j = a_j (g_j - sum_k g_k a_k)`` for ``g = dL/da``.
+
+    Source: Bridle, "Probabilistic interpretation of feedforward classification network outputs"
+    (1990).
+    """
+
+    name: ClassVar[str] = "softmax"
+
+    def __call__(self, z: Array) -> Array:
+        e = np.exp(shift_by_maximum(z))
+        return e / e.sum(axis=1, keepdims=True)
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        raise TypeError("softmax has a Jacobian, not an elementwise derivative; use backward")
+
+    def backward(self, gradient: Array, z: Array, a: Array) -> Array:
+        return a * (gradient - (gradient * a).sum(axis=1, keepdims=True))
+
+
+def shift_by_maximum(z: Array) -> Array:
+    """Return ``z - max z`` of each row, with no infinity from a finite ``z``."""
+    with np.errstate(over="ignore"):
+        return np.maximum(z - z.max(axis=1, keepdims=True), np.finfo(z.dtype).min)
+
+
+_sigmoid = Sigmoid()
+
+
+def _softplus(z: Array) -> Array:
+    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))  # e^z alone would overflow
+
+
+def _no_less_than(z: Array, bound: float) -> Array:
+    # Below the bound the other factor is exactly 0: this keeps -inf * 0 from becoming NaN.
+    return np.maximum(z, z.dtype.type(bound))

@@ -1,0 +1,67 @@
+"""Clipping: bounds on the gradient (data plus penalty) before the optimizer sees it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from deltarule.base.settings import Setting, check_number, setting
+from deltarule.base.types import Array
+
+
+@setting
+class Clip(Setting):
+    """Base of the ways to clip."""
+
+    family: ClassVar[str] = "clip"
+
+    def apply(self, gradients: Sequence[Array]) -> None:
+        """Clip the gradients of all parameters that are trained, in place."""
+        raise NotImplementedError
+
+
+@setting
+class ClipValue(Clip):
+    """Every component into ``[-limit, limit]``."""
+
+    name: ClassVar[str] = "clip_value"
+    limit: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_number("limit", self.limit, above=0)
+
+    def apply(self, gradients: Sequence[Array]) -> None:
+        for g in gradients:
+            np.clip(g, -self.limit, self.limit, out=g)
+
+
+@setting
+class ClipNorm(Clip):
+    """The whole gradient, over all parameters, to norm ``limit`` where it is longer.
+
+    ``g = g * min(1, limit / ||g||)``; the direction stays. PyTorch divides by ``||g|| + 1e-6``.
+
+    Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks"
+    (2013).
+    """
+
+    name: ClassVar[str] = "clip_norm"
+    limit: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("limit", self.limit, above=0)
+
+    def apply(self, gradients: Sequence[Array]) -> None:
+        norm = math.sqrt(sum(sum_of_squares(g) for g in gradients))
+        if norm > self.limit:
+            for g in gradients:
+                g *= self.limit / norm
+
+
+def sum_of_squares(g: Array) -> float:
+    """Return the sum of squares of an array, accumulated in float64."""
+    wide = g.ravel().astype(np.float64, copy=False)
+    return float(wide @ wide)

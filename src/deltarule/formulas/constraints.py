@@ -1,0 +1,42 @@
+"""Constraints: a projection of a layer's weights after each update."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from deltarule.base.settings import Setting, check_number, setting
+from deltarule.base.types import Array
+
+
+@setting
+class Constraint(Setting):
+    """Base of the constraints."""
+
+    family: ClassVar[str] = "constraint"
+
+    def apply(self, W: Array) -> None:
+        """Project ``W`` (n_in, n_out) in place."""
+        raise NotImplementedError
+
+
+@setting
+class MaxNorm(Constraint):
+    """Each unit's incoming weights (a column of W) are shrunk to norm ``limit`` where longer.
+
+    ``w = w * min(1, limit / ||w||)``.
+
+    Source: Srebro and Shraibman, "Rank, trace-norm and max-norm" (2005); with dropout: Srivastava
+    et al. (2014).
+    """
+
+    name: ClassVar[str] = "max_norm"
+    limit: float = 3.0
+
+    def __post_init__(self) -> None:
+        check_number("limit", self.limit, above=0)
+
+    def apply(self, W: Array) -> None:
+        norm = np.sqrt((W * W).sum(axis=0))
+        W *= np.where(norm > self.limit, self.limit / np.maximum(norm, self.limit), 1.0)

@@ -1,0 +1,191 @@
+"""Initial weights: distributions whose variance keeps signals alive through the layers.
+
+A dense weight has shape ``(fan_in, fan_out)``. The random ones depend on (seed, layer, row,
+column) alone, see :mod:`deltarule.base.random`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from deltarule.base.random import Purpose, normals, uniform, words
+from deltarule.base.settings import Setting, check_number, setting
+from deltarule.base.types import Array
+
+
+@setting
+class Initializer(Setting):
+    """Base of the initializers."""
+
+    family: ClassVar[str] = "initializer"
+
+    def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
+        """Return initial values, float64 (fan_in, fan_out)."""
+        raise NotImplementedError
+
+
+@setting
+class Zeros(Initializer):
+    """All zeros; for biases. Zero weights would keep all units of a layer equal for ever."""
+
+    name: ClassVar[str] = "zeros"
+
+    def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
+        return np.zeros((fan_in, fan_out))
+
+
+@setting
+class Constant(Initializer):
+    """All equal to ``value``."""
+
+    name: ClassVar[str] = "constant"
+    value: float
+
+    def __post_init__(self) -> None:
+        check_number("value", self.value)
+
+    def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
+        return np.full((fan_in, fan_out), float(self.value))
+
+
+@setting
+class Normal(Initializer):
+    """``N(mean, standard_deviation^2)``."""
+
+    name: ClassVar[str] = "normal"
+    standard_deviation: float = 1.0
+    mean: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("standard_deviation", self.standard_deviation, at_least=0)
+        check_number("mean", self.mean)
+
+    def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
+        return self.mean + self.standard_deviation * _standard_normal(fan_in, fan_out, seed, layer)
+
+
+@setting
+class Uniform(Initializer):
+    """``U(low, high)``."""
+
+    name: ClassVar[str] = "uniform"
+    low: float = -0.5
+    high: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_number("low", self.low)
+        check_number("high", self.high, above=self.low)
+
+    def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
+        drawn = words(seed, Purpose.INITIALIZER, rows=fan_in, columns=fan_out, layer=layer)
+        return self.low + (self.high - self.low) * uniform(drawn)
+
+
+@setting
+class GlorotUniform(Initializer):
+    """``U(-r, r)`` with ``r = sqrt(6 / (fan_in + fan_out))``: variance ``2 / (fan_in + fan_out)``.
+
+    Keeps the variance of activations forward and of deltas backward, near the linear part of
+    tanh. Also called Xavier. Source: Glorot and Bengio, "Understanding the difficulty of training
+    deep feedforward neural networks" (2010).
+    """
+
+    name: ClassVar[str] = "glorot_uniform"
+
+    def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
+        r = math.sqrt(6 / (fan_in + fan_out))
+        return Uniform(-r, r)(fan_in, fan_out, seed=seed, layer=layer)
+
+
+@setting
+class GlorotNormal(Initializer):
+    """``N(0, 2 / (fan_in + fan_out))``. Source: Glorot and Bengio (2010); also called Xavier."""
+
+    name: ClassVar[str] = "glorot_normal"
+
+    def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
+        deviation = math.sqrt(2 / (fan_in + fan_out))
+        return deviation * _standard_normal(fan_in, fan_out, seed, layer)
+
+
+@setting
+class HeUniform(Initializer):
+    """``U(-r, r)`` with ``r = sqrt(6 / fan_in)``: variance ``2 / fan_in``.
+
+    Source: He et al. (2015).
+    """
+
+    name: ClassVar[str] = "he_uniform"
+
+    def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
+        r = math.sqrt(6 / fan_in)
+        return Uniform(-r, r)(fan_in, fan_out, seed=seed, layer=layer)
+
+
+@setting
+class HeNormal(Initializer):
+    """``N(0, 2 / fan_in)``: the 2 makes up for the half that a ReLU sets to zero.
+
+    Source: He, Zhang, Ren and Sun, "Delving deep into rectifiers" (2015).
+    """
+
+    name: ClassVar[str] = "he_normal"
+
+    def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
+        return math.sqrt(2 / fan_in) * _standard_normal(fan_in, fan_out, seed, layer)
+
+
+@setting
+class LeCunNormal(Initializer):
+    """``N(0, 1 / fan_in)``; what SELU assumes.
+
+    Source: LeCun, Bottou, Orr and Mueller, "Efficient BackProp" (1998).
+    """
+
+    name: ClassVar[str] = "lecun_normal"
+
+    def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
+        return math.sqrt(1 / fan_in) * _standard_normal(fan_in, fan_out, seed, layer)
+
+
+@setting
+class LeCunUniform(Initializer):
+    """``U(-r, r)`` with ``r = sqrt(3 / fan_in)``: variance ``1 / fan_in``.
+
+    Source: LeCun et al. (1998).
+    """
+
+    name: ClassVar[str] = "lecun_uniform"
+
+    def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
+        r = math.sqrt(3 / fan_in)
+        return Uniform(-r, r)(fan_in, fan_out, seed=seed, layer=layer)
+
+
+@setting
+class Orthogonal(Initializer):
+    """``gain * Q`` with orthonormal rows or columns, whichever are fewer; uniformly distributed.
+
+    Q of the QR decomposition of a normal matrix, columns signed so that R has a positive
+    diagonal. Source: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of
+    learning in deep linear neural networks" (2014).
+    """
+
+    name: ClassVar[str] = "orthogonal"
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("gain", self.gain, above=0)
+
+    def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
+        drawn = _standard_normal(fan_in, fan_out, seed, layer)
+        q, r = np.linalg.qr(drawn if fan_in >= fan_out else drawn.T)
+        q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
+        return self.gain * (q if fan_in >= fan_out else q.T)
+
+
+def _standard_normal(fan_in: int, fan_out: int, seed: int, layer: int) -> Array:
+    return normals(seed, Purpose.INITIALIZER, rows=fan_in, columns=fan_out, layer=layer)

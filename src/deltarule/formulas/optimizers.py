@@ -1,0 +1,504 @@
+"""Optimizers: settings, and a rule that updates flat arrays in place.
+
+In the rules below ``w`` are parameters, ``g`` their gradient (data plus penalty, clipped), ``t``
+the step counted from 1 and ``eta`` the learning rate of that step. A step receives everything that
+changes with ``t`` as one row of float64 scalars (:meth:`Optimizer.rows`), so that an engine needs
+to know neither schedules nor bias corrections. Each parameter has a ``factor`` on its learning
+rate; an engine skips a parameter whose factor is 0, so it has no update, no decay and no state.
+
+Where definitions differ between libraries, PyTorch's is the default.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+
+from deltarule.base.settings import Setting, check_number, setting
+from deltarule.base.types import Array
+from deltarule.formulas.schedules import LearningRate, resolve_schedule
+
+
+@setting
+class Optimizer(Setting):
+    """Base of the optimizers.
+
+    Attributes
+    ----------
+    row_names : tuple of str
+        What the scalars of a step's row are.
+    weight_decay : float
+        Decoupled weight decay, for the optimizers that have it; on weights only.
+    """
+
+    family: ClassVar[str] = "optimizer"
+    row_names: ClassVar[tuple[str, ...]] = ("rate",)
+
+    learning_rate: LearningRate = 1e-2
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "learning_rate", resolve_schedule(self.learning_rate))
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the state arrays kept for each parameter."""
+        return ()
+
+    def initial_state(self, size: int) -> Array:
+        """Return the state before the first step, float64 (state arrays, size)."""
+        return np.zeros((len(self.state_names), size))
+
+    def rows(self, t: Array, eta: Array) -> Array:
+        """Return the rows of scalars, float64 (steps, len(row_names)), for steps ``t`` (from 1)."""
+        return eta[:, None]
+
+    def update(
+        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+    ) -> None:
+        """Update ``w`` (size,) and ``state`` (state arrays, size) in place.
+
+        ``is_weight`` says whether decoupled weight decay applies.
+        """
+        raise NotImplementedError
+
+
+@setting
+class SGD(Optimizer):
+    """Gradient descent, with momentum on request.
+
+    ::
+
+        v = momentum * v + g
+        w = w - eta * v                          (plain and heavy-ball momentum)
+        w = w - eta * (g + momentum * v)         (nesterov)
+
+    The rate stands outside the velocity, as in PyTorch: a change of the rate acts at once. In
+    scikit-learn and Keras it stands inside; the two agree while the rate is constant.
+
+    Sources: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964);
+    Nesterov (1983); Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and
+    momentum in deep learning" (2013).
+
+    Examples
+    --------
+    >>> import deltarule as dr
+    >>> dr.SGD(0.1, momentum=0.9, nesterov=True).nesterov
+    True
+    """
+
+    name: ClassVar[str] = "sgd"
+    row_names: ClassVar[tuple[str, ...]] = ("rate", "momentum")
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("momentum", self.momentum, at_least=0, below=1)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("velocity",) if self.momentum else ()
+
+    def rows(self, t: Array, eta: Array) -> Array:
+        return _columns(eta, self.momentum)
+
+    def update(
+        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+    ) -> None:
+        rate, momentum = row.tolist()
+        if not self.momentum:
+            w -= factor * rate * g
+            return
+        (v,) = state
+        v *= momentum
+        v += g
+        w -= factor * rate * (g + momentum * v if self.nesterov else v)
+
+
+@setting
+class RMSprop(Optimizer):
+    """Gradient divided by a running root mean square of its recent size.
+
+    ::
+
+        s = rho * s + (1 - rho) * g^2
+        u = g / (sqrt(s) + epsilon)              (sqrt(s - m^2) when centered, m the mean of g)
+        v = momentum * v + u
+        w = w - eta * v
+
+    PyTorch's default for ``rho`` (its ``alpha``) is 0.99; 0.9 is the lecture's.
+
+    Sources: Tieleman and Hinton, "Lecture 6.5: rmsprop" (2012); centered: Graves, "Generating
+    sequences with recurrent neural networks" (2013).
+    """
+
+    name: ClassVar[str] = "rmsprop"
+    row_names: ClassVar[tuple[str, ...]] = ("rate", "rho", "epsilon", "momentum")
+    learning_rate: LearningRate = 1e-3
+    rho: float = 0.9
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+    centered: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("rho", self.rho, at_least=0, below=1)
+        check_number("epsilon", self.epsilon, at_least=0)
+        check_number("momentum", self.momentum, at_least=0, below=1)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return (
+            ("square",)
+            + (("mean",) if self.centered else ())
+            + (("velocity",) if self.momentum else ())
+        )
+
+    def rows(self, t: Array, eta: Array) -> Array:
+        return _columns(eta, self.rho, self.epsilon, self.momentum)
+
+    def update(
+        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+    ) -> None:
+        rate, rho, epsilon, momentum = row.tolist()
+        s = state[0]
+        s *= rho
+        s += (1 - rho) * g * g
+        spread = s
+        if self.centered:
+            m = state[1]
+            m *= rho
+            m += (1 - rho) * g
+            spread = np.maximum(s - m * m, 0)  # rounding may push the variance below 0
+        u = g / (np.sqrt(spread) + epsilon)
+        if self.momentum:
+            v = state[-1]
+            v *= momentum
+            v += u
+            u = v
+        w -= factor * rate * u
+
+
+@setting
+class Adagrad(Optimizer):
+    """Gradient divided by the root of the sum of all its squares so far.
+
+    ::
+
+        s = s + g^2                              (s starts at initial_accumulator)
+        w = w - eta * g / (sqrt(s) + epsilon)
+
+    Source: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and
+    stochastic optimization" (2011).
+    """
+
+    name: ClassVar[str] = "adagrad"
+    row_names: ClassVar[tuple[str, ...]] = ("rate", "epsilon")
+    learning_rate: LearningRate = 1e-2
+    epsilon: float = 1e-10
+    initial_accumulator: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("epsilon", self.epsilon, at_least=0)
+        check_number("initial_accumulator", self.initial_accumulator, at_least=0)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("square_sum",)
+
+    def initial_state(self, size: int) -> Array:
+        return np.full((1, size), float(self.initial_accumulator))
+
+    def rows(self, t: Array, eta: Array) -> Array:
+        return _columns(eta, self.epsilon)
+
+    def update(
+        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+    ) -> None:
+        rate, epsilon = row.tolist()
+        (s,) = state
+        s += g * g
+        w -= factor * rate * g / (np.sqrt(s) + epsilon)
+
+
+@setting
+class Adam(Optimizer):
+    """Adaptive moments: momentum and RMSprop, both corrected for starting at 0.
+
+    ::
+
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g^2
+        w = w - eta * m_hat / (sqrt(v_hat) + epsilon)
+        m_hat = m / (1 - beta1^t),  v_hat = v / (1 - beta2^t)
+
+    With ``amsgrad`` the largest ``v`` so far takes the place of ``v`` in the last line but one.
+
+    Sources: Kingma and Ba, "Adam: a method for stochastic optimization" (2015); Reddi, Kale and
+    Kumar, "On the convergence of Adam and beyond" (2018).
+
+    Examples
+    --------
+    >>> import deltarule as dr
+    >>> dr.Adam(learning_rate=dr.Cosine(1e-3), beta2=0.99).beta2
+    0.99
+    """
+
+    name: ClassVar[str] = "adam"
+    row_names: ClassVar[tuple[str, ...]] = (
+        "step_size",  # eta / (1 - beta1^t)
+        "beta1",
+        "beta2",
+        "root_correction",  # 1 / sqrt(1 - beta2^t)
+        "epsilon",
+        "decay",  # eta * weight_decay
+    )
+    learning_rate: LearningRate = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    amsgrad: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("beta1", self.beta1, at_least=0, below=1)
+        check_number("beta2", self.beta2, at_least=0, below=1)
+        check_number("epsilon", self.epsilon, at_least=0)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("m", "v", "v_max") if self.amsgrad else ("m", "v")
+
+    def rows(self, t: Array, eta: Array) -> Array:
+        return _columns(
+            eta / (1 - self.beta1**t),
+            self.beta1,
+            self.beta2,
+            1 / np.sqrt(1 - self.beta2**t),
+            self.epsilon,
+            eta * getattr(self, "weight_decay", 0.0),
+        )
+
+    def update(
+        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+    ) -> None:
+        step_size, beta1, beta2, root_correction, epsilon, decay = row.tolist()
+        m, v = state[:2]
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += (1 - beta2) * g * g
+        if self.amsgrad:
+            v = np.maximum(state[2], v, out=state[2])
+        if decay and is_weight:
+            w *= 1 - factor * decay
+        w -= factor * step_size * m / (np.sqrt(v) * root_correction + epsilon)
+
+
+@setting
+class AdamW(Adam):
+    """Adam with weight decay beside the gradient: ``w = w - eta * weight_decay * w`` comes first.
+
+    The decay touches weights only, as penalties do; PyTorch's touches every parameter it is given.
+
+    Source: Loshchilov and Hutter, "Decoupled weight decay regularization" (2019).
+    """
+
+    name: ClassVar[str] = "adamw"
+    weight_decay: float = 1e-2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("weight_decay", self.weight_decay, at_least=0)
+
+
+@setting
+class NAdam(Optimizer):
+    """Adam with Nesterov's look-ahead in its momentum.
+
+    ::
+
+        mu_t = beta1 * (1 - 0.96^(t * momentum_decay) / 2)
+        m, v as in Adam
+        w = w - eta * [ (1 - mu_t) / (1 - prod_{i<=t} mu_i) * g
+                      + mu_{t+1} / (1 - prod_{i<=t+1} mu_i) * m ] / (sqrt(v_hat) + epsilon)
+
+    PyTorch keeps the product of mu in its default dtype, float32, hence differs by about 1e-8.
+
+    Source: Dozat, "Incorporating Nesterov momentum into Adam" (2016).
+    """
+
+    name: ClassVar[str] = "nadam"
+    row_names: ClassVar[tuple[str, ...]] = (
+        "gradient_size",
+        "moment_size",
+        "beta1",
+        "beta2",
+        "root_correction",
+        "epsilon",
+    )
+    learning_rate: LearningRate = 2e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    momentum_decay: float = 4e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("beta1", self.beta1, at_least=0, below=1)
+        check_number("beta2", self.beta2, at_least=0, below=1)
+        check_number("epsilon", self.epsilon, at_least=0)
+        check_number("momentum_decay", self.momentum_decay, at_least=0)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("m", "v")
+
+    def rows(self, t: Array, eta: Array) -> Array:
+        # A table that doubles, so that single steps do not compute it anew each time.
+        size = 1 << int(t[-1] + 1).bit_length()
+        mu, product = _nadam_momenta(self.beta1, self.momentum_decay, size)
+        now = t.astype(np.int64) - 1  # index of mu_t
+        return _columns(
+            eta * (1 - mu[now]) / (1 - product[now]),
+            eta * mu[now + 1] / (1 - product[now + 1]),
+            self.beta1,
+            self.beta2,
+            1 / np.sqrt(1 - self.beta2**t),
+            self.epsilon,
+        )
+
+    def update(
+        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+    ) -> None:
+        gradient_size, moment_size, beta1, beta2, root_correction, epsilon = row.tolist()
+        m, v = state
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += (1 - beta2) * g * g
+        look_ahead = gradient_size * g + moment_size * m
+        w -= factor * look_ahead / (np.sqrt(v) * root_correction + epsilon)
+
+
+@setting
+class Lion(Optimizer):
+    """The sign of an interpolated momentum.
+
+    ::
+
+        c = beta1 * m + (1 - beta1) * g
+        w = w - eta * (sign(c) + weight_decay * w)
+        m = beta2 * m + (1 - beta2) * g
+
+    Every weight moves by the same amount, so good rates are 3 to 10 times below Adam's. The decay
+    touches weights only.
+
+    Source: Chen et al., "Symbolic discovery of optimization algorithms" (2023).
+    """
+
+    name: ClassVar[str] = "lion"
+    row_names: ClassVar[tuple[str, ...]] = ("rate", "beta1", "beta2", "decay")
+    learning_rate: LearningRate = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("beta1", self.beta1, at_least=0, below=1)
+        check_number("beta2", self.beta2, at_least=0, below=1)
+        check_number("weight_decay", self.weight_decay, at_least=0)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("m",)
+
+    def rows(self, t: Array, eta: Array) -> Array:
+        return _columns(eta, self.beta1, self.beta2, eta * self.weight_decay)
+
+    def update(
+        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+    ) -> None:
+        rate, beta1, beta2, decay = row.tolist()
+        (m,) = state
+        direction = np.sign(beta1 * m + (1 - beta1) * g)
+        if decay and is_weight:
+            w *= 1 - factor * decay
+        w -= factor * rate * direction
+        m *= beta2
+        m += (1 - beta2) * g
+
+
+@setting
+class Rprop(Optimizer):
+    """Resilient backpropagation (iRprop-): only the sign of the gradient, a step size per weight.
+
+    ::
+
+        if g * g_prev > 0:  size = min(size * increase, largest)
+        if g * g_prev < 0:  size = max(size * decrease, smallest);  g = 0
+        w = w - size * sign(g);  g_prev = g
+
+    ``learning_rate`` is the first size (of a schedule only the first rate counts). A learning-rate
+    factor scales the step and with it both bounds. Meant for full-batch descent
+    (``batch_size=None``): the noise of small batches turns signs at random.
+
+    Sources: Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning:
+    the RPROP algorithm" (1993); Igel and Huesken, "Improving the Rprop learning algorithm" (2000).
+    """
+
+    name: ClassVar[str] = "rprop"
+    row_names: ClassVar[tuple[str, ...]] = ("decrease", "increase", "smallest", "largest")
+    learning_rate: LearningRate = 1e-2
+    decrease: float = 0.5
+    increase: float = 1.2
+    smallest: float = 1e-6
+    largest: float = 50.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("decrease", self.decrease, above=0, below=1)
+        check_number("increase", self.increase, above=1)
+        check_number("smallest", self.smallest, above=0)
+        check_number("largest", self.largest, above=self.smallest)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("previous_gradient", "size")
+
+    def initial_state(self, size: int) -> Array:
+        first = resolve_schedule(self.learning_rate).table(np.zeros(1), 1)
+        return np.stack([np.zeros(size), np.broadcast_to(first, size)])
+
+    def rows(self, t: Array, eta: Array) -> Array:
+        return _columns(np.full(len(t), self.decrease), self.increase, self.smallest, self.largest)
+
+    def update(
+        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+    ) -> None:
+        decrease, increase, smallest, largest = row.tolist()
+        previous, size = state
+        agreement = np.sign(g * previous)
+        size *= np.where(agreement > 0, increase, np.where(agreement < 0, decrease, 1.0))
+        np.clip(size, smallest, largest, out=size)
+        g = np.where(agreement < 0, g.dtype.type(0), g)
+        w -= factor * size * np.sign(g)
+        previous[:] = g
+
+
+@lru_cache(maxsize=8)
+def _nadam_momenta(beta1: float, decay: float, count: int) -> tuple[Array, Array]:
+    """Return ``mu_t`` and its running product for t = 1 to count."""
+    mu = beta1 * (1 - 0.5 * 0.96 ** (np.arange(1, count + 1) * decay))
+    return mu, np.cumprod(mu)
+
+
+def _columns(first: Array, *others: Array | float) -> Array:
+    rows = np.empty((len(first), 1 + len(others)))
+    for i, column in enumerate((first, *others)):
+        rows[:, i] = column
+    return rows

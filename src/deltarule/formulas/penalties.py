@@ -1,0 +1,102 @@
+"""Penalties on the weights: added to the loss once per step, whatever the batch.
+
+They act on weights only, not on biases, scales or shifts. A layer's own ``penalty`` takes the
+place of the one given for the whole network.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from deltarule.base.settings import Setting, check_number, setting
+from deltarule.base.types import Array
+
+
+@setting
+class Penalty(Setting):
+    """Base of the penalties."""
+
+    family: ClassVar[str] = "penalty"
+    has_kink: ClassVar[bool] = False
+
+    @property
+    def coefficients(self) -> tuple[float, float]:
+        """The strengths ``(l1, l2)`` of the absolute and the squared term."""
+        raise NotImplementedError
+
+    def value(self, W: Array) -> float:
+        """Return ``l1 * sum|W| + l2/2 * sum W^2``, summed in float64."""
+        l1, l2 = self.coefficients
+        wide = W.astype(np.float64, copy=False).ravel()
+        return float(l1 * np.abs(wide).sum() + 0.5 * l2 * (wide @ wide))
+
+    def gradient(self, W: Array) -> Array:
+        """Return ``l1 * sign(W) + l2 * W``; same shape as ``W``."""
+        l1, l2 = self.coefficients
+        if not l1:
+            return l2 * W
+        return l1 * np.sign(W) + l2 * W
+
+
+@setting
+class L2(Penalty):
+    """``strength / 2 * sum(W^2)``, gradient ``strength * W``: pulls weights towards 0.
+
+    PyTorch's ``weight_decay`` adds the same gradient, but after clipping, to biases too, and not
+    to the loss.
+
+    Source: Hoerl and Kennard, "Ridge regression" (1970); Krogh and Hertz, "A simple weight decay
+    can improve generalization" (1992).
+    """
+
+    name: ClassVar[str] = "l2"
+    strength: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_number("strength", self.strength, at_least=0)
+
+    @property
+    def coefficients(self) -> tuple[float, float]:
+        return 0.0, float(self.strength)
+
+
+@setting
+class L1(Penalty):
+    """``strength * sum|W|``, gradient ``strength * sign(W)``: pulls weights to exactly 0.
+
+    Source: Tibshirani, "Regression shrinkage and selection via the lasso" (1996).
+    """
+
+    name: ClassVar[str] = "l1"
+    has_kink: ClassVar[bool] = True
+    strength: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_number("strength", self.strength, at_least=0)
+
+    @property
+    def coefficients(self) -> tuple[float, float]:
+        return float(self.strength), 0.0
+
+
+@setting
+class ElasticNet(Penalty):
+    """``l1 * sum|W| + l2 / 2 * sum(W^2)``.
+
+    Source: Zou and Hastie, "Regularization and variable selection via the elastic net" (2005).
+    """
+
+    name: ClassVar[str] = "elastic_net"
+    has_kink: ClassVar[bool] = True
+    l1: float = 1e-4
+    l2: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_number("l1", self.l1, at_least=0)
+        check_number("l2", self.l2, at_least=0)
+
+    @property
+    def coefficients(self) -> tuple[float, float]:
+        return float(self.l1), float(self.l2)

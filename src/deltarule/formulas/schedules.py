@@ -1,0 +1,379 @@
+"""Learning-rate schedules: ``step -> learning rate``.
+
+Steps count from 0. A schedule's lengths are in steps, or in whole epochs with ``unit="epoch"``
+(the rate then stays constant within an epoch). Where a length is None the schedule spans the
+whole run: from the trainer's first step to the last one of the current call.
+
+Wherever a learning rate is expected, a number means :class:`Constant`, and any function
+``step -> rate`` is taken too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import field
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
+from deltarule.base.settings import Setting, check_integer, check_number, setting
+from deltarule.base.types import Array
+
+
+@setting
+class Schedule(Setting):
+    """Base of the schedules.
+
+    Parameters
+    ----------
+    unit : "step" or "epoch", keyword only
+        What lengths and positions are counted in.
+    """
+
+    family: ClassVar[str] = "schedule"
+    unit: str = field(default="step", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("step", "epoch"):
+            raise InvalidValueError(f"unit must be 'step' or 'epoch', got {self.unit!r}")
+
+    def __call__(self, t: float, total: float) -> float:
+        """Return the rate at position ``t`` (from 0) of a run of length ``total``, in units."""
+        raise NotImplementedError
+
+    @property
+    def spans_run(self) -> bool:
+        """Whether the rate depends on the length of the whole run."""
+        return getattr(self, "length", 0) is None
+
+    def table(self, t: Array, total: float) -> Array:
+        """Return the rates at positions ``t`` of a run of length ``total``, float64."""
+        return np.array([self(position, total) for position in t.tolist()], dtype=np.float64)
+
+
+@setting
+class Constant(Schedule):
+    """``rate(t) = learning_rate``."""
+
+    name: ClassVar[str] = "constant"
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rate(self.learning_rate)
+
+    def __call__(self, t: float, total: float) -> float:
+        return self.learning_rate
+
+    def table(self, t: Array, total: float) -> Array:
+        return np.full(len(t), float(self.learning_rate))
+
+
+@setting
+class FunctionOfStep(Schedule):
+    """``rate(t) = function(t)``; what a plain function becomes."""
+
+    function: Callable[[int], float]
+
+    def __call__(self, t: float, total: float) -> float:
+        return check_number(
+            f"the learning rate at {self.unit} {t}", self.function(int(t)), at_least=0
+        )
+
+
+@setting
+class Step(Schedule):
+    """``rate(t) = learning_rate * factor^floor(t / every)``."""
+
+    name: ClassVar[str] = "step"
+    learning_rate: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rate(self.learning_rate)
+        check_integer("every", self.every)
+        check_number("factor", self.factor, above=0)
+
+    def __call__(self, t: float, total: float) -> float:
+        return self.learning_rate * self.factor ** (t // self.every)
+
+
+@setting
+class Exponential(Schedule):
+    """``rate(t) = learning_rate * factor^(t / every)``."""
+
+    name: ClassVar[str] = "exponential"
+    learning_rate: float
+    factor: float
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rate(self.learning_rate)
+        check_number("factor", self.factor, above=0)
+        check_integer("every", self.every)
+
+    def __call__(self, t: float, total: float) -> float:
+        return float(self.learning_rate * self.factor ** (t / self.every))
+
+
+@setting
+class InverseScaling(Schedule):
+    """``rate(t) = learning_rate / (t + 1)^power``."""
+
+    name: ClassVar[str] = "inverse_scaling"
+    learning_rate: float
+    power: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rate(self.learning_rate)
+        check_number("power", self.power, at_least=0)
+
+    def __call__(self, t: float, total: float) -> float:
+        return float(self.learning_rate / (t + 1) ** self.power)
+
+
+@setting
+class Polynomial(Schedule):
+    """``rate(t) = end + (learning_rate - end) * (1 - min(t / length, 1))^power``.
+
+    PyTorch's ``PolynomialLR`` has power 1 by default and always ends at 0.
+    """
+
+    name: ClassVar[str] = "polynomial"
+    learning_rate: float
+    power: float = 2.0
+    end: float = 0.0
+    length: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rate(self.learning_rate)
+        check_number("power", self.power, above=0)
+        check_number("end", self.end, at_least=0)
+        _check_length(self.length)
+
+    def __call__(self, t: float, total: float) -> float:
+        remaining = 1 - _share(t, self.length or total)
+        return float(self.end + (self.learning_rate - self.end) * remaining**self.power)
+
+
+@setting
+class Linear(Schedule):
+    """``rate(t) = learning_rate + (end - learning_rate) * min(t / length, 1)``.
+
+    PyTorch's ``LinearLR`` rises from a third of the rate by default.
+    """
+
+    name: ClassVar[str] = "linear"
+    learning_rate: float
+    end: float = 0.0
+    length: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rate(self.learning_rate)
+        check_number("end", self.end, at_least=0)
+        _check_length(self.length)
+
+    def __call__(self, t: float, total: float) -> float:
+        return self.learning_rate + (self.end - self.learning_rate) * _share(
+            t, self.length or total
+        )
+
+
+@setting
+class Cosine(Schedule):
+    """``rate(t) = end + (learning_rate - end) * (1 + cos(pi * min(t / length, 1))) / 2``.
+
+    It stays at ``end`` afterwards; PyTorch's ``CosineAnnealingLR`` rises again.
+
+    Source: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017).
+
+    Examples
+    --------
+    >>> import deltarule as dr
+    >>> schedule = dr.Cosine(1e-3)
+    >>> [f"{schedule(t, 100):.5f}" for t in (0, 50, 100)]
+    ['0.00100', '0.00050', '0.00000']
+    """
+
+    name: ClassVar[str] = "cosine"
+    learning_rate: float
+    end: float = 0.0
+    length: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rate(self.learning_rate)
+        check_number("end", self.end, at_least=0)
+        _check_length(self.length)
+
+    def __call__(self, t: float, total: float) -> float:
+        share = _share(t, self.length or total)
+        return self.end + (self.learning_rate - self.end) * (1 + math.cos(math.pi * share)) / 2
+
+
+@setting
+class CosineRestarts(Schedule):
+    """Cosine decays of ``length``, each restart's ``growth`` times as long as the one before.
+
+    Source: Loshchilov and Hutter (2017).
+    """
+
+    name: ClassVar[str] = "cosine_restarts"
+    learning_rate: float
+    length: int
+    growth: int = 1
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rate(self.learning_rate)
+        check_integer("length", self.length)
+        check_integer("growth", self.growth)
+        check_number("end", self.end, at_least=0)
+
+    def __call__(self, t: float, total: float) -> float:
+        length = self.length
+        if self.growth == 1:
+            t = t % length
+        while t >= length:
+            t -= length
+            length *= self.growth
+        return Cosine(self.learning_rate, self.end, length)(t, total)
+
+
+@setting
+class OneCycle(Schedule):
+    """Cosine from ``learning_rate / start_divisor`` up to ``learning_rate``, then down.
+
+    The rise takes the share ``rise`` of the run; the end is the start divided by
+    ``end_divisor``. As in PyTorch, the last step of the run has the end's rate: with
+    ``N = length - 1`` the top stands at ``rise * length - 1`` (at 0, where that is negative).
+    Momentum is not cycled.
+
+    Source: Smith and Topin, "Super-convergence" (2018).
+    """
+
+    name: ClassVar[str] = "one_cycle"
+    learning_rate: float
+    rise: float = 0.3
+    start_divisor: float = 25.0
+    end_divisor: float = 1e4
+    length: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rate(self.learning_rate)
+        check_number("rise", self.rise, above=0, below=1)
+        check_number("start_divisor", self.start_divisor, at_least=1)
+        check_number("end_divisor", self.end_divisor, at_least=1)
+        _check_length(self.length)
+
+    def __call__(self, t: float, total: float) -> float:
+        length = self.length or total
+        start = self.learning_rate / self.start_divisor
+        top, last = max(self.rise * length - 1, 0.0), length - 1
+        if t < top:
+            return _cosine_between(start, self.learning_rate, t / top)
+        share = min((t - top) / (last - top), 1.0) if last > top else 1.0
+        return _cosine_between(self.learning_rate, start / self.end_divisor, share)
+
+
+@setting
+class Piecewise(Schedule):
+    """``rates[i]`` from ``boundaries[i - 1]`` on: one rate more than boundaries."""
+
+    name: ClassVar[str] = "piecewise"
+    boundaries: tuple[int, ...]
+    rates: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "boundaries", tuple(self.boundaries))
+        object.__setattr__(self, "rates", tuple(self.rates))
+        if len(self.rates) != len(self.boundaries) + 1:
+            raise InvalidValueError(
+                f"Piecewise needs one rate more than boundaries, got {len(self.rates)} rates "
+                f"for {len(self.boundaries)} boundaries"
+            )
+        for rate in self.rates:
+            _check_rate(rate)
+        if list(self.boundaries) != sorted(set(self.boundaries)):
+            raise InvalidValueError(f"boundaries must increase, got {self.boundaries}")
+
+    def __call__(self, t: float, total: float) -> float:
+        return self.rates[sum(t >= boundary for boundary in self.boundaries)]
+
+
+@setting
+class WarmUp(Schedule):
+    """A linear rise over ``length`` in front of any schedule ``then``.
+
+    ``rate(t) = then(0) * (t + 1) / (length + 1)`` for ``t < length``, after that
+    ``then(t - length)`` over the rest of the run.
+    """
+
+    name: ClassVar[str] = "warm_up"
+    length: int
+    then: Any
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("length", self.length)
+        object.__setattr__(self, "then", resolve_schedule(self.then))
+        if self.then.unit != self.unit and not isinstance(self.then, Constant):
+            raise InvalidValueError(
+                f"WarmUp counts in {self.unit}s but its schedule in {self.then.unit}s; "
+                "give both the same unit"
+            )
+
+    @property
+    def spans_run(self) -> bool:
+        return bool(self.then.spans_run)
+
+    def __call__(self, t: float, total: float) -> float:
+        rest = max(total - self.length, 1)
+        if t < self.length:
+            return float(self.then(0, rest) * (t + 1) / (self.length + 1))
+        return float(self.then(t - self.length, rest))
+
+
+LearningRate: TypeAlias = float | Schedule | Callable[[int], float]
+
+
+def resolve_schedule(value: LearningRate) -> Schedule:
+    """Return a schedule for a number, a schedule or a function ``step -> rate``."""
+    if isinstance(value, Schedule):
+        return value
+    if callable(value) and not isinstance(value, type):
+        return FunctionOfStep(value)
+    if isinstance(value, (str, type)):
+        raise InvalidTypeError(
+            "learning_rate must be a number, a schedule such as Cosine(1e-3) or a function of "
+            f"the step, got {describe_value(value)}"
+        )
+    return Constant(_check_rate(value))
+
+
+def _check_rate(value: Any) -> float:
+    return check_number("learning_rate", value, at_least=0)
+
+
+def _check_length(value: Any) -> None:
+    if value is not None:
+        check_integer("length", value)
+
+
+def _share(t: float, length: float) -> float:
+    return min(t / length, 1.0)
+
+
+def _cosine_between(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

@@ -1,0 +1,200 @@
+"""Networks as safetensors files: named arrays, and the architecture as JSON in the header.
+
+The header's metadata has these keys, all of them strings:
+
+===============  ============================================================================
+``format``       ``deltarule``
+``schema``       version of this table, now 1
+``orientation``  ``W is (n_in, n_out): z = a_prev @ W + b``
+``network``      JSON: inputs, dtype, seed, layers, learning_rate_factors, weight_initializer
+===============  ============================================================================
+
+Arrays carry the names of ``network.parameters`` and ``network.state``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deltarule.base.errors import (
+    FileFormatError,
+    InvalidTypeError,
+    MissingFileError,
+)
+from deltarule.base.settings import describe, rebuild
+from deltarule.formulas.initializers import Initializer
+from deltarule.network.network import Network, array_shapes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA = 1
+ORIENTATION = "W is (n_in, n_out): z = a_prev @ W + b"
+
+
+def save(network: Network, path: str | Path) -> Path:
+    """Write a network to one safetensors file and return its path.
+
+    The file is written beside its place, flushed to disk and then renamed, so that after a crash
+    either the old or the new file stands there, whole.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written; an older one of that name is untouched.
+    TypeError
+        A layer or activation has settings that cannot be written (functions, arrays).
+    """
+    import json
+
+    import safetensors.numpy
+
+    from deltarule.base.files import write_atomically
+
+    if not isinstance(network, Network):
+        raise InvalidTypeError(f"save takes a deltarule.Network, got {type(network).__name__}")
+    description = {
+        "inputs": network.inputs,
+        "dtype": network.dtype.name,
+        "seed": network.seed,
+        "layers": describe(network.layers),
+        "learning_rate_factors": network.learning_rate_factors,
+        "weight_initializer": describe(network.weight_initializer),
+    }
+    content = safetensors.numpy.save(
+        {name: np.ascontiguousarray(array) for name, array in _arrays(network).items()},
+        metadata={
+            "format": "deltarule",
+            "schema": str(SCHEMA),
+            "orientation": ORIENTATION,
+            "network": json.dumps(description),
+        },
+    )
+    return write_atomically(path, content)
+
+
+def load(path: str | Path) -> Network:
+    """Return the network of a file that :func:`save` wrote.
+
+    Layers and activations of your own must have been imported before.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    OSError
+        The file is not a deltarule network, is damaged, or comes from a newer version; the message
+        says which.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, deltarule as dr
+    >>> net = dr.Network([dr.Dense(2, "relu")], inputs=3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = net.save(pathlib.Path(folder) / "net.safetensors")
+    ...     twin = dr.load(pathlib.Path(folder) / "net.safetensors")
+    >>> bool((twin.vector == net.vector).all())
+    True
+    """
+    from pathlib import Path
+
+    import safetensors
+
+    path = Path(path)
+    if not path.exists():
+        raise MissingFileError(f"no such file: {path}")
+    if path.is_dir():
+        raise FileFormatError(f"{path} is a folder, expected a safetensors file")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return _network(path, file)
+    except safetensors.SafetensorError as error:
+        raise FileFormatError(f"{path} is not a whole safetensors file: {error}") from None
+
+
+def _network(path: Path, file: Any) -> Network:
+    """Return the network of an open file; shapes are compared before anything is allocated."""
+    description = _description(path, file.metadata() or {})
+    try:
+        layers, inputs = rebuild(description["layers"]), description["inputs"]
+        _check_arrays(path, file, array_shapes(layers, inputs), np.dtype(description["dtype"]))
+        network = Network(
+            layers,
+            inputs,
+            seed=description["seed"],
+            dtype=description["dtype"],
+            weight_initializer="zeros",
+        )
+        for name, factor in description["learning_rate_factors"].items():
+            network.scale_learning_rate(factor, name)
+        initializer = rebuild(description.get("weight_initializer"))
+        network.weight_initializer = (
+            None if initializer is None else Initializer.resolve(initializer)
+        )
+    except FileFormatError:
+        raise
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        reason = f"it lacks {error}" if type(error) is KeyError else str(error)
+        raise FileFormatError(f"{path} does not describe a network: {reason}") from None
+    for name, view in _arrays(network).items():
+        view[...] = file.get_tensor(name)
+    return network
+
+
+def _description(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """Return the described network as JSON values."""
+    import json
+
+    if metadata.get("format") != "deltarule":
+        raise FileFormatError(
+            f"{path} is a safetensors file, but not a network written by deltarule"
+        )
+    schema = metadata.get("schema", "")
+    if not (schema.isdecimal() and len(schema) < 9 and int(schema) >= 1):
+        raise FileFormatError(f"{path} has no schema version in its header")
+    if int(schema) > SCHEMA:
+        raise FileFormatError(
+            f"{path} has schema {schema}, this version of deltarule knows up to {SCHEMA}: "
+            "install a newer one"
+        )
+    try:
+        description = json.loads(metadata["network"])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path} does not describe a network: {error}") from None
+    if not isinstance(description, dict):
+        raise FileFormatError(f"{path} does not describe a network: its JSON is no object")
+    return description
+
+
+def _check_arrays(
+    path: Path, file: Any, shapes: dict[str, tuple[int, ...]], dtype: np.dtype
+) -> None:
+    """Raise where the file's arrays are not those of the network."""
+    names = set(file.keys())
+    if names != shapes.keys():
+        missing = ", ".join(sorted(shapes.keys() - names)) or "none"
+        extra = ", ".join(sorted(names - shapes.keys())) or "none"
+        raise FileFormatError(
+            f"{path} does not fit the network it describes: missing {missing}; unknown {extra}"
+        )
+    kind = {"float32": "F32", "float64": "F64"}.get(dtype.name, dtype.name)
+    for name, shape in shapes.items():
+        found = file.get_slice(name)
+        if tuple(found.get_shape()) != shape or found.get_dtype() != kind:
+            raise FileFormatError(
+                f"{path}: {name} should be {kind} {shape}, "
+                f"it is {found.get_dtype()} {tuple(found.get_shape())}"
+            )
+
+
+def _arrays(network: Network) -> dict[str, Any]:
+    return {**network.parameters, **network.state}

@@ -1,0 +1,469 @@
+"""A network: layers, one flat parameter vector, and named views into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from deltarule.base.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    describe_value,
+    unknown_key,
+    unknown_name,
+)
+from deltarule.base.random import check_seed
+from deltarule.base.settings import check_integer, check_number
+from deltarule.base.types import Array
+from deltarule.base.upward import upward
+from deltarule.data import as_matrix, numeric
+from deltarule.formulas.activations import ActivationFunction
+from deltarule.formulas.initializers import Initializer
+from deltarule.network.layers import (
+    Layer,
+    ParameterSpec,
+    Residual,
+    StateSpec,
+    check_layers,
+    following_activation,
+    size_of,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
+
+class Views(Mapping[str, Array]):
+    """Named views into one flat vector.
+
+    Reading gives an array that shares the vector's memory; assigning copies values into it.
+    """
+
+    def __init__(self, vector: Array, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self._views: dict[str, Array] = {}
+        offset = 0
+        for name, shape in shapes.items():
+            size = size_of(shape)
+            self._views[name] = vector[offset : offset + size].reshape(shape)
+            offset += size
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return self._views[name]
+        except KeyError:
+            raise unknown_key("parameter", name, self._views) from None
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _copy_into(name, self[name], value)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name!r}: {view.shape}" for name, view in self._views.items())
+        return f"{{{inside}}}"
+
+
+class Placed(NamedTuple):
+    """A layer at its place: dotted path ("2.1"), position depth first, widths in and out."""
+
+    path: str
+    position: int
+    layer: Layer
+    inputs: int
+    outputs: int
+
+
+class Network:
+    """A feed-forward network: a stack of layers and its parameters.
+
+    Parameters
+    ----------
+    layers : list of layers
+        For instance ``[Dense(128, "relu"), Dense(10, "softmax")]``.
+    inputs : int
+        Number of input columns.
+    seed : int
+        Of the initial weights.
+    dtype : "float32" or "float64"
+        Of parameters and arithmetic.
+    weight_initializer : name or Initializer, optional
+        For all weights whose layer does not name its own.
+
+    Attributes
+    ----------
+    vector : array (n_parameters,)
+        All parameters, one flat vector.
+    parameters : mapping of str to array
+        Views into ``vector``: "0.weight" (n_in, n_out), "0.bias" (n_out,), "2.1.scale", ...
+    state : mapping of str to array
+        Running statistics of BatchNorm; views into ``state_vector``.
+    learning_rate_factors : mapping of str to float
+        Factor on the learning rate of each parameter; 0 means frozen. See :meth:`freeze`.
+    weight_initializer : Initializer or None
+        As given; None: each layer's by the activation behind it.
+
+    Examples
+    --------
+    >>> import deltarule as dr
+    >>> net = dr.Network([dr.Dense(3, "tanh"), dr.Dense(1)], inputs=2, seed=0)
+    >>> net
+    Network(2 -> Dense(3, tanh) -> Dense(1); 13 parameters, float32)
+    >>> net.predict([[0.0, 0.0]]).shape
+    (1, 1)
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        inputs: int,
+        *,
+        seed: int = 0,
+        dtype: Any = "float32",
+        weight_initializer: Initializer | str | None = None,
+    ) -> None:
+        self.layers = check_layers(layers, "Network")
+        self.inputs = check_integer("inputs", inputs)
+        self.seed = check_seed(seed)
+        self.dtype = _check_dtype(dtype)
+        self.placed = tuple(_place(self.layers, "", self.inputs))
+        self.outputs = _width_after(self.layers, self.inputs)
+        self._parameter_specs, self._state_specs = _specs(self.placed)
+        self._vector = np.zeros(_total(self._parameter_specs), dtype=self.dtype)
+        self._state_vector = np.zeros(_total(self._state_specs), dtype=self.dtype)
+        self._make_views()
+        self._factors = {
+            f"{place.path}.{spec.name}": float(place.layer.learning_rate_factor)
+            for place in self.placed
+            for spec in place.layer.parameters(place.inputs)
+        }
+        self.weight_initializer = (
+            None if weight_initializer is None else Initializer.resolve(weight_initializer)
+        )
+        self._draw(self._parameter_specs, self._state_specs)
+
+    def _draw(self, parameters: Iterable[str], state: Iterable[str]) -> None:
+        """Set parameters to what the seed draws, and running statistics to their first values."""
+        defaults = dict(_default_initializers(self.layers, ""))
+        index = {name: i for i, name in enumerate(self._parameter_specs)}
+        for name in parameters:
+            spec = self._parameter_specs[name]
+            fitting = self.weight_initializer or defaults[name.rsplit(".", 1)[0]]
+            initializer = spec.initializer or fitting
+            rows, columns = (1, *spec.shape)[-2:]
+            drawn = initializer(rows, columns, seed=self.seed, layer=index[name])
+            self.parameters[name] = drawn.reshape(spec.shape)
+        for name in state:
+            self.state[name] = np.full(
+                self._state_specs[name].shape, self._state_specs[name].initial
+            )
+
+    def _make_views(self) -> None:
+        parameter_shapes = {name: spec.shape for name, spec in self._parameter_specs.items()}
+        state_shapes = {name: spec.shape for name, spec in self._state_specs.items()}
+        self._parameters = Views(self._vector, parameter_shapes)
+        self._state = Views(self._state_vector, state_shapes)
+
+    @property
+    def parameters(self) -> Views:
+        """Named views into ``vector``; assigning a mapping of the same names copies values."""
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        _copy_all("parameters", self._parameters, values)
+
+    @property
+    def state(self) -> Views:
+        """Named views into ``state_vector``; assigning a mapping of the same names copies."""
+        return self._state
+
+    @state.setter
+    def state(self, values: Mapping[str, Any]) -> None:
+        _copy_all("state", self._state, values)
+
+    @property
+    def vector(self) -> Array:
+        """All parameters, one flat vector; assigning copies values into it."""
+        return self._vector
+
+    @vector.setter
+    def vector(self, values: Any) -> None:
+        _copy_into("vector", self._vector, values)
+
+    @property
+    def state_vector(self) -> Array:
+        """All running statistics, one flat vector; assigning copies values into it."""
+        return self._state_vector
+
+    @state_vector.setter
+    def state_vector(self, values: Any) -> None:
+        _copy_into("state_vector", self._state_vector, values)
+
+    def parameter_spec(self, name: str) -> ParameterSpec:
+        """Return the specification of a parameter: shape, initializer, whether it is a weight."""
+        return self._parameter_specs[name]
+
+    @property
+    def learning_rate_factors(self) -> dict[str, float]:
+        """A copy of the factors on the learning rate, by parameter."""
+        return dict(self._factors)
+
+    def initialize(self, seed: int) -> Self:
+        """Draw the initial parameters of another seed; returns the network.
+
+        They are those of ``Network(..., seed=seed)``, and running statistics begin anew. What is
+        frozen stays as it is: parameters, and the statistics of a layer all of whose parameters
+        are frozen.
+
+        Examples
+        --------
+        >>> import deltarule as dr
+        >>> net = dr.Network([dr.Dense(3, "tanh"), dr.Dense(1)], inputs=2, seed=0)
+        >>> twin = dr.Network([dr.Dense(3, "tanh"), dr.Dense(1)], inputs=2, seed=7)
+        >>> bool((net.initialize(7).vector == twin.vector).all())
+        True
+        """
+        self.seed = check_seed(seed)
+        free = [name for name, factor in self._factors.items() if factor]
+        moving = {name.rsplit(".", 1)[0] for name in free}
+        self._draw(free, [name for name in self._state_specs if name.rsplit(".", 1)[0] in moving])
+        return self
+
+    def freeze(self, *names: str) -> Self:
+        """Exclude parameters ("0.bias") or whole layers ("0") from training; returns the network.
+
+        A frozen parameter has no update, no decay and no optimizer state. A frozen BatchNorm uses
+        its running statistics.
+        """
+        return self.scale_learning_rate(0.0, *names)
+
+    def unfreeze(self, *names: str) -> Self:
+        """Take parameters or layers back into training with factor 1; returns the network."""
+        return self.scale_learning_rate(1.0, *names)
+
+    def scale_learning_rate(self, factor: float, *names: str) -> Self:
+        """Set the learning-rate factor of parameters or whole layers; returns the network."""
+        number = check_number("factor", factor, at_least=0)
+        chosen: list[str] = []
+        for name in names:
+            if not isinstance(name, str):
+                raise InvalidTypeError(
+                    "name parameters or layers one by one, for instance '0', '1.bias'; "
+                    f"got {describe_value(name)}"
+                )
+            found = [key for key in self._factors if key == name or key.startswith(f"{name}.")]
+            if not found:
+                paths = {place.path for place in self.placed} | self._factors.keys()
+                raise unknown_name("parameter or layer", name, paths)
+            chosen += found
+        if not names:
+            raise InvalidValueError("name the parameters or layers, for instance '0' or '0.bias'")
+        self._factors.update(dict.fromkeys(chosen, number))
+        return self
+
+    def predict(
+        self,
+        X: Any,
+        *,
+        batch_size: int | None = None,
+        engine: str = "auto",
+        threads: int | None = None,
+    ) -> Array:
+        """Return the activations of the last layer, (n, outputs), in the network's dtype.
+
+        Dropout is off and BatchNorm uses its running statistics. Rows run in blocks, so that memory
+        beside the result stays bounded whatever ``n`` is. NaN in a row of ``X`` is carried into
+        that row's result.
+
+        Parameters
+        ----------
+        X : array or data frame (n, inputs)
+        batch_size : int, optional
+            Rows per block; by default as many as make about 4 MB of activations.
+        engine, threads
+            As in :func:`deltarule.train`.
+        """
+        X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, finite=False)
+        if batch_size is not None:
+            check_integer("batch_size", batch_size)
+        if threads is not None:
+            check_integer("threads", threads)
+        outputs: Array = upward("net.predict")(self, engine, threads).predict(X, batch_size)
+        return outputs
+
+    def copy(self, *, dtype: Any = None) -> Network:
+        """Return an independent copy with the same values, on request in another dtype."""
+        twin = object.__new__(type(self))
+        twin.__setstate__(self.__getstate__())
+        twin.dtype = self.dtype if dtype is None else _check_dtype(dtype)
+        twin._vector = self.vector.astype(twin.dtype)
+        twin._state_vector = self.state_vector.astype(twin.dtype)
+        twin._factors = dict(self._factors)
+        twin._make_views()
+        return twin
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        return self.copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Views must alias the vector, which copying them one by one would undo.
+        return {k: v for k, v in self.__dict__.items() if k not in ("_parameters", "_state")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_views()
+
+    def save(self, path: str | Path) -> Path:
+        """Write the network to a safetensors file, see :func:`deltarule.save`."""
+        written: Path = upward("net.save")(self, path)
+        return written
+
+    def summary(self) -> str:
+        """Return a table of the layers: output width, parameter shapes, number of parameters."""
+        rows = [("layer", "kind", "output", "parameters", "count")]
+        for place in self.placed:
+            specs = place.layer.parameters(place.inputs)
+            shapes = "  ".join(f"{s.name} {'x'.join(map(str, s.shape))}" for s in specs)
+            count = sum(size_of(spec.shape) for spec in specs)
+            rows.append(
+                (place.path, describe_layer(place.layer), str(place.outputs), shapes, f"{count:,}")
+            )
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if i in (2, 4) else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        lines.insert(1, "-" * max(map(len, lines)))
+        size = self.vector.nbytes + self.state_vector.nbytes
+        lines += [
+            lines[1],
+            f"{self.inputs} inputs, {self.outputs} outputs, {len(self.vector):,} parameters, "
+            f"{self.dtype.name}, {size / 1024:,.1f} KiB",
+        ]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        chain = " -> ".join([str(self.inputs), *map(describe_layer, self.layers)])
+        return f"Network({chain}; {len(self.vector):,} parameters, {self.dtype.name})"
+
+
+def array_shapes(layers: Sequence[Layer], inputs: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all parameters and running statistics, without making any array."""
+    placed = tuple(_place(check_layers(layers, "Network"), "", check_integer("inputs", inputs)))
+    parameters, state = _specs(placed)
+    shapes = {name: spec.shape for name, spec in parameters.items()}
+    return shapes | {name: spec.shape for name, spec in state.items()}
+
+
+def describe_layer(layer: Layer) -> str:
+    """Return a short form of a layer: "Dense(128, relu)"."""
+    if isinstance(layer, Residual):
+        return f"Residual({' -> '.join(map(describe_layer, layer.layers))})"
+    parts = [
+        str(value) for key in ("units", "rate") if (value := getattr(layer, key, None)) is not None
+    ]
+    for key in ("activation", "function"):
+        function = getattr(layer, key, None)
+        if isinstance(function, ActivationFunction) and function.name != "identity":
+            parts.append(function.name or type(function).__name__)
+    return f"{type(layer).__name__}({', '.join(parts)})" if parts else type(layer).__name__
+
+
+def _place(layers: tuple[Layer, ...], prefix: str, inputs: int) -> Iterator[Placed]:
+    """Yield all layers depth first; a Residual comes behind the layers inside it."""
+    position = 0
+
+    def walk(layers: tuple[Layer, ...], prefix: str, inputs: int) -> Iterator[Placed]:
+        nonlocal position
+        for i, layer in enumerate(layers):
+            path = f"{prefix}{i}"
+            if isinstance(layer, Residual):
+                yield from walk(layer.layers, f"{path}.", inputs)
+            outputs = layer.outputs(inputs)
+            yield Placed(path, position, layer, inputs, outputs)
+            position += 1
+            inputs = outputs
+
+    return walk(layers, prefix, inputs)
+
+
+def _specs(
+    placed: tuple[Placed, ...],
+) -> tuple[dict[str, ParameterSpec], dict[str, StateSpec]]:
+    """Return the specifications of all parameters and running statistics by name."""
+    parameters, state = {}, {}
+    for place in placed:
+        for parameter in place.layer.parameters(place.inputs):
+            parameters[f"{place.path}.{parameter.name}"] = parameter
+        for statistic in place.layer.state(place.inputs):
+            state[f"{place.path}.{statistic.name}"] = statistic
+    return parameters, state
+
+
+def _default_initializers(
+    layers: tuple[Layer, ...], prefix: str
+) -> Iterator[tuple[str, Initializer]]:
+    """Yield, by path, the initializer that fits the activation behind each layer."""
+    for i, layer in enumerate(layers):
+        path = f"{prefix}{i}"
+        fitting = Initializer.resolve(following_activation(layers, i).initializer)
+        yield path, fitting
+        if isinstance(layer, Residual):
+            yield f"{path}.projection", fitting
+            yield from _default_initializers(layer.layers, f"{path}.")
+
+
+def _width_after(layers: tuple[Layer, ...], inputs: int) -> int:
+    for layer in layers:
+        inputs = layer.outputs(inputs)
+    return inputs
+
+
+def _copy_all(what: str, views: Views, values: Mapping[str, Any]) -> None:
+    if not isinstance(values, Mapping) or values.keys() != views.keys():
+        raise InvalidValueError(
+            f"{what} takes a mapping with exactly these names: {', '.join(views)}"
+        )
+    for name, value in values.items():
+        views[name] = value
+
+
+def _copy_into(name: str, array: Array, value: Any) -> None:
+    values = numeric(value, repr(name), hint="")
+    if values.shape != array.shape:
+        raise InvalidValueError(
+            f"{name!r} has shape {array.shape}, got values of shape {values.shape}"
+        )
+    largest = np.max(np.abs(values), where=np.isfinite(values), initial=0)
+    with np.errstate(over="ignore"):
+        if np.isinf(array.dtype.type(largest)):
+            raise InvalidValueError(
+                f"{name!r} would become infinite: a value is beyond {array.dtype}"
+            )
+        array[...] = values  # converted piece by piece: a copy would take a layer's memory again
+
+
+def _total(specs: Mapping[str, Any]) -> int:
+    return sum(size_of(spec.shape) for spec in specs.values())
+
+
+def _check_dtype(dtype: Any) -> np.dtype:
+    try:
+        found = np.dtype(object if dtype is None else dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if found not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise InvalidTypeError(f'dtype must be "float32" or "float64", got {describe_value(dtype)}')
+    return found

@@ -1,0 +1,249 @@
+"""The contest of several restarts: independent trainings, the best of which is kept."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from deltarule.base.errors import DivergenceError, InvalidTypeError, InvalidValueError
+from deltarule.base.interrupt import deferred_interrupt, obeying
+from deltarule.network.network import Network
+from deltarule.training.callbacks import Callback, EarlyStopping, Monitor
+from deltarule.training.history import History
+from deltarule.training.progress import SharedProgress
+from deltarule.training.trainer import Trainer
+
+_log = logging.getLogger("deltarule")
+
+_LOOK = 0.1
+"""Seconds between two looks of the waiting thread at Ctrl-C and progress."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Restarts:
+    """What training from several initialisations gave; printed, it is a table.
+
+    All sequences have one item per restart, in the order of their numbers.
+
+    Attributes
+    ----------
+    best : int
+        Number of the restart that the network now holds.
+    monitor : str
+        The column of the histories that decided.
+    scores : tuple of float
+        Its value for the parameters each restart ended with; NaN where a restart diverged, or an
+        interrupt came before its first whole epoch.
+    seeds : tuple of int
+        Of the initial parameters; that of restart 0 is the network's own.
+    histories : tuple of History or None
+        None where an interrupt came before a restart began.
+    callbacks : tuple of Callback
+        The best restart's copies of the callbacks.
+    seconds : float
+        Wall-clock time of all.
+    stopped : str
+        "interrupted" after Ctrl-C, otherwise "".
+    """
+
+    best: int
+    monitor: str
+    scores: tuple[float, ...]
+    seeds: tuple[int, ...]
+    histories: tuple[History | None, ...]
+    callbacks: tuple[Callback, ...]
+    seconds: float
+    stopped: str
+
+    @property
+    def history(self) -> History:
+        """The best restart's history."""
+        history = self.histories[self.best]
+        assert history is not None
+        return history
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __repr__(self) -> str:
+        finite = [score for score in self.scores if math.isfinite(score)]
+        spread = f", all {min(finite):.6g} to {max(finite):.6g}" if finite else ""
+        stopped = f"; stopped: {self.stopped}" if self.stopped else ""
+        return (
+            f"Restarts({len(self)} restarts, best {self.best}: {self.monitor} "
+            f"{self.scores[self.best]:.6g}{spread}; {self.seconds:.2f} s{stopped})"
+        )
+
+    def __str__(self) -> str:
+        rows = [("restart", "seed", self.monitor, "epochs", "ended")]
+        for i, history in enumerate(self.histories):
+            ended = "not begun" if history is None else history.stopped
+            score = "" if math.isnan(self.scores[i]) else f"{self.scores[i]:.6g}"
+            epochs = 0 if history is None else history.epochs
+            rows.append((str(i), str(self.seeds[i]), score, str(epochs), ended))
+        widths = [max(len(row[j]) for row in rows) for j in range(5)]
+        lines = []
+        for i, row in enumerate(rows):
+            cells = [cell.rjust(width) for cell, width in zip(row[:4], widths, strict=False)]
+            mark = "*" if i == self.best + 1 else " "
+            lines.append("  ".join([mark + cells[0], *cells[1:], row[4]]).rstrip())
+        return "\n".join(lines)
+
+
+@dataclass
+class Contest:
+    """Restarts of one trainer, and the best of them so far.
+
+    They are independent: no thread waits for another, and one that is done takes the next restart.
+    """
+
+    trainer: Trainer
+    seeds: tuple[int, ...]
+    callbacks: list[Callback]
+    watch: Monitor
+    display: SharedProgress
+    settings: dict[str, Any]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    best: _Entrant | None = None
+
+    def __post_init__(self) -> None:
+        self.histories: list[History | None] = [None] * len(self.seeds)
+        self.scores = [math.nan] * len(self.seeds)
+        self.divergences: dict[int, DivergenceError] = {}
+
+    def run(self, threads: int) -> Restarts:
+        """Run all restarts and give the network the best of them."""
+        # Only here, since it would be a part of every import of the package.
+        from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+        start = time.perf_counter()
+        with (
+            deferred_interrupt(shared=True) as interrupt,
+            ThreadPoolExecutor(threads, "deltarule-restart") as pool,
+        ):
+
+            def attempt(i: int) -> None:
+                # The first always begins, so that even the promptest Ctrl-C leaves a history.
+                if i == 0 or not interrupt.requested:
+                    with obeying(interrupt):
+                        self.attempt(i)
+
+            try:
+                left = set(futures := [pool.submit(attempt, i) for i in range(len(self.seeds))])
+                while left and not any(f.done() and f.exception() for f in futures):
+                    _, left = wait(left, _LOOK, FIRST_EXCEPTION)
+                    self.display.show()
+                interrupted = interrupt.requested
+            finally:
+                interrupt.requested = True  # whatever still runs ends now
+        for future in futures:
+            future.result()
+        self.display.show(final=True)
+        return self.result("interrupted" if interrupted else "", time.perf_counter() - start)
+
+    def attempt(self, i: int) -> None:
+        """Run one restart; the network goes with it unless it is the best so far."""
+        trainer = copy.deepcopy(self.trainer)
+        if i > 0:
+            trainer.network.initialize(self.seeds[i])
+        callbacks = _copies(self.callbacks)
+        try:
+            history = trainer.run(
+                **self.settings, callbacks=callbacks, progress=self.display.parts[i]
+            )
+        except DivergenceError as error:
+            self.histories[i] = error.history
+            self.divergences[i] = error.with_traceback(None)  # which would keep the network
+            return
+        self.histories[i] = history
+        self.scores[i] = _score(history, self.watch.monitor, callbacks)
+        cost = self.watch.cost(self.scores[i])
+        # What has no number to compare comes after all that have one.
+        rank = (0, cost, i) if math.isfinite(cost) else (1, 0.0, i)
+        with self.lock:
+            if self.best is None or rank < self.best.rank:
+                self.best = _Entrant(rank, trainer.network, callbacks)
+                self.display.best = f"{self.watch.monitor} {self.scores[i]:.4g}"
+
+    def result(self, stopped: str, seconds: float) -> Restarts:
+        """Give the network what the best restart ended with."""
+        if self.best is None:
+            raise _all_diverged(self.divergences)
+        unranked, _, number = self.best.rank
+        if unranked and not stopped:
+            raise InvalidValueError(
+                f"no restart ended with a finite {self.watch.monitor!r}, so there is no best; got "
+                f"{', '.join(f'{score:g}' for score in self.scores[:5])}, ...: choose another "
+                "monitor="
+            )
+        network, winner = self.trainer.network, self.best.network
+        network.vector[:], network.state_vector[:] = winner.vector, winner.state_vector
+        network.seed = winner.seed
+        if stopped:
+            begun = sum(history is not None for history in self.histories)
+            _log.warning(
+                "training interrupted after %d of %d restarts had begun; the network is that of "
+                "restart %d, the best so far",
+                begun,
+                len(self.seeds),
+                number,
+            )
+        return Restarts(
+            best=number,
+            monitor=self.watch.monitor,
+            scores=tuple(self.scores),
+            seeds=self.seeds,
+            histories=tuple(self.histories),
+            callbacks=tuple(self.best.callbacks),
+            seconds=seconds,
+            stopped=stopped,
+        )
+
+
+@dataclass(frozen=True)
+class _Entrant:
+    """A restart that ended: the lower the rank, the better."""
+
+    rank: tuple[int, float, int]
+    network: Network
+    callbacks: list[Callback]
+
+
+def _score(history: History, monitor: str, callbacks: Sequence[Callback]) -> float:
+    """Return the monitored value that belongs to the parameters a run ended with."""
+    if not history.epochs:
+        return math.nan
+    for callback in reversed(callbacks):
+        if isinstance(callback, EarlyStopping) and callback.restore_best and callback.best_epoch:
+            return history[monitor][callback.best_epoch - 1]
+    return history.latest(monitor)
+
+
+def _copies(callbacks: list[Callback]) -> list[Callback]:
+    try:
+        return copy.deepcopy(callbacks)
+    except Exception as error:
+        raise InvalidTypeError(
+            "every restart needs callbacks of its own, and these cannot be copied "
+            f"({type(error).__name__}: {error}); give the class a __deepcopy__, which may return "
+            "self where all restarts may share it"
+        ) from error
+
+
+def _all_diverged(divergences: dict[int, DivergenceError]) -> DivergenceError:
+    number, first = min(divergences.items())
+    error = DivergenceError(
+        f"every restart that began ({len(divergences)}) diverged, and the network is as before. "
+        f"Restart {number}: {first}",
+        epoch=first.epoch,
+        step=first.step,
+        layer=first.layer,
+    )
+    error.history = first.history
+    return error

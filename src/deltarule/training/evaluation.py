@@ -1,0 +1,113 @@
+"""Evaluation: losses and metrics of a network on given data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
+from deltarule.base.settings import check_integer
+from deltarule.base.types import Array
+from deltarule.data import Dataset
+from deltarule.engines import Executor, select_engine
+from deltarule.formulas.losses import Loss
+from deltarule.formulas.metrics import Metric, check_metrics, resolve_metric
+from deltarule.network.network import Network
+from deltarule.plan import LossLike, PenaltyLike, Plan, compile_network
+
+_RESERVED = ("loss", "data_loss", "penalty", "learning_rate")
+
+
+def evaluate(
+    network: Network,
+    X: Any,
+    y: Any,
+    loss: LossLike,
+    *,
+    metrics: Iterable[Any] = (),
+    penalty: PenaltyLike = None,
+    sample_weight: Any = None,
+    engine: str = "auto",
+    threads: int | None = None,
+) -> dict[str, float]:
+    """Return the loss and metrics of a network on data, as a dictionary.
+
+    Dropout is off and BatchNorm uses its running statistics. With a penalty (or layers that have
+    one of their own), "loss" is the sum of "data_loss" and "penalty", which are given too. NaN in
+    the data is refused.
+
+    Parameters
+    ----------
+    network, X, y, loss, metrics, penalty, sample_weight, engine, threads
+        As in :func:`deltarule.train`.
+
+    Examples
+    --------
+    >>> import numpy as np, deltarule as dr
+    >>> net = dr.Network([dr.Dense(1)], inputs=1, weight_initializer="zeros")
+    >>> dr.evaluate(net, [[1.0], [2.0]], [1.0, 3.0], "squared_error", metrics=["mae"])
+    {'loss': 2.5, 'mae': 2.0}
+    """
+    plan = compile_network(network, loss=Loss.resolve(loss), penalty=penalty)
+    if threads is not None:
+        check_integer("threads", threads)
+    executor = select_engine(engine, plan).executor(plan, network, threads=threads)
+    data = plan.examples(X, y, sample_weight)
+    by_name = resolve_metrics(metrics)
+    check_fit(plan, data, by_name)
+    return evaluate_dataset(plan, executor, network.vector, data, by_name)
+
+
+def evaluate_dataset(
+    plan: Plan, executor: Executor, vector: Array, data: Dataset, metrics: dict[str, Metric]
+) -> dict[str, float]:
+    """Return the loss, its parts and the metrics of checked data."""
+    assert plan.loss is not None
+    outputs = np.empty((len(data), plan.outputs), dtype=plan.dtype) if metrics else None
+    data_loss, total = executor.evaluate(data, outputs)
+    if plan.loss.reduction == "mean":
+        data_loss /= total
+    result = dict(with_penalty(plan, data_loss, plan.penalty(vector)))
+    if outputs is not None:
+        result |= measure(plan, metrics, data, outputs)
+    return result
+
+
+def with_penalty(plan: Plan, data_loss: Any, penalty: Any) -> dict[str, Any]:
+    """Return "loss", and its two parts by name where the plan has a penalty."""
+    if not any(segment.penalty for segment in plan.parameters):
+        return {"loss": data_loss}
+    return {"loss": data_loss + penalty, "data_loss": data_loss, "penalty": penalty}
+
+
+def check_fit(plan: Plan, data: Dataset, metrics: dict[str, Metric]) -> None:
+    """Raise where a metric does not fit the targets."""
+    assert plan.loss is not None
+    y = plan.loss.metric_targets(data.y)
+    check_metrics(metrics, y, plan.outputs, classifies=plan.loss.classifies)
+
+
+def measure(
+    plan: Plan, metrics: dict[str, Metric], data: Dataset, outputs: Array
+) -> dict[str, float]:
+    """Return the metrics by name, for the outputs (n, outputs) of all examples."""
+    assert plan.loss is not None
+    y = plan.loss.metric_targets(data.y)
+    return {name: metric(y, outputs, data.weights) for name, metric in metrics.items()}
+
+
+def resolve_metrics(metrics: Iterable[Any]) -> dict[str, Metric]:
+    """Return metrics by name for a list of names, metrics and functions."""
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+        raise InvalidTypeError(f"metrics must be a list, got {describe_value(metrics)}")
+    result: dict[str, Metric] = {}
+    for name, metric in map(resolve_metric, metrics):
+        if name in result or name in _RESERVED or name.startswith(("val_", "gradient_norm.")):
+            raise InvalidValueError(
+                f"a metric cannot be called {name!r}: the history has another column of that "
+                "name; give the function a name of its own"
+            )
+        result[name] = metric
+    return result

@@ -1,0 +1,174 @@
+"""Training from several initialisations; the best is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from deltarule.base.random import Purpose, check_seed, words
+from deltarule.base.settings import check_integer
+from deltarule.network.network import Network
+from deltarule.plan import ClipLike, ConstraintLike, LossLike, OptimizerLike, PenaltyLike
+from deltarule.training.callbacks import Callback, Monitor, check_best_is, check_callbacks
+from deltarule.training.contest import Contest, Restarts
+from deltarule.training.progress import SharedProgress
+from deltarule.training.trainer import Trainer
+
+
+def restart(
+    network: Network,
+    X: Any,
+    y: Any,
+    *,
+    restarts: int = 16,
+    monitor: str | None = None,
+    best_is: str | None = None,
+    loss: LossLike,
+    optimizer: OptimizerLike = "adam",
+    epochs: int = 10,
+    batch_size: int | None = 32,
+    drop_last: bool = False,
+    shuffle: Any = True,
+    validation: Any = None,
+    metrics: Iterable[Any] = (),
+    penalty: PenaltyLike = None,
+    constraint: ConstraintLike = None,
+    clip: ClipLike = None,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    callbacks: Sequence[Callback] | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    engine: str = "auto",
+    progress: bool | str = "auto",
+) -> Restarts:
+    """Train a network from several initialisations at once and keep the best of them.
+
+    The loss of a network with hidden layers has local minima, and the initial weights decide in
+    which one descent ends. Restart 0 begins with the network's parameters as they are; restart
+    ``i`` begins with those of ``seeds[i] = word(seed, RESTART, i)`` (see
+    :mod:`deltarule.base.random`). All else is alike: the order of the rows, dropout masks and the
+    validation rows are those of ``seed``. So restart ``i`` is, to the bit and whatever ``threads``
+    and ``restarts`` are, ::
+
+        train(network.copy().initialize(seeds[i]), X, y, ..., seed=seed)
+
+    and ``restarts=1`` is :func:`train`.
+
+    Parameters
+    ----------
+    network : Network
+        Gets parameters, running statistics and ``seed`` of the best restart, when all have ended.
+        Frozen parameters are the same in every restart.
+    X, y
+        As in :func:`train`.
+    restarts : int
+    monitor : str, optional
+        The column of the history that decides; by default "val_loss" where there is a validation
+        set, otherwise "loss". Its value counts after the last epoch or, under EarlyStopping, after
+        the epoch whose parameters that puts back. Of equals the first is the best.
+    best_is : "min", "max" or None
+        None: by the metric's own direction, lower for losses; to be said for your own metrics.
+    threads : int, optional
+        How many restarts run at a time, each on one thread; by default one per core. (In the
+        reference engine, whose BLAS has threads of its own, by default one.)
+    callbacks : list of Callback, optional
+        Every restart has deep copies of its own; those passed stay as they are. They are called
+        from several threads, as are metrics of your own.
+    progress : "auto", True or False
+        One line for all restarts.
+    loss, optimizer, epochs, batch_size, drop_last, shuffle, validation, metrics, penalty,
+    constraint, clip, sample_weight, class_weight, seed, engine
+        As in :func:`train`.
+
+    Returns
+    -------
+    Restarts
+        Histories, scores and seeds of all; the number of the best. Of the networks only the best
+        is kept.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input, or a callback that cannot be copied: the network is as before.
+    DivergenceError
+        Every restart diverged (one that does loses to the others): the network is as before.
+
+    Notes
+    -----
+    Ctrl-C ends all restarts after their steps in progress. The network gets the best as far as
+    they have come, ``stopped`` is "interrupted", and the call returns as usual. An exception in a
+    callback or metric ends all restarts too, and is raised.
+
+    Examples
+    --------
+    >>> import numpy as np, deltarule as dr
+    >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> y = np.array([0, 1, 1, 0])
+    >>> net = dr.Network([dr.Dense(2, "tanh"), dr.Dense(1, "sigmoid")], inputs=2, seed=1)
+    >>> found = dr.restart(net, X, y, restarts=8, loss="binary_cross_entropy",
+    ...                    optimizer=dr.Adam(0.1), epochs=200, batch_size=None)
+    >>> found.scores[found.best] == min(found.scores)
+    True
+    >>> net.predict(X).round().ravel().tolist()
+    [0.0, 1.0, 1.0, 0.0]
+    """
+    count = check_integer("restarts", restarts)
+    check_integer("epochs", epochs)
+    check_best_is(best_is)
+    if threads is not None:
+        check_integer("threads", threads)
+    hooks = check_callbacks(callbacks)
+    trainer = Trainer(
+        network,
+        loss,
+        optimizer,
+        penalty=penalty,
+        constraint=constraint,
+        clip=clip,
+        metrics=metrics,
+        class_weight=class_weight,
+        seed=seed,
+        threads=1,
+        engine=engine,
+    )
+    if monitor is None:
+        monitor = "loss" if validation is None else "val_loss"
+    watch = Monitor(monitor, best_is=best_is)
+    watch.check(trainer.column_names(validation is not None))
+    contest = Contest(
+        trainer,
+        restart_seeds(network, check_seed(seed), count),
+        hooks,
+        watch,
+        SharedProgress(progress, count, epochs),
+        {
+            # Bad data raise here and now; a data frame becomes an array once.
+            "X": trainer.plan.examples(X, y, sample_weight).X,
+            "y": y,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "drop_last": drop_last,
+            "shuffle": shuffle,
+            "validation": validation,
+            "sample_weight": sample_weight,
+        },
+    )
+    if threads is None:
+        # The reference engine's BLAS has a thread per core already; several at a time would fight.
+        threads = _cores() if trainer.engine.name == "native" else 1
+    return contest.run(min(count, threads))
+
+
+def restart_seeds(network: Network, seed: int, count: int) -> tuple[int, ...]:
+    """Return the seeds of the initial parameters: the network's own, then one word each."""
+    drawn = words(seed, Purpose.RESTART, rows=count, columns=1)[1:, 0]
+    return (network.seed, *drawn.tolist())
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,136 @@
+"""Training in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from deltarule.network.network import Network
+from deltarule.plan import ClipLike, ConstraintLike, LossLike, OptimizerLike, PenaltyLike
+from deltarule.training.callbacks import Callback
+from deltarule.training.history import History
+from deltarule.training.trainer import Trainer
+
+
+def train(
+    network: Network,
+    X: Any,
+    y: Any,
+    *,
+    loss: LossLike,
+    optimizer: OptimizerLike = "adam",
+    epochs: int = 10,
+    batch_size: int | None = 32,
+    drop_last: bool = False,
+    shuffle: Any = True,
+    validation: Any = None,
+    metrics: Iterable[Any] = (),
+    penalty: PenaltyLike = None,
+    constraint: ConstraintLike = None,
+    clip: ClipLike = None,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    callbacks: Sequence[Callback] | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    engine: str = "auto",
+    progress: bool | str = "auto",
+) -> History:
+    """Train a network in place by backpropagation and return what happened.
+
+    Parameters
+    ----------
+    network : Network
+    X : array or data frame (n, inputs)
+        Finite numbers; any numeric dtype, converted batch by batch.
+    y : array or data frame
+        Targets (n, outputs), or (n,): for one output, or class labels 0, 1, ... (CrossEntropy).
+    loss : name or Loss
+    optimizer : name or Optimizer
+        For instance ``Adam(learning_rate=Cosine(1e-3))``. Its state begins anew; for state that
+        outlives a call use :class:`Trainer`.
+    epochs : int
+        Passes over the data.
+    batch_size : int or None
+        Rows per step: 1 is per-example descent, None (or n) full-batch descent.
+    drop_last : bool
+        Whether a last batch that is smaller is left out.
+    shuffle : bool or array of int (n,)
+        Whether every epoch has a random order of its own; or one order, a permutation of the
+        training rows (those that a validation fraction leaves).
+    validation : (X, y), (X, y, weights) or a fraction, optional
+        Evaluated after each epoch into columns "val_...". A fraction is drawn at random and taken
+        out of the training data, for class labels from every class alike.
+    metrics : list of names, metrics or functions ``(y, a, w) -> number``
+        Of training data as seen during the epoch (each batch before its step), and of validation
+        data.
+    penalty, constraint, clip
+        For instance ``L2(1e-4)``, ``MaxNorm(3)``, ``ClipNorm(1.0)``; a layer's own penalty or
+        constraint wins.
+    sample_weight : array (n,), optional
+        Weights >= 0. A batch of total weight 0 changes neither parameters nor state (it counts as
+        a step all the same).
+    class_weight : mapping class -> weight, sequence, "balanced", optional
+        Multiplies the sample weights of the training data.
+    callbacks : list of Callback, optional
+    seed : int
+        Of shuffles, dropout masks and the validation fraction.
+    threads : int, optional
+        How many threads an engine may use; by default all cores it gains from.
+    engine : "auto", "native" or "reference"
+    progress : "auto", True or False
+        "auto" shows progress on standard error once a run has lasted a second.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input: nothing has been changed.
+    DivergenceError
+        The loss or a gradient was not finite; the network keeps its parameters from before that
+        step (or the best ones, under EarlyStopping).
+
+    Notes
+    -----
+    Ctrl-C ends the run after the step in progress: the network keeps all it has learnt, the history
+    says ``stopped == "interrupted"``, and the call returns as usual.
+
+    Examples
+    --------
+    >>> import numpy as np, deltarule as dr
+    >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> y = np.array([0, 1, 1, 0])
+    >>> net = dr.Network([dr.Dense(8, "tanh"), dr.Dense(1, "sigmoid")], inputs=2, seed=1)
+    >>> history = dr.train(net, X, y, loss="binary_cross_entropy", optimizer=dr.Adam(0.1),
+    ...                    epochs=200, batch_size=None, metrics=["accuracy"])
+    >>> history["accuracy"][-1]
+    1.0
+    """
+    trainer = Trainer(
+        network,
+        loss,
+        optimizer,
+        penalty=penalty,
+        constraint=constraint,
+        clip=clip,
+        metrics=metrics,
+        class_weight=class_weight,
+        seed=seed,
+        threads=threads,
+        engine=engine,
+    )
+    return trainer.run(
+        X,
+        y,
+        epochs=epochs,
+        batch_size=batch_size,
+        drop_last=drop_last,
+        shuffle=shuffle,
+        validation=validation,
+        sample_weight=sample_weight,
+        callbacks=callbacks,
+        progress=progress,
+    )

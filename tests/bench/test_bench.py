@@ -1,0 +1,201 @@
+import dataclasses
+import json
+import math
+import os
+
+import pytest
+
+import deltarule as dr
+from deltarule.bench import PEERS, WORKLOADS, machine, write
+from deltarule.bench.floor import Peak, floor_of
+from deltarule.bench.forms import Form, run_form
+from deltarule.bench.machine import confined
+from deltarule.bench.measuring import Budget, Task, interleave
+from deltarule.bench.peers import Absent, select_peers
+from deltarule.bench.peers.base import import_peer
+from deltarule.bench.processes import cold_starts
+from deltarule.bench.workloads import initial_parameters, make_data, select_workloads, with_rows
+
+QUICK = Budget(turn=1e-3, total=0, rounds=2, least=2)
+TINY = Form("tiny", QUICK, QUICK, QUICK, None, 0.01, {"W3": 210}, False, 60)
+NATIVE = dr.engines()["native"].startswith("available")
+
+
+class Missing:
+    """A peer that is not installed."""
+
+    key = "torch"
+    title = "PyTorch"
+    note = ""
+
+    def suits(self, workload):
+        return True
+
+    def prepare(self, workload, data, threads):
+        import_peer("no_such_library")
+
+
+@pytest.fixture(scope="module")
+def result():
+    peers = [PEERS["deltarule"], PEERS["reference"], Missing()]
+    return run_form(TINY, peers, ["W1", "W3"], 1, lambda text: None)
+
+
+def test_tiny_run_gives_positive_numbers(result):
+    for comparison in result.comparisons:
+        for name in ("deltarule", "reference"):
+            entry = comparison.entries[name]
+            assert entry.value > 0
+            assert 0 < entry.best <= entry.value
+            assert len(entry.samples) == QUICK.rounds
+        assert comparison.entries["reference"].ratio > 0
+    assert result["W3"].details["share_of_floor"] > 0
+
+
+def test_result_names_the_engine_and_compares_all_kinds_of_work(result):
+    assert result.machine["engines"] == dr.engines()
+    keys = [comparison.key for comparison in result.comparisons]
+    assert keys == ["W1", "W3", "restarts", "predict W3", "predict W3 bulk"]
+
+
+def test_both_engines_do_the_same_work(result):
+    for key in ("W1", "W3"):
+        losses = [result[key].entries[name].loss for name in ("deltarule", "reference")]
+        assert math.isclose(*losses, rel_tol=1e-4)
+
+
+def test_missing_peer_is_reported_as_absent(result):
+    assert result["W1"].entries["torch"].value is None
+    (line,) = result.absences()
+    assert line.startswith("PyTorch is absent from W1, W3: no_such_library is not installed")
+    assert line in result.to_markdown()
+
+
+def test_a_peer_that_fails_is_reported_and_does_not_end_the_run():
+    class Failing(Missing):
+        def prepare(self, workload, data, threads):
+            raise RuntimeError("out of order")
+
+    peers = [PEERS["deltarule"], Failing()]
+    result = run_form(TINY, peers, ["W1"], 1, lambda text: None)
+    assert result.absences() == ["PyTorch is absent from W1: failed: RuntimeError: out of order"]
+    assert result["W1"].entries["deltarule"].value > 0
+
+
+def test_peers_are_left_out_once_the_time_is_spent():
+    form = dataclasses.replace(TINY, limit=0)
+    result = run_form(form, [PEERS["deltarule"], PEERS["reference"]], ["W1"], 1, lambda text: None)
+    assert result["W1"].entries["deltarule"].value > 0
+    assert "time was spent" in result["W1"].entries["reference"].absent
+
+
+def test_environment_and_cores_are_given_back(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("NPROC", raising=False)
+    with confined(1):
+        assert os.environ["OMP_NUM_THREADS"] == os.environ["NPROC"] == "1"
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "NPROC" not in os.environ
+
+
+def test_different_numbers_of_threads_in_one_process_are_owned_up_to(result, monkeypatch):
+    monkeypatch.setattr(machine, "_used", {1})
+    with confined(2):
+        assert machine.mixed_threads()
+    changed = dataclasses.replace(result, machine=result.machine | {"mixed_threads": True})
+    assert "MIXED THREADS" in changed.to_markdown()
+
+
+def test_json_has_the_keys_readers_rely_on(result, tmp_path):
+    write(result, tmp_path, "result")
+    read = json.loads((tmp_path / "result.json").read_text())
+    assert {"form", "date", "machine", "peak", "comparisons", "notes", "seconds"} <= read.keys()
+    assert {"cpu", "cores", "threads", "engines", "versions"} <= read["machine"].keys()
+    w3 = next(c for c in read["comparisons"] if c["key"] == "W3")
+    assert {"network", "batch_size", "rows", "floor", "share_of_floor"} <= w3["details"].keys()
+    assert {"value", "samples", "ratio", "best", "loss"} <= w3["entries"]["deltarule"].keys()
+    assert (tmp_path / "result.md").read_text() == result.to_markdown()
+
+
+@pytest.mark.skipif(not NATIVE, reason="the compiled core is not built")
+def test_native_engine_is_what_is_measured_where_it_is_built():
+    workload = WORKLOADS["W1"]
+    session = PEERS["deltarule"].prepare(workload, make_data(workload), 1)
+    assert session._trainer.engine.name == "native"
+
+
+def test_unknown_workload_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"unknown workload 'W9'.*W1, W2, W3, W4, W5, W6"):
+        select_workloads(["W9"])
+
+
+def test_unknown_peer_is_refused_with_the_nearest_one():
+    with pytest.raises(ValueError, match="did you mean 'torch'"):
+        select_peers(["troch"])
+
+
+def test_a_selection_always_begins_with_deltarule():
+    assert [peer.key for peer in select_peers(["sklearn", "jax"])] == [
+        "deltarule",
+        "sklearn",
+        "jax",
+    ]
+
+
+@pytest.mark.parametrize("key", [key for key in PEERS if key != "torch-compile"])
+@pytest.mark.parametrize("workload", ["W1", "W3"])
+def test_every_installed_peer_does_the_same_work(key, workload):
+    workload = with_rows(WORKLOADS[workload], 400)
+    data = make_data(workload)
+    if not PEERS[key].suits(workload):
+        pytest.skip("this way of use is not for this workload")
+    try:
+        session = PEERS[key].prepare(workload, data, 1)
+    except Absent as reason:
+        pytest.skip(str(reason))
+    ours = PEERS["reference"].prepare(workload, data, 1)
+    # Full-batch descent is deterministic: ten steps in float32 agree to 10 * eps * a few.
+    # Shuffles differ: what they make of three epochs is well below the change by an epoch, 10 %.
+    epochs, tolerance = (10, 1e-5) if workload.full_batch else (3, 2e-2)
+    assert math.isclose(session.run_epochs(epochs), ours.run_epochs(epochs), rel_tol=tolerance)
+    session.reset()
+    ours.reset()
+    assert math.isclose(session.run_epochs(epochs), ours.run_epochs(epochs), rel_tol=tolerance)
+
+
+def test_cold_start_runs_a_whole_process_and_measures_its_memory():
+    workload = with_rows(WORKLOADS["W3"], 400)
+    samples, reports, absent = cold_starts(workload, 1, 1, ["deltarule"], QUICK)
+    assert not absent
+    assert min(samples["deltarule"]) > 0
+    assert reports["deltarule"]["above_mb"] > 0
+    assert 0 < reports["deltarule"]["loss"] < 10
+
+
+def test_rounds_are_interleaved_and_rotated():
+    order = []
+    tasks = {name: Task(lambda count, name=name: order.append(name)) for name in "AB"}
+    interleave(tasks, Budget(turn=0, total=10, rounds=3))
+    assert order == list("ABBAAB")
+
+
+def test_floor_counts_what_the_specification_counts():
+    # 64-100-10, 1797 rows in 9 steps: 6 flops per weight and row, less 2 in the first layer.
+    workload = WORKLOADS["W3"]
+    assert workload.flops == pytest.approx(1797 / 9 * (6 * 7400 - 2 * 6400))
+    floor = floor_of(workload, Peak(100.0, "", {}), 50.0)
+    assert floor.microseconds == pytest.approx(workload.flops / 100e3)
+    assert floor.bound == "arithmetic"
+    assert floor_of(WORKLOADS["W2"], Peak(100.0, "", {}), 10.0).bound == "memory"
+
+
+def test_data_and_initial_parameters_are_the_same_every_time():
+    for workload in (WORKLOADS["W2"], with_rows(WORKLOADS["W5"], 64)):
+        first, second = make_data(workload), make_data(workload)
+        assert (first.X == second.X).all()
+        assert (first.y == second.y).all()
+        for (W, b), (V, c) in zip(
+            initial_parameters(workload), initial_parameters(workload), strict=True
+        ):
+            assert (W == V).all()
+            assert (b == c).all()
