@@ -34,25 +34,35 @@ TARGETS = machine_targets()
 def library(target: str) -> ctypes.CDLL:
     folder = Path(tempfile.mkdtemp())
     loaded = ctypes.CDLL(str(build(target, folder)))
-    loaded.dr_test_activation.argtypes = (
-        [ctypes.c_int] * 3 + [ctypes.c_double] + [ctypes.c_void_p] * 2 + [ctypes.c_int64]
-    )
+    arrays = [ctypes.c_void_p] * 2 + [ctypes.c_int64]
+    loaded.dr_test_unary.argtypes = [ctypes.c_int] * 3 + arrays
+    loaded.dr_test_activation.argtypes = [
+        ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.c_double, *arrays,
+    ]  # fmt: skip
     return loaded
 
 
-def evaluate(target: str, number: int, x: np.ndarray, parameter: float = 1.0) -> np.ndarray:
+def evaluate(target: str, number: int, x: np.ndarray) -> np.ndarray:
     """Return the function of that number over x, by the kernels of the target."""
     out = np.empty_like(x)
-    failed = library(target).dr_test_activation(
-        TARGET_NUMBERS[target],
-        number,
-        int(x.dtype == np.float64),
-        parameter,
-        x.ctypes.data,
-        out.ctypes.data,
+    failed = library(target).dr_test_unary(
+        TARGET_NUMBERS[target], number, int(x.dtype == np.float64), x.ctypes.data, out.ctypes.data,
         x.size,
-    )
+    )  # fmt: skip
     assert failed == 0
+    return out
+
+
+def activate(
+    target: str, name: str, x: np.ndarray, setting: float = 1.0, *, derivative: bool = False
+) -> np.ndarray:
+    """Return f or f' of the activation of that name over x."""
+    out = np.empty_like(x)
+    failed = library(target).dr_test_activation(
+        TARGET_NUMBERS[target], name.encode(), derivative, int(x.dtype == np.float64), setting,
+        x.ctypes.data, out.ctypes.data, x.size,
+    )  # fmt: skip
+    assert failed == 0, f"the core has no activation {name!r} of elements"
     return out
 
 
@@ -112,16 +122,14 @@ def test_partial_vectors_and_the_order_of_a_sum(target: str, dtype: str) -> None
         np.testing.assert_array_equal(out[4:], np.concatenate([source, np.full(28 - n, 7, dtype)]))
 
 
-def throughput(target: str, number: int, dtype: str, low: float, high: float) -> float:
+def throughput(repeat: Callable[..., int], dtype: str, low: float, high: float) -> float:
     """Return the best nanoseconds per element over a block that stays in the first-level cache."""
     x = np.random.default_rng(0).uniform(low, high, 1024).astype(dtype)
     out = np.empty_like(x)
     times, best = 200, np.inf
     for _ in range(20):
         start = time.perf_counter()
-        library(target).dr_test_repeat(
-            TARGET_NUMBERS[target],
-            number,
+        repeat(
             int(dtype == "float64"),
             ctypes.c_void_p(x.ctypes.data),
             ctypes.c_void_p(out.ctypes.data),
@@ -155,17 +163,9 @@ def dropout_throughput(target: str, dtype: str) -> float:
     return best / (1024 * width) * 1e9
 
 
-ACTIVATIONS = {  # number of the kind, after activation_kind.hpp
-    "sigmoid": 1,
-    "tanh": 2,
-    "relu": 3,
-    "elu": 5,
-    "gelu": 7,
-    "gelu_tanh": 8,
-    "silu": 9,
-    "mish": 10,
-    "softplus": 11,
-}
+ACTIVATIONS = (
+    "sigmoid", "tanh", "relu", "elu", "gelu", "gelu_tanh", "silu", "mish", "softplus",
+)  # fmt: skip
 
 
 def print_table(
@@ -182,13 +182,18 @@ def main() -> None:
     def error_and_pace(function: Function, dtype: str, target: str) -> str:
         x, high, low = oracle(function, dtype)
         error = ulps(evaluate(target, function.number, x), high, low)
-        pace = throughput(
-            target, function.number, dtype, 0.1 if function.name == "log" else -0.9, 4
+        repeat = functools.partial(
+            library(target).dr_test_repeat_unary, TARGET_NUMBERS[target], function.number
         )
+        pace = throughput(repeat, dtype, 0.1 if function.name == "log" else -0.9, 4)
         return f"{error.max():.2f} ulp, {pace:.2f} ns"
 
-    def both_paces(kind: int, dtype: str, target: str) -> str:
-        value, both = (throughput(target, first + kind, dtype, -4, 4) for first in (100, 200))
+    def both_paces(name: str, dtype: str, target: str) -> str:
+        call, number = library(target).dr_test_repeat_activation, TARGET_NUMBERS[target]
+        value, both = (
+            throughput(functools.partial(call, number, name.encode(), derivative), dtype, -4, 4)
+            for derivative in (0, 1)
+        )
         return f"{value:.2f} ns, {both:.2f} ns"
 
     write = sys.stdout.write
@@ -198,7 +203,7 @@ def main() -> None:
     print_table(
         write,
         "activation: f; f and f'",
-        {name: functools.partial(both_paces, kind) for name, kind in ACTIVATIONS.items()},
+        {name: functools.partial(both_paces, name) for name in ACTIVATIONS},
     )
     print_table(
         write, "random", {"dropout factor": lambda d, t: f"{dropout_throughput(t, d):.2f} ns"}
