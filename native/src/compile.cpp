@@ -114,8 +114,8 @@ private:
                 case Kind::batch_norm:
                     now.use_running = op.frozen || !training_;
                     now.momentum = op.settings.at("momentum");
-                    now.running_mean = op.state.at("mean");
-                    now.running_var = op.state.at("variance");
+                    now.running_mean = op.state.at("running_mean");
+                    now.running_var = op.state.at("running_variance");
                     for (long* s : {&now.mean, &now.variance, &now.rstd, &now.sum_d, &now.sum_dx})
                         *s = statistics(now.outputs);
                     out_.cut = out_.cut || !now.use_running;

@@ -59,13 +59,12 @@ from deltarule.formulas.schedules import (
 )
 from deltarule.inspect import GradientCheck, Trace, backpropagate, check_gradients
 from deltarule.network import layers
+from deltarule.network.layer import CustomLayer, Layer, ParameterSpec, StateSpec
 from deltarule.network.layers import (
     Activation,
     BatchNorm,
-    CustomLayer,
     Dense,
     Dropout,
-    Layer,
     LayerNorm,
     Residual,
 )
@@ -122,6 +121,7 @@ __all__ = [
     "NAdam",
     "Network",
     "OneCycle",
+    "ParameterSpec",
     "Piecewise",
     "Poisson",
     "Polynomial",
@@ -133,6 +133,7 @@ __all__ = [
     "Rprop",
     "SquaredError",
     "State",
+    "StateSpec",
     "Step",
     "Trace",
     "Trainer",

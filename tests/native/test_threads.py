@@ -22,7 +22,8 @@ D = dr.Dense
 def bits(layers, X, y, threads, **settings):
     net, trainer, history = trained("native", layers, X, y, threads=threads, **settings)
     return (
-        net.vector.tobytes(), net.state_vector.tobytes(), trainer._executor.moments.tobytes(),
+        net.vector.tobytes(), net.state_vector.tobytes(),
+        trainer._executor.optimizer_state.tobytes(),
         np.array(history["loss"]).tobytes(), net.predict(X, threads=threads).tobytes(),
     )  # fmt: skip
 

@@ -141,6 +141,11 @@ def _required(f: Field[Any]) -> bool:
     return _default(f) is MISSING
 
 
+def members(family: str) -> dict[str, type[Any]]:
+    """Return the known classes of a family by name."""
+    return dict(_families[family])
+
+
 def names(family: str) -> tuple[str, ...]:
     """Return the known names of a family, sorted."""
     return tuple(sorted(_families[family]))

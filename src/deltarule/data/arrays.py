@@ -6,7 +6,7 @@ gathered for a batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -33,10 +33,20 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.X)
 
-    def take(self, rows: Array) -> Dataset:
-        """Return the examples of some rows."""
+    def take(self, rows: slice | Array) -> Dataset:
+        """Return the examples of some rows; of a slice, views."""
         weights = None if self.weights is None else self.weights[rows]
         return Dataset(self.X[rows], self.y[rows], weights)
+
+
+def joined(parts: Sequence[Dataset]) -> Dataset:
+    """Return the rows of several parts one behind the other; either all have weights or none."""
+    weights = [part.weights for part in parts if part.weights is not None]
+    return Dataset(
+        np.concatenate([part.X for part in parts]),
+        np.concatenate([part.y for part in parts]),
+        np.concatenate(weights) if weights else None,
+    )
 
 
 def as_matrix(

@@ -2,7 +2,7 @@
 
 In the rules below ``w`` are parameters, ``g`` their gradient (data plus penalty, clipped), ``t``
 the step counted from 1 and ``eta`` the learning rate of that step. A step receives everything that
-changes with ``t`` as one row of float64 scalars (:meth:`Optimizer.rows`), so that an engine needs
+changes with ``t`` as float64 scalars (:meth:`Optimizer.scalars`), so that an engine needs
 to know neither schedules nor bias corrections. Each parameter has a ``factor`` on its learning
 rate; an engine skips a parameter whose factor is 0, so it has no update, no decay and no state.
 
@@ -27,14 +27,14 @@ class Optimizer(Setting):
 
     Attributes
     ----------
-    row_names : tuple of str
-        What the scalars of a step's row are.
+    scalar_names : tuple of str
+        What the scalars of a step are.
     weight_decay : float
         Decoupled weight decay, for the optimizers that have it; on weights only.
     """
 
     family: ClassVar[str] = "optimizer"
-    row_names: ClassVar[tuple[str, ...]] = ("rate",)
+    scalar_names: ClassVar[tuple[str, ...]] = ("rate",)
 
     learning_rate: LearningRate = 1e-2
 
@@ -55,12 +55,12 @@ class Optimizer(Setting):
         """Return the state before the first step, float64 (state arrays, size)."""
         return np.zeros((len(self.state_names), size))
 
-    def rows(self, t: Array, eta: Array) -> Array:
-        """Return the rows of scalars, float64 (steps, len(row_names)), for steps ``t`` (from 1)."""
+    def scalars(self, t: Array, eta: Array) -> Array:
+        """Return float64 scalars (steps, len(scalar_names)) for steps ``t`` (from 1)."""
         return eta[:, None]
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
         """Update ``w`` (size,) and ``state`` (state arrays, size) in place.
 
@@ -94,7 +94,7 @@ class SGD(Optimizer):
     """
 
     name: ClassVar[str] = "sgd"
-    row_names: ClassVar[tuple[str, ...]] = ("rate", "momentum")
+    scalar_names: ClassVar[tuple[str, ...]] = ("rate", "momentum")
     momentum: float = 0.0
     nesterov: bool = False
 
@@ -112,13 +112,13 @@ class SGD(Optimizer):
             return "sgd"
         return "sgd_nesterov" if self.nesterov else "sgd_momentum"
 
-    def rows(self, t: Array, eta: Array) -> Array:
+    def scalars(self, t: Array, eta: Array) -> Array:
         return _columns(eta, self.momentum)
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        rate, momentum = row.tolist()
+        rate, momentum = scalars.tolist()
         if not self.momentum:
             w -= factor * rate * g
             return
@@ -146,7 +146,7 @@ class RMSprop(Optimizer):
     """
 
     name: ClassVar[str] = "rmsprop"
-    row_names: ClassVar[tuple[str, ...]] = ("rate", "rho", "epsilon", "momentum")
+    scalar_names: ClassVar[tuple[str, ...]] = ("rate", "rho", "epsilon", "momentum")
     learning_rate: LearningRate = 1e-3
     rho: float = 0.9
     epsilon: float = 1e-8
@@ -171,13 +171,13 @@ class RMSprop(Optimizer):
     def rule(self) -> str:
         return "rmsprop" + "_centered" * bool(self.centered) + "_momentum" * bool(self.momentum)
 
-    def rows(self, t: Array, eta: Array) -> Array:
+    def scalars(self, t: Array, eta: Array) -> Array:
         return _columns(eta, self.rho, self.epsilon, self.momentum)
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        rate, rho, epsilon, momentum = row.tolist()
+        rate, rho, epsilon, momentum = scalars.tolist()
         s = state[0]
         s *= rho
         s += (1 - rho) * g * g
@@ -210,7 +210,7 @@ class Adagrad(Optimizer):
     """
 
     name: ClassVar[str] = "adagrad"
-    row_names: ClassVar[tuple[str, ...]] = ("rate", "epsilon")
+    scalar_names: ClassVar[tuple[str, ...]] = ("rate", "epsilon")
     learning_rate: LearningRate = 1e-2
     epsilon: float = 1e-10
     initial_accumulator: float = 0.0
@@ -227,13 +227,13 @@ class Adagrad(Optimizer):
     def initial_state(self, size: int) -> Array:
         return np.full((1, size), float(self.initial_accumulator))
 
-    def rows(self, t: Array, eta: Array) -> Array:
+    def scalars(self, t: Array, eta: Array) -> Array:
         return _columns(eta, self.epsilon)
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        rate, epsilon = row.tolist()
+        rate, epsilon = scalars.tolist()
         (s,) = state
         s += g * g
         w -= factor * rate * g / (np.sqrt(s) + epsilon)
@@ -263,7 +263,7 @@ class Adam(Optimizer):
     """
 
     name: ClassVar[str] = "adam"
-    row_names: ClassVar[tuple[str, ...]] = (
+    scalar_names: ClassVar[tuple[str, ...]] = (
         "step_size",  # eta / (1 - beta1^t)
         "beta1",
         "beta2",
@@ -291,7 +291,7 @@ class Adam(Optimizer):
     def rule(self) -> str:
         return "adam_amsgrad" if self.amsgrad else "adam"
 
-    def rows(self, t: Array, eta: Array) -> Array:
+    def scalars(self, t: Array, eta: Array) -> Array:
         return _columns(
             eta / (1 - self.beta1**t),
             self.beta1,
@@ -302,9 +302,9 @@ class Adam(Optimizer):
         )
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        step_size, beta1, beta2, root_correction, epsilon, decay = row.tolist()
+        step_size, beta1, beta2, root_correction, epsilon, decay = scalars.tolist()
         m, v = state[:2]
         m *= beta1
         m += (1 - beta1) * g
@@ -351,7 +351,7 @@ class NAdam(Optimizer):
     """
 
     name: ClassVar[str] = "nadam"
-    row_names: ClassVar[tuple[str, ...]] = (
+    scalar_names: ClassVar[tuple[str, ...]] = (
         "gradient_size",
         "moment_size",
         "beta1",
@@ -376,7 +376,7 @@ class NAdam(Optimizer):
     def state_names(self) -> tuple[str, ...]:
         return ("m", "v")
 
-    def rows(self, t: Array, eta: Array) -> Array:
+    def scalars(self, t: Array, eta: Array) -> Array:
         # A table that doubles, so that single steps do not compute it anew each time.
         size = 1 << int(t[-1] + 1).bit_length()
         mu, product = _nadam_momenta(self.beta1, self.momentum_decay, size)
@@ -391,9 +391,9 @@ class NAdam(Optimizer):
         )
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        gradient_size, moment_size, beta1, beta2, root_correction, epsilon = row.tolist()
+        gradient_size, moment_size, beta1, beta2, root_correction, epsilon = scalars.tolist()
         m, v = state
         m *= beta1
         m += (1 - beta1) * g
@@ -420,7 +420,7 @@ class Lion(Optimizer):
     """
 
     name: ClassVar[str] = "lion"
-    row_names: ClassVar[tuple[str, ...]] = ("rate", "beta1", "beta2", "decay")
+    scalar_names: ClassVar[tuple[str, ...]] = ("rate", "beta1", "beta2", "decay")
     learning_rate: LearningRate = 1e-4
     beta1: float = 0.9
     beta2: float = 0.99
@@ -436,13 +436,13 @@ class Lion(Optimizer):
     def state_names(self) -> tuple[str, ...]:
         return ("m",)
 
-    def rows(self, t: Array, eta: Array) -> Array:
+    def scalars(self, t: Array, eta: Array) -> Array:
         return _columns(eta, self.beta1, self.beta2, eta * self.weight_decay)
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        rate, beta1, beta2, decay = row.tolist()
+        rate, beta1, beta2, decay = scalars.tolist()
         (m,) = state
         direction = np.sign(beta1 * m + (1 - beta1) * g)
         if decay and is_weight:
@@ -471,7 +471,7 @@ class Rprop(Optimizer):
     """
 
     name: ClassVar[str] = "rprop"
-    row_names: ClassVar[tuple[str, ...]] = ("decrease", "increase", "smallest", "largest")
+    scalar_names: ClassVar[tuple[str, ...]] = ("decrease", "increase", "smallest", "largest")
     learning_rate: LearningRate = 1e-2
     decrease: float = 0.5
     increase: float = 1.2
@@ -493,13 +493,13 @@ class Rprop(Optimizer):
         first = resolve_schedule(self.learning_rate).table(np.zeros(1), 1)
         return np.stack([np.zeros(size), np.broadcast_to(first, size)])
 
-    def rows(self, t: Array, eta: Array) -> Array:
+    def scalars(self, t: Array, eta: Array) -> Array:
         return _columns(np.full(len(t), self.decrease), self.increase, self.smallest, self.largest)
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        decrease, increase, smallest, largest = row.tolist()
+        decrease, increase, smallest, largest = scalars.tolist()
         previous, size = state
         agreement = np.sign(g * previous)
         size *= np.where(agreement > 0, increase, np.where(agreement < 0, decrease, 1.0))
@@ -517,7 +517,7 @@ def _nadam_momenta(beta1: float, decay: float, count: int) -> tuple[Array, Array
 
 
 def _columns(first: Array, *others: Array | float) -> Array:
-    rows = np.empty((len(first), 1 + len(others)))
+    table = np.empty((len(first), 1 + len(others)))
     for i, column in enumerate((first, *others)):
-        rows[:, i] = column
-    return rows
+        table[:, i] = column
+    return table

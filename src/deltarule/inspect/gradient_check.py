@@ -16,7 +16,7 @@ from deltarule.engines.reference.passes import Context, example_losses, forward,
 from deltarule.formulas.losses import Loss
 from deltarule.inspect.trace import Trace, check_examples, trace_pass
 from deltarule.network.network import Network
-from deltarule.plan import ActivationOperation, LossLike, PenaltyLike, compile_network
+from deltarule.plan import LossLike, PenaltyLike, compile_network
 
 _STEPS = (1e-3, 1e-4, 1e-5)
 """Step lengths h, tried in turn."""
@@ -265,8 +265,7 @@ class _Probe:
         sides = [
             np.sign(done.values[op.source] - kink).ravel()
             for op in plan.operations
-            if isinstance(op, ActivationOperation)
-            for kink in op.function.kinks
+            for kink in op.layer.kinks
         ]
         of_loss = plan.loss.kink_sides(output(plan, done)[1], trace.targets)
         if of_loss is not None:

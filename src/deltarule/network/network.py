@@ -21,15 +21,8 @@ from deltarule.base.upward import upward
 from deltarule.data import as_matrix, numeric
 from deltarule.formulas.activations import ActivationFunction
 from deltarule.formulas.initializers import Initializer
-from deltarule.network.layers import (
-    Layer,
-    ParameterSpec,
-    Residual,
-    StateSpec,
-    check_layers,
-    following_activation,
-    size_of,
-)
+from deltarule.network.layer import Layer, ParameterSpec, StateSpec, check_layers, size_of
+from deltarule.network.layers import following_activation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -291,6 +284,8 @@ class Network:
             As in :func:`deltarule.train`.
         """
         X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, finite=False)
+        if self.layers[0].reads_inputs:
+            self.layers[0].check_columns(X, "X")
         if batch_size is not None:
             check_integer("batch_size", batch_size)
         if threads is not None:
@@ -369,8 +364,8 @@ def array_shapes(layers: Sequence[Layer], inputs: int) -> dict[str, tuple[int, .
 
 def describe_layer(layer: Layer) -> str:
     """Return a short form of a layer: "Dense(128, relu)"."""
-    if isinstance(layer, Residual):
-        return f"Residual({' -> '.join(map(describe_layer, layer.layers))})"
+    if layer.inner:
+        return f"{type(layer).__name__}({' -> '.join(map(describe_layer, layer.inner))})"
     parts = [
         str(value) for key in ("units", "rate") if (value := getattr(layer, key, None)) is not None
     ]
@@ -382,15 +377,20 @@ def describe_layer(layer: Layer) -> str:
 
 
 def _place(layers: tuple[Layer, ...], prefix: str, inputs: int) -> Iterator[Placed]:
-    """Yield all layers depth first; a Residual comes behind the layers inside it."""
+    """Yield all layers depth first; one that has layers inside comes behind them."""
     position = 0
 
     def walk(layers: tuple[Layer, ...], prefix: str, inputs: int) -> Iterator[Placed]:
         nonlocal position
         for i, layer in enumerate(layers):
             path = f"{prefix}{i}"
-            if isinstance(layer, Residual):
-                yield from walk(layer.layers, f"{path}.", inputs)
+            if layer.reads_inputs and path != "0":
+                raise InvalidValueError(
+                    f"{type(layer).__name__} reads the columns of X, so it must be the network's "
+                    f"first layer; got it as layer {path!r}"
+                )
+            if layer.inner:
+                yield from walk(layer.inner, f"{path}.", inputs)
             outputs = layer.outputs(inputs)
             yield Placed(path, position, layer, inputs, outputs)
             position += 1
@@ -420,9 +420,9 @@ def _default_initializers(
         path = f"{prefix}{i}"
         fitting = Initializer.resolve(following_activation(layers, i).initializer)
         yield path, fitting
-        if isinstance(layer, Residual):
+        if layer.inner:
             yield f"{path}.projection", fitting
-            yield from _default_initializers(layer.layers, f"{path}.")
+            yield from _default_initializers(layer.inner, f"{path}.")
 
 
 def _width_after(layers: tuple[Layer, ...], inputs: int) -> int:

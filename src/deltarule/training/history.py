@@ -33,6 +33,8 @@ class History(Mapping[str, list[float]]):
         Which engine ran.
     stopped : str
         Why the run ended before all its epochs; "" where it did not.
+    unfinished : dict of str to float
+        The losses of the last epoch, where it was cut short, over the steps that were done.
     """
 
     def __init__(self, engine: str) -> None:
@@ -43,6 +45,7 @@ class History(Mapping[str, list[float]]):
         self.seconds = 0.0
         self.engine = engine
         self.stopped = ""
+        self.unfinished: dict[str, float] = {}
 
     def extend(self, epochs: int, rows: Mapping[str, Array]) -> None:
         """Add some epochs: one array (epochs,) per column."""

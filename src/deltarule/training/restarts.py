@@ -11,6 +11,7 @@ from deltarule.base.settings import check_integer
 from deltarule.network.network import Network
 from deltarule.plan import ClipLike, ConstraintLike, LossLike, OptimizerLike, PenaltyLike
 from deltarule.training.callbacks import Callback, Monitor, check_best_is, check_callbacks
+from deltarule.training.columns import column_names
 from deltarule.training.contest import Contest, Restarts
 from deltarule.training.progress import SharedProgress
 from deltarule.training.trainer import Trainer
@@ -136,7 +137,7 @@ def restart(
     if monitor is None:
         monitor = "loss" if validation is None else "val_loss"
     watch = Monitor(monitor, best_is=best_is)
-    watch.check(trainer.column_names(validation is not None))
+    watch.check(column_names(trainer.plan, trainer.metrics, validation is not None))
     contest = Contest(
         trainer,
         restart_seeds(network, check_seed(seed), count),
@@ -145,7 +146,7 @@ def restart(
         SharedProgress(progress, count, epochs),
         {
             # Bad data raise here and now; a data frame becomes an array once.
-            "X": trainer.plan.examples(X, y, sample_weight).X,
+            "X": trainer.plan.expected.examples(X, y, sample_weight).X,
             "y": y,
             "epochs": epochs,
             "batch_size": batch_size,
