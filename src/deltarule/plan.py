@@ -102,9 +102,9 @@ class Parameter(FlatView):
     Attributes
     ----------
     factor : float
-        On the learning rate; 0 means frozen.
+        Factor on the learning rate; 0 means frozen.
     is_weight : bool
-        Whether decoupled weight decay touches it.
+        Whether decoupled weight decay acts on it.
     penalty, constraint
         Already resolved between layer and network.
     """

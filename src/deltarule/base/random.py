@@ -1,4 +1,4 @@
-"""Counter-based random numbers: a pure function of what they are for, not of what came before.
+"""Counter-based random numbers: pure functions of their purpose, without a generator's state.
 
 Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011)
 maps a 128-bit counter under a 64-bit key to four 32-bit words. The seed is the key; the counter
@@ -13,7 +13,7 @@ c2    step or epoch, low 32 bits
 c3    purpose in the top 4 bits, layer in the next 12, step's bits 32 to 47
 ====  =====================================================================
 
-So any engine, in any order and on any number of threads, draws the same mask for the same unit.
+So every engine draws the same mask for the same unit, in any order and on any number of threads.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def words(
 
 
 def _parts(rows: int, columns: int) -> Iterator[slice]:
-    """Cut rows so that what is computed on the way stays small, whatever is drawn."""
+    """Cut the rows into parts, so that intermediate arrays stay small."""
     each = max(1, _WORDS_AT_ONCE // max(columns, 1))
     return (slice(first, min(first + each, rows)) for first in range(0, rows, each))
 
@@ -99,7 +99,7 @@ def _words(seed: int, purpose: Purpose, part: slice, columns: int, step: int, la
     """Return the words of some rows."""
     if not (0 <= layer < 1 << 12 and 0 <= step < 1 << 48):
         raise InvalidValueError(
-            "random words know 4096 layers (or parameter arrays) and 2^48 steps, "
+            "random numbers exist for at most 4096 layers (or parameter arrays) and 2^48 steps, "
             f"got layer {layer}, step {step}"
         )
     rows, blocks = part.stop - part.start, -(-columns // 4)

@@ -1,7 +1,7 @@
-"""Arrays and data frames: what is accepted, and one clear error for what is not.
+"""Arrays and data frames: what is accepted, and one clear error for everything else.
 
-Data keeps its own type and place in memory; rows are converted to the network's dtype as they are
-gathered for a batch.
+Data keep their own type and place in memory; rows are converted to the network's dtype when they
+are gathered for a batch.
 """
 
 from __future__ import annotations
@@ -210,13 +210,13 @@ def check_finite(array: Array, what: str, dtype: np.dtype) -> None:
         value = block[tuple(where)]
         place = f"row {start + where[0]}" + (f", column {where[1]}" if len(where) > 1 else "")
         reason = "too large for float32" if np.isfinite(value) else "not finite"
-        mend = (
+        remedy = (
             'scale the data or use Network(..., dtype="float64")'
             if np.isfinite(value)
             else "remove or fill such rows first"
         )
         raise InvalidValueError(
-            f"{what} has a value that is {reason}: {value.item()!r} at {place}; {mend}"
+            f"{what} has a value that is {reason}: {value.item()!r} at {place}; {remedy}"
         )
 
 

@@ -1,9 +1,9 @@
 """The native engine: a thin adapter to the compiled core.
 
-It hands a plan over by name, hands over arrays, and brings back the record. A part of a plan runs
-natively if its class is the package's own, the core knows its name, and the core needs what the
-class has. All else runs in the reference engine: a subclass with a formula of its own never runs
-as its base.
+It passes a plan by names and arrays to the core and returns the core's record. A part of a plan
+runs natively if its class belongs to the package and the core knows its name and its settings.
+Everything else runs in the reference engine: a subclass with a formula of its own never runs as
+its base.
 """
 
 from __future__ import annotations
@@ -358,7 +358,7 @@ def unavailable() -> str | None:
         return f"deltarule was built without its compiled core ({_missing})"
     if not _core.target():
         known = ", ".join(_core.targets())
-        return f"DELTARULE_TARGET names a target this machine has not; it has {known}"
+        return f"DELTARULE_TARGET names a target that this machine lacks; it has {known}"
     return None
 
 

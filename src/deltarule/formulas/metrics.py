@@ -1,15 +1,15 @@
-"""Metrics: what is reported about predictions beside the loss.
+"""Metrics: figures about predictions that are reported beside the loss.
 
 A metric is called as ``metric(y, a, w)`` with targets ``y``, predictions ``a`` (n, outputs) and
-weights ``w`` (n,) or None, and returns one number. Any function with these arguments is taken too;
-its ``__name__`` is its name.
+weights ``w`` (n,) or None, and returns one number. Any function with these arguments is accepted
+too; its ``__name__`` is its name.
 
 Examples may come in parts: :meth:`Metric.tally` keeps of each what is needed, :meth:`Metric.merge`
 puts two tallies together, and :meth:`Metric.finish` gives the number.
 
-For one class out of several ``y`` are labels (n,), and the predicted class is the argmax. Otherwise
-``y`` has one column per output, each a question of its own (a number; yes or no), and the answer to
-yes or no is ``a > 1/2``.
+For one class out of several, ``y`` holds labels (n,), and the predicted class is the argmax.
+Otherwise ``y`` has one column per output, each of them a number or a yes-or-no question; the
+predicted answer is yes if ``a > 1/2``.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class FunctionMetric(Metric):
             inspect.signature(self.function).bind(None, None, None)
         except TypeError:
             raise InvalidTypeError(
-                f"a metric function takes (y, a, w), weights w being None where there are none; "
+                "a metric function takes (y, a, w), where w is None if there are no weights; "
                 f"{describe_value(self.function)} does not"
             ) from None
         except ValueError:  # a builtin without a signature
@@ -121,7 +121,7 @@ class FunctionMetric(Metric):
 
 @setting
 class Accuracy(Average):
-    """Weighted share of right answers; with several labels per row, of right single labels."""
+    """Weighted share of correct predictions; with several labels per row, of correct labels."""
 
     name: ClassVar[str] = "accuracy"
     needs: ClassVar[str] = "classes"
@@ -134,7 +134,7 @@ class Accuracy(Average):
 
 @setting
 class BalancedAccuracy(Summed):
-    """Mean over classes of the recall: each class counts alike, however rare."""
+    """Mean of the recall over classes: every class counts the same, however rare it is."""
 
     name: ClassVar[str] = "balanced_accuracy"
     needs: ClassVar[str] = "one class"
@@ -167,9 +167,10 @@ class OfCounts(Summed):
 
 @setting
 class Precision(OfCounts):
-    """Right among those predicted positive, averaged over classes (one class: of class 1).
+    """True positives / predicted positives, mean over classes (one output: that of class 1).
 
-    A class that occurs but is never predicted counts as 0; one that does neither, not at all.
+    A class that occurs but is never predicted counts as 0. A class that neither occurs nor is
+    predicted is left out.
     """
 
     name: ClassVar[str] = "precision"
@@ -181,7 +182,7 @@ class Precision(OfCounts):
 
 @setting
 class Recall(OfCounts):
-    """Found among those that are positive, averaged over classes (one class: of class 1)."""
+    """True positives / actual positives, mean over classes (one output: that of class 1)."""
 
     name: ClassVar[str] = "recall"
     needs: ClassVar[str] = "classes"
@@ -192,7 +193,7 @@ class Recall(OfCounts):
 
 @setting
 class F1(OfCounts):
-    """Harmonic mean of precision and recall, averaged over classes (one class: of class 1)."""
+    """Harmonic mean of precision and recall, mean over classes (one output: that of class 1)."""
 
     name: ClassVar[str] = "f1"
     needs: ClassVar[str] = "classes"
@@ -203,9 +204,9 @@ class F1(OfCounts):
 
 @setting
 class RocAuc(Metric):
-    """Chance that a positive example scores above a negative one; ties count half.
+    """Probability that a positive example scores higher than a negative one; ties count half.
 
-    Several classes: the mean over classes of one against the rest.
+    With several classes, the mean over classes, each against the rest.
     """
 
     name: ClassVar[str] = "roc_auc"
@@ -274,7 +275,7 @@ class MAE(Average):
 
 @setting
 class MAPE(Summed):
-    """Mean of ``|error| / |target|``, over targets that are not 0."""
+    """Mean of ``|error| / |target|`` over targets other than 0."""
 
     name: ClassVar[str] = "mape"
     needs: ClassVar[str] = "numbers"
@@ -361,7 +362,7 @@ def confusion_matrix(y: Array, a: Array, w: Array | None = None) -> Array:
 def check_metrics(
     metrics: Mapping[str, Metric], y: Array, outputs: int, *, classifies: bool
 ) -> None:
-    """Raise where a metric does not fit the targets (in the form that metrics take)."""
+    """Raise an error if a metric does not fit the targets (in the form that metrics take)."""
     questions = y.size == len(y) * outputs
     for name, metric in metrics.items():
         if metric.needs == "numbers" and not questions:

@@ -1,12 +1,12 @@
 """Optimizers: settings, and a rule that updates flat arrays in place.
 
 In the rules below ``w`` are parameters, ``g`` their gradient (data plus penalty, clipped), ``t``
-the step counted from 1 and ``eta`` the learning rate of that step. A step receives everything that
-changes with ``t`` as float64 scalars (:meth:`Optimizer.scalars`), so that an engine needs
-to know neither schedules nor bias corrections. Each parameter has a ``factor`` on its learning
-rate; an engine skips a parameter whose factor is 0, so it has no update, no decay and no state.
+the step counted from 1 and ``eta`` the learning rate of that step. Everything that changes with
+``t`` reaches a step as float64 scalars (:meth:`Optimizer.scalars`), so an engine needs to
+know neither schedules nor bias corrections. Each parameter has a ``factor`` by which its learning
+rate is multiplied; a parameter whose factor is 0 gets no update, no decay and no state.
 
-Where definitions differ between libraries, PyTorch's is the default.
+Where libraries define an optimizer differently, deltarule follows PyTorch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Optimizer(Setting):
     Attributes
     ----------
     scalar_names : tuple of str
-        What the scalars of a step are.
+        The names of the scalars of a step.
     weight_decay : float
         Decoupled weight decay, for the optimizers that have it; on weights only.
     """
@@ -71,7 +71,7 @@ class Optimizer(Setting):
 
 @setting
 class SGD(Optimizer):
-    """Gradient descent, with momentum on request.
+    """Gradient descent, optionally with momentum.
 
     ::
 
@@ -79,8 +79,8 @@ class SGD(Optimizer):
         w = w - eta * v                          (plain and heavy-ball momentum)
         w = w - eta * (g + momentum * v)         (nesterov)
 
-    The rate stands outside the velocity, as in PyTorch: a change of the rate acts at once. In
-    scikit-learn and Keras it stands inside; the two agree while the rate is constant.
+    The learning rate multiplies the velocity, as in PyTorch, so a change of the rate acts at once.
+    scikit-learn and Keras put the rate into the velocity; with a constant rate both agree.
 
     Sources: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964);
     Nesterov (1983); Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and
@@ -250,7 +250,7 @@ class Adam(Optimizer):
         w = w - eta * m_hat / (sqrt(v_hat) + epsilon)
         m_hat = m / (1 - beta1^t),  v_hat = v / (1 - beta2^t)
 
-    With ``amsgrad`` the largest ``v`` so far takes the place of ``v`` in the last line but one.
+    With ``amsgrad`` the largest ``v`` so far replaces ``v`` in ``v_hat``.
 
     Sources: Kingma and Ba, "Adam: a method for stochastic optimization" (2015); Reddi, Kale and
     Kumar, "On the convergence of Adam and beyond" (2018).
@@ -319,9 +319,9 @@ class Adam(Optimizer):
 
 @setting
 class AdamW(Adam):
-    """Adam with weight decay beside the gradient: ``w = w - eta * weight_decay * w`` comes first.
+    """Adam with decoupled weight decay: first ``w = w - eta * weight_decay * w``, then Adam.
 
-    The decay touches weights only, as penalties do; PyTorch's touches every parameter it is given.
+    The decay acts on weights only, as penalties do; PyTorch's acts on all parameters it is given.
 
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization" (2019).
     """
@@ -345,7 +345,7 @@ class NAdam(Optimizer):
         w = w - eta * [ (1 - mu_t) / (1 - prod_{i<=t} mu_i) * g
                       + mu_{t+1} / (1 - prod_{i<=t+1} mu_i) * m ] / (sqrt(v_hat) + epsilon)
 
-    PyTorch keeps the product of mu in its default dtype, float32, hence differs by about 1e-8.
+    PyTorch keeps the product of mu in float32, its default dtype, and so differs by about 1e-8.
 
     Source: Dozat, "Incorporating Nesterov momentum into Adam" (2016).
     """
@@ -377,7 +377,7 @@ class NAdam(Optimizer):
         return ("m", "v")
 
     def scalars(self, t: Array, eta: Array) -> Array:
-        # A table that doubles, so that single steps do not compute it anew each time.
+        # A table whose size doubles, so that single steps seldom compute a new one.
         size = 1 << int(t[-1] + 1).bit_length()
         mu, product = _nadam_momenta(self.beta1, self.momentum_decay, size)
         now = t.astype(np.int64) - 1  # index of mu_t
@@ -413,8 +413,8 @@ class Lion(Optimizer):
         w = w - eta * (sign(c) + weight_decay * w)
         m = beta2 * m + (1 - beta2) * g
 
-    Every weight moves by the same amount, so good rates are 3 to 10 times below Adam's. The decay
-    touches weights only.
+    Every weight moves by the same amount, so good learning rates are 3 to 10 times smaller than
+    Adam's. The decay acts on weights only.
 
     Source: Chen et al., "Symbolic discovery of optimization algorithms" (2023).
     """
@@ -454,7 +454,7 @@ class Lion(Optimizer):
 
 @setting
 class Rprop(Optimizer):
-    """Resilient backpropagation (iRprop-): only the sign of the gradient, a step size per weight.
+    """Resilient backpropagation (iRprop-): a step size per weight and the sign of the gradient.
 
     ::
 
@@ -462,9 +462,9 @@ class Rprop(Optimizer):
         if g * g_prev < 0:  size = max(size * decrease, smallest);  g = 0
         w = w - size * sign(g);  g_prev = g
 
-    ``learning_rate`` is the first size (of a schedule only the first rate counts). A learning-rate
-    factor scales the step and with it both bounds. Meant for full-batch descent
-    (``batch_size=None``): the noise of small batches turns signs at random.
+    ``learning_rate`` is the initial step size (of a schedule, only the first rate counts). A
+    learning-rate factor scales the step and with it both bounds. Meant for full-batch training
+    (``batch_size=None``): with small batches the signs of the gradient are too noisy.
 
     Sources: Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning:
     the RPROP algorithm" (1993); Igel and Huesken, "Improving the Rprop learning algorithm" (2000).

@@ -1,4 +1,4 @@
-"""One forward and backward pass with nothing hidden."""
+"""One forward and backward pass, with every array kept."""
 
 from __future__ import annotations
 
@@ -101,12 +101,12 @@ def backpropagate(
         Targets as for :func:`deltarule.train`; for a single example its target.
     loss : name or Loss
     training : bool
-        True: as a training step does it (BatchNorm by batch statistics, Dropout on). False: as
-        `predict` does it.
+        True: as in a training step (batch statistics in BatchNorm, Dropout on). False: as in
+        `predict`.
     seed, step : int
-        Of the dropout masks: the same as a trainer of this seed has at its step (from 0).
+        Of the dropout masks, which are those of a trainer with this seed at this step (from 0).
     penalty : name or Penalty
-        For the whole network; a layer's own wins.
+        For the whole network; a layer's own replaces it.
     sample_weight : array (n,), optional
 
     Examples

@@ -1,4 +1,4 @@
-"""A trace as a textbook prints a worked example."""
+"""A trace, printed like a worked example in a textbook."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DIGITS = 6
 def worked_example(trace: Trace) -> str:
     """Return forward pass, loss, backward pass and gradients of a trace as text.
 
-    Each line gives the formula and beside it the numbers; rows are examples. Large arrays are
+    Each line gives the formula, followed by the numbers; rows are examples. Large arrays are
     shortened in the middle.
     """
     sections = [

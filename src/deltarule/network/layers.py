@@ -37,8 +37,8 @@ class Dense(Layer):
     bias : bool
         Whether there is a ``b``.
     weight_initializer, bias_initializer : name or Initializer
-        Weights: by default what keeps the variance through the activation (He for the ReLU
-        family, LeCun for SELU, Glorot otherwise). Biases: 0.
+        Weights by default keep the variance of signals through the activation (He for the ReLU
+        family, LeCun for SELU, Glorot otherwise). Biases are 0 by default.
     penalty, constraint
         For this layer, instead of those given for the whole network.
 
@@ -105,7 +105,7 @@ class Dense(Layer):
 
 @setting
 class Activation(Layer):
-    """``a = f(z)`` as a layer of its own, for instance behind a normalisation."""
+    """``a = f(z)`` as a separate layer, for instance after a normalisation."""
 
     name: ClassVar[str] = "activation"
     preactivation: ClassVar[str] = "input"
@@ -137,11 +137,11 @@ class BatchNorm(Layer):
 
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
-    Training uses the batch's mean and biased variance and moves the running ones towards them,
+    Training uses the mean and the biased variance of the batch and updates the running values,
     ``running = (1 - momentum) * running + momentum * batch``, with the unbiased variance.
     `predict`, `evaluate` and a frozen layer (learning-rate factors of scale and shift 0) use the
-    running ones. Sample weights do not enter. In PyTorch freezing takes ``requires_grad_(False)``
-    and ``.eval()``: the former alone leaves the batch's statistics in use.
+    running values. Sample weights have no influence. In PyTorch, freezing takes both
+    ``requires_grad_(False)`` and ``.eval()``; without the latter, batch statistics stay in use.
 
     Source: Ioffe and Szegedy, "Batch normalization" (2015).
     """
@@ -175,7 +175,7 @@ class BatchNorm(Layer):
 class LayerNorm(Layer):
     """Each row normalised over its columns (biased variance), then scaled and shifted by column.
 
-    ``y = scale * (x - mean) / sqrt(variance + epsilon) + shift``; the same in training and use.
+    ``y = scale * (x - mean) / sqrt(variance + epsilon) + shift``, in training and in prediction.
 
     Source: Ba, Kiros and Hinton, "Layer normalization" (2016).
     """

@@ -83,11 +83,11 @@ class Network:
     inputs : int
         Number of input columns.
     seed : int
-        Of the initial weights.
+        Seed of the initial weights.
     dtype : "float32" or "float64"
-        Of parameters and arithmetic.
+        Type of the parameters and of all arithmetic.
     weight_initializer : name or Initializer, optional
-        For all weights whose layer does not name its own.
+        For all weights whose layer has none of its own.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Network:
     learning_rate_factors : mapping of str to float
         Factor on the learning rate of each parameter; 0 means frozen. See :meth:`freeze`.
     weight_initializer : Initializer or None
-        As given; None: each layer's by the activation behind it.
+        As given; None means that the activation after each layer decides.
 
     Examples
     --------
@@ -209,11 +209,11 @@ class Network:
         return dict(self._factors)
 
     def initialize(self, seed: int) -> Self:
-        """Draw the initial parameters of another seed; returns the network.
+        """Draw the initial parameters of another seed; return the network.
 
-        They are those of ``Network(..., seed=seed)``, and running statistics begin anew. What is
-        frozen stays as it is: parameters, and the statistics of a layer all of whose parameters
-        are frozen.
+        They are those of ``Network(..., seed=seed)``, and running statistics are reset. Frozen
+        parameters are not changed, nor are the statistics of a layer whose parameters are all
+        frozen.
 
         Examples
         --------
@@ -238,7 +238,7 @@ class Network:
         return self.scale_learning_rate(0.0, *names)
 
     def unfreeze(self, *names: str) -> Self:
-        """Take parameters or layers back into training with factor 1; returns the network."""
+        """Let parameters or layers train again, with factor 1; return the network."""
         return self.scale_learning_rate(1.0, *names)
 
     def scale_learning_rate(self, factor: float, *names: str) -> Self:
@@ -271,15 +271,15 @@ class Network:
     ) -> Array:
         """Return the activations of the last layer, (n, outputs), in the network's dtype.
 
-        Dropout is off and BatchNorm uses its running statistics. Rows run in blocks, so that memory
-        beside the result stays bounded whatever ``n`` is. NaN in a row of ``X`` is carried into
-        that row's result.
+        Dropout is off and BatchNorm uses its running statistics. Rows are processed in blocks, so
+        that memory, apart from the result, does not grow with ``n``. NaN in a row of ``X`` gives
+        NaN in that row's result.
 
         Parameters
         ----------
         X : array or data frame (n, inputs)
         batch_size : int, optional
-            Rows per block; by default as many as make about 4 MB of activations.
+            Rows per block; by default as many as have about 4 MB of activations.
         engine, threads
             As in :func:`deltarule.train`.
         """

@@ -45,7 +45,7 @@ _log = logging.getLogger("deltarule")
 
 
 class Trainer:
-    """A network with a loss and an optimizer whose state outlives a single call.
+    """A network with a loss and an optimizer, whose state is kept from call to call.
 
     Parameters are those of :func:`deltarule.train`. A schedule without a length spans all steps
     from the trainer's first to the last one of the current :meth:`run`.
@@ -341,7 +341,7 @@ class Trainer:
 
 
 def _end(hooks: Sequence[Callback], state: State) -> list[Exception]:
-    """Let every callback end, whatever the others do; return what they raised."""
+    """Call every callback at the end, even if others raise; return what they raised."""
     failures: list[Exception] = []
     for hook in hooks:
         try:
