@@ -129,6 +129,11 @@ private:
                     if (op.kind == Kind::layer_norm) now.row_aux = place(1);
                     now.out = value_[size_t(op.target)] = place(now.outputs);
                     break;
+                case Kind::scale:
+                    out_.only_dense = false;
+                    now.weight = packed(op, "scale").at;
+                    now.out = value_[size_t(op.target)] = place(now.outputs);
+                    break;
                 case Kind::add:
                     now.in2 = value_[size_t(op.sources[1])];
                     now.out = value_[size_t(op.target)] = place(now.outputs);
@@ -259,6 +264,14 @@ private:
                     shift.form = PackedParameter::Form::column_sum;
                     scale.x = now.aux;
                     scale.d = shift.d = now.d_out;
+                    now.d_in = input_delta(op.source(), -1, false, now.add_d_in);
+                    break;
+                }
+                case Kind::scale: {
+                    PackedParameter& scale = packed(op, "scale");
+                    scale.form = PackedParameter::Form::column_dot;
+                    scale.x = now.in;
+                    scale.d = now.d_out;
                     now.d_in = input_delta(op.source(), -1, false, now.add_d_in);
                     break;
                 }

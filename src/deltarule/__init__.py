@@ -67,6 +67,7 @@ from deltarule.network.layers import (
     Dropout,
     LayerNorm,
     Residual,
+    Scale,
 )
 from deltarule.network.model_file import load, save
 from deltarule.network.network import Network
@@ -131,6 +132,7 @@ __all__ = [
     "Residual",
     "Restarts",
     "Rprop",
+    "Scale",
     "SquaredError",
     "State",
     "StateSpec",

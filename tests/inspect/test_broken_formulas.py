@@ -331,6 +331,7 @@ FROZEN = [
     dr.Dense(OUTPUTS),
 ]
 LAYER_NORM = [dr.Dense(5), dr.LayerNorm(), dr.Activation("tanh"), dr.Dense(OUTPUTS)]
+SCALE = [dr.Dense(5, "tanh"), dr.Scale(1.5), dr.Dense(OUTPUTS)]
 DROPOUT = [dr.Dense(5), dr.Dropout(0.4), dr.Activation("tanh"), dr.Dense(OUTPUTS)]
 
 
@@ -519,6 +520,18 @@ BACKWARDS = {
         _part(layer, 2, lambda g, x_hat, r, s, db: g.mean(0)),
         LAYER_NORM,
         {"1.shift"},
+    ),
+    "scale: scale forgotten": (
+        "scale_backward",
+        _part(formulas.scale_backward, 0, lambda g, x, s, dx: g),
+        SCALE,
+        {"0.weight", "0.bias"},
+    ),
+    "scale: dscale averaged": (
+        "scale_backward",
+        _part(formulas.scale_backward, 1, lambda g, x, s, ds: (g * x).mean(0)),
+        SCALE,
+        {"1.scale"},
     ),
     "dropout: mask forgotten": (
         "dropout_backward",

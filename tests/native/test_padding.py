@@ -76,6 +76,7 @@ AFTER_INFINITY = {
     "softmax": [dr.Activation("softmax")],
     "layer norm": [dr.LayerNorm()],
     "batch norm": [dr.BatchNorm()],
+    "scale": [dr.Scale(2.0)],
     "dropout": [dr.Dropout(0.5)],
     "residual": [dr.Residual([D(4, "sigmoid"), dr.LayerNorm()])],
 }

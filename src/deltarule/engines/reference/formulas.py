@@ -17,7 +17,7 @@ from deltarule.base.errors import InvalidValueError
 from deltarule.base.random import keep_mask
 from deltarule.base.types import Array
 from deltarule.network.layer import CustomLayer, Layer
-from deltarule.network.layers import Activation, Add, BatchNorm, Dense, Dropout, LayerNorm
+from deltarule.network.layers import Activation, Add, BatchNorm, Dense, Dropout, LayerNorm, Scale
 from deltarule.plan import Operation
 
 
@@ -83,6 +83,16 @@ def layer_norm_backward(
     g = gradient * scale
     g = g - g.mean(axis=1, keepdims=True) - x_hat * (g * x_hat).mean(axis=1, keepdims=True)
     return g * r, (gradient * x_hat).sum(axis=0), gradient.sum(axis=0)
+
+
+def scale_forward(x: Array, scale: Array) -> Array:
+    """``y = x * scale``: (n, columns) by (columns,)."""
+    return x * scale
+
+
+def scale_backward(gradient: Array, x: Array, scale: Array) -> tuple[Array, Array]:
+    """Return ``dL/dx = gradient * scale`` and ``dscale``, the sum of ``gradient * x`` over rows."""
+    return gradient * scale, (gradient * x).sum(axis=0)
 
 
 def dropout_forward(x: Array, keep: Array, rate: float) -> Array:
@@ -200,6 +210,15 @@ def _layer_norm_back(here: Here, gradient: Array) -> Backward:
     return (dx,), {"scale": dscale, "shift": dshift}
 
 
+def _scale(here: Here) -> Forward:
+    return scale_forward(here.inputs[0], here.parameters["scale"]), None
+
+
+def _scale_back(here: Here, gradient: Array) -> Backward:
+    dx, dscale = scale_backward(gradient, here.inputs[0], here.parameters["scale"])
+    return (dx,), {"scale": dscale}
+
+
 def _dropout(here: Here) -> Forward:
     (x,), rate = here.inputs, here.layer.rate
     if not here.training or not rate:
@@ -258,6 +277,7 @@ FORMULAS: dict[type[Layer], Formulas] = {
     Activation: Formulas(_activation, _activation_back),
     BatchNorm: Formulas(_batch_norm, _batch_norm_back, move_running_statistics),
     LayerNorm: Formulas(_layer_norm, _layer_norm_back),
+    Scale: Formulas(_scale, _scale_back),
     Dropout: Formulas(_dropout, _dropout_back),
     Add: Formulas(_add, _add_back),
     CustomLayer: Formulas(_custom, _custom_back),
