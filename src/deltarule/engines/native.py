@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -92,15 +93,21 @@ def _mismatch(family: str, name: str, kind: type, has: dict[str, Any]) -> str | 
     return None
 
 
-def _settings(part: Setting) -> list[str]:
+@cache
+def _settings(kind: type[Setting]) -> list[str]:
     # The reduction of a loss over the rows of a batch is the description's own.
-    return [f.name for f in fields(part) if f.name != "reduction"]  # type: ignore[arg-type]
+    return [f.name for f in fields(kind) if f.name != "reduction"]  # type: ignore[arg-type]
+
+
+@cache
+def _fields(kind: type[Operation]) -> set[str]:
+    return {f.name for f in fields(kind)} - _EVERY_OPERATION
 
 
 def _why_not_setting(part: Setting) -> str | None:
     """Return why the core cannot run an activation or a loss."""
     family, name = part.family, part.name
-    return _foreign(part) or _mismatch(family, name, type(part), {"settings": _settings(part)})
+    return _foreign(part) or _mismatch(family, name, type(part), {"settings": _settings(type(part))})
 
 
 def _why_not_optimizer(optimizer: Optimizer) -> str | None:
@@ -115,7 +122,7 @@ def _why_not_operation(op: Operation) -> str | None:
     if name is None or name not in KINDS["operation"]:
         return f"layer {op.path!r} has no native form: the core knows no {kind}"
     needs = KINDS["operation"][name]
-    has = {f.name for f in fields(op)} - _EVERY_OPERATION
+    has = _fields(type(op))
     if has != {*needs["parameters"], *needs["state"], *needs["settings"]}:
         return (
             f"layer {op.path!r}, {kind}, is not the core's operation {name!r}: it has {sorted(has)}"
@@ -127,7 +134,7 @@ def _why_not_operation(op: Operation) -> str | None:
 
 
 def _numbers(part: Setting) -> dict[str, float]:
-    return {name: float(getattr(part, name)) for name in _settings(part)}
+    return {name: float(getattr(part, name)) for name in _settings(type(part))}
 
 
 def _operation(op: Operation, plan: Plan) -> _core.Operation:
