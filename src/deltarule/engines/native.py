@@ -9,6 +9,7 @@ its base.
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import cache
 from itertools import islice
 from types import ModuleType
 from typing import Any
@@ -72,15 +73,16 @@ def _mismatch(family: str, name: str, kind: type, has: dict[str, Any]) -> str | 
     return None
 
 
-def _settings(part: Setting) -> list[str]:
+@cache
+def _settings(kind: type[Setting]) -> list[str]:
     # The reduction of a loss over the rows of a batch is the description's own.
-    return [f.name for f in fields(part) if f.name != "reduction"]  # type: ignore[arg-type]
+    return [f.name for f in fields(kind) if f.name != "reduction"]  # type: ignore[arg-type]
 
 
 def _why_not_setting(part: Setting) -> str | None:
     """Return why the core cannot run an activation or a loss."""
-    family, name = part.family, part.name
-    return _foreign(part) or _mismatch(family, name, type(part), {"settings": _settings(part)})
+    has = {"settings": _settings(type(part))}
+    return _foreign(part) or _mismatch(part.family, part.name, type(part), has)
 
 
 def _why_not_optimizer(optimizer: Optimizer) -> str | None:
@@ -108,7 +110,7 @@ def _why_not_operation(op: Operation, plan: Plan) -> str | None:
 
 
 def _numbers(part: Setting) -> dict[str, float]:
-    return {name: float(getattr(part, name)) for name in _settings(part)}
+    return {name: float(getattr(part, name)) for name in _settings(type(part))}
 
 
 def _operation(op: Operation, plan: Plan) -> _core.Operation:
