@@ -25,6 +25,7 @@ void bind_operation(nb::module_& m) {
         .def_rw("parameters", &Operation::parameters, "Indices into Description.parameters, by name.")
         .def_rw("state", &Operation::state, "Offsets in the flat vector of running statistics, by name.")
         .def_rw("settings", &Operation::settings, "Numbers by name; for an activation those of the function.")
+        .def_rw("lists", &Operation::lists, "Lists of whole numbers by name.")
         .def_prop_rw(
             "activation", [](const Operation& op) { return activation_traits[int(op.activation)].name; },
             [](Operation& op, const std::string& name) { op.activation = activation_named(name); })

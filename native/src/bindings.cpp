@@ -65,6 +65,7 @@ nb::dict kinds() {
         needs["optional"] = optional;
         needs["state"] = names_in(op.state);
         needs["settings"] = names_in(op.settings);
+        needs["lists"] = names_in(op.lists);
         operations[op.name] = needs;
     }
     families["activation"] = activations;
@@ -96,8 +97,9 @@ Orders random_orders(uint64_t seed, int purpose, uint64_t first_step, long count
 }  // namespace
 
 NB_MODULE(_native, m) {
-    m.def("target", &target_name,
-          "Name of the vector target in use; empty where DELTARULE_TARGET names one that this machine lacks.");
+    m.def(
+        "target", &target_name,
+        "Name of the vector target in use; empty where DELTARULE_TARGET names one that this machine lacks.");
     m.def("targets", &target_names, "Names of the vector targets that this machine has, the best first.");
     m.def("processors", &available_processors, "Processors this process may use.");
     m.def("kinds", &kinds,

@@ -350,7 +350,8 @@ private:
             }
             const int np = int(round_up(s.outputs) / panel_);
             const bool product = s.form == PackedParameter::Form::product;
-            const int nq = product ? int(round_up(s.inputs) / panel_) : 1;
+            const bool matrix = product || s.form == PackedParameter::Form::looked_up;
+            const int nq = matrix ? int(round_up(s.inputs) / panel_) : 1;
             const int width = product ? panels_at_once : np;
             for (int p = 0; p < np; p += width)
                 for (int q = 0; q < nq; q += depth)

@@ -14,6 +14,8 @@ struct Compiled {
     std::vector<Stage> stages;                // of the rows phase
     std::vector<PackedParameter> parameters;  // in the plan's order
     std::vector<Task> tasks;
+    std::vector<Lookup> lookups;      // of the embedding, if there is one
+    std::vector<long> passed;         // input columns without codes
     long packed = 0, transposed = 0;  // elements
     long row_size = 0;                // elements of one row of a tile
     long statistics = 0;

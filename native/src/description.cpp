@@ -83,8 +83,13 @@ private:
         const char* const settings =
             activates ? activation_traits[int(op.activation)].setting : needs.settings;
         check_names(op.settings, settings, "setting");
+        check_names(op.lists, needs.lists, "list");
         for (const auto& [name, value] : op.settings)
             expect_here(std::isfinite(value), name + " is not finite");
+        if (needs.shapes == Shapes::own) {  // which its compiler checks
+            for (const auto& [name, i] : op.parameters) check_parameter(name, i);
+            return;
+        }
         if (op.kind != Kind::dense)
             for (const int slot : op.sources)
                 expect_here(width(slot) == out, "its sources and target differ in width");
@@ -118,10 +123,13 @@ private:
         expect_here(false, std::string("has an unknown ") + what + "; known: " + known);
     }
 
-    void check_parameter(const std::string& name, int i, long rows, long columns) {
+    void check_parameter(const std::string& name, int i) {
         expect_here(i >= 0 && size_t(i) < net_.parameters.size(), name + " is no index of a parameter");
         expect_here(!used_[size_t(i)], name + " is another operation's parameter");
         used_[size_t(i)] = true;
+    }
+    void check_parameter(const std::string& name, int i, long rows, long columns) {
+        check_parameter(name, i);
         const Parameter& p = net_.parameters[size_t(i)];
         expect_here(p.rows == rows && p.columns == columns,
                     name + " must have shape (" + std::to_string(rows) + ", " + std::to_string(columns) +

@@ -18,6 +18,7 @@ struct Operation {
     std::map<std::string, int> parameters;  // indices into Description::parameters
     std::map<std::string, long> state;      // offsets in the flat vector of running statistics
     std::map<std::string, double> settings;
+    std::map<std::string, std::vector<long>> lists;
     Activation activation = Activation::identity;  // of Kind::activation
     int position = 0;                              // dropout: layer, in the counter of random words
     bool frozen = false;                           // batch_norm: running statistics in training too

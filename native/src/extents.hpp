@@ -49,8 +49,10 @@ void extents(const Program& program, int count, const Tile& tile, Extent* out) {
         const PackedParameter& s = program.layout[i];
         const bool shares = i > 0 && s.d == program.layout[i - 1].d;
         const bool product = s.form == PackedParameter::Form::product;
-        out[i].d = s.d < 0 ? 0 : shares ? out[i - 1].d : extent_of<T>(program, tile, s.d, s.outputs);
-        out[i].x = s.form == PackedParameter::Form::column_sum ? 1
+        const bool looked_up = s.form == PackedParameter::Form::looked_up;
+        const long columns = looked_up ? s.d_columns : s.outputs;
+        out[i].d = s.d < 0 ? 0 : shares ? out[i - 1].d : extent_of<T>(program, tile, s.d, columns);
+        out[i].x = looked_up || s.form == PackedParameter::Form::column_sum ? 1
                    : s.x < 0 ? 0
                              : extent_of<T>(program, tile, s.x, product ? s.inputs : s.outputs);
     }

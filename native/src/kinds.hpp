@@ -53,16 +53,17 @@ namespace deltarule {
     RULE(lion,                       Lion,                    1, rate, beta1, beta2, decay)        \
     RULE(rprop,                      Rprop,                   2, decrease, increase, smallest, largest)
 
-// name; number of sources; names of its parameters ("bias?": may be missing), of its running statistics and of its
-// settings. Forward and backward are name_forward and name_backward (rows.hpp, normalization.hpp).
-#define DR_OPERATIONS(OPERATION)                                                 \
-    OPERATION(dense,      1, "weight bias?", "",              "")                 \
-    OPERATION(activation, 1, "",             "",              "")                 \
-    OPERATION(dropout,    1, "",             "",              "rate")             \
-    OPERATION(layer_norm, 1, "scale shift",  "",              "epsilon")          \
-    OPERATION(batch_norm, 1, "scale shift",  "running_mean running_variance", "epsilon momentum") \
-    OPERATION(scale,      1, "scale",        "",              "")                 \
-    OPERATION(add,        2, "",             "",              "")
+// name; number of sources; names of its parameters ("bias?": may be missing), of its running statistics, of its
+// settings and of its lists of whole numbers; whether its output is as wide as its sources, or its compiler checks all
+// shapes. Forward and backward are name_forward and name_backward (rows.hpp, normalization.hpp).
+#define DR_OPERATIONS(OPERATION)                                                                                       \
+    OPERATION(dense,      1, "weight bias?", "",                              "",                 "",                   same) \
+    OPERATION(activation, 1, "",             "",                              "",                 "",                   same) \
+    OPERATION(dropout,    1, "",             "",                              "rate",             "",                   same) \
+    OPERATION(layer_norm, 1, "scale shift",  "",                              "epsilon",          "",                   same) \
+    OPERATION(batch_norm, 1, "scale shift",  "running_mean running_variance", "epsilon momentum", "",                   same) \
+    OPERATION(scale,      1, "scale",        "",                              "",                 "",                   same) \
+    OPERATION(add,        2, "",             "",                              "",                 "",                   same)
 
 // clang-format on
 
@@ -133,13 +134,16 @@ constexpr int most(int RuleTraits::* number) {
 inline constexpr int most_states = most(&RuleTraits::states);
 inline constexpr int most_scalars = most(&RuleTraits::scalars);
 
+enum class Shapes { same, own };
 struct OperationTraits {
     const char* name;
     int sources;
-    const char *parameters, *state, *settings;
+    const char *parameters, *state, *settings, *lists;
+    Shapes shapes;
 };
 inline constexpr OperationTraits operation_traits[] = {
-#define DR_TRAITS(name, sources, parameters, state, settings) {#name, sources, parameters, state, settings},
+#define DR_TRAITS(name, sources, parameters, state, settings, lists, shapes) \
+    {#name, sources, parameters, state, settings, lists, Shapes::shapes},
     DR_OPERATIONS(DR_TRAITS)
 #undef DR_TRAITS
 };

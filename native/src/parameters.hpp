@@ -5,6 +5,7 @@
 #include "elementwise.hpp"
 #include "extents.hpp"
 #include "gemm.hpp"
+#include "lookup.hpp"
 #include "single_row.hpp"
 #include "sums.hpp"
 #include "transpose.hpp"
@@ -176,13 +177,50 @@ void column_task(const Program& program, const PackedParameter& parameter, const
     }
 }
 
+// dt[k, n] = sum of d[r, n] over the rows r of the batch whose code stands for k, in their order
+template <class T>
+void lookup_task(const Program& program, const PackedParameter& parameter, const Task& task, Consume consume,
+                 TaskSums& sums) {
+    constexpr long NR = panel_width<T>;
+    const long K = parameter.inputs, N = parameter.outputs;
+    alignas(vector_bytes) T g[NR * NR];
+    for (long q = task.q0; q < task.q1; ++q)
+        for (long p = task.p0; p < task.p1; ++p) {
+            const long rows = K - q * NR < NR ? K - q * NR : NR;
+            const long columns = N - p * NR < NR ? N - p * NR : NR;
+            const long at = parameter.at + p * K * NR + q * NR * NR;
+            if (program.gradient_started)
+                __builtin_memcpy(g, static_cast<T*>(program.gradient) + at, sizeof(T) * size_t(rows * NR));
+            else
+                __builtin_memset(g, 0, sizeof(T) * size_t(rows * NR));
+            for (int i = 0; i < program.tile_count; ++i) {
+                const Tile& tile = program.tiles[i];
+                const T* const base = static_cast<const T*>(tile.base);
+                const T *const x = base + parameter.x, *const d = base + parameter.d;
+                for (long r = 0; r < tile.rows; ++r)
+                    for (int j = 0; j < program.lookup_count; ++j) {
+                        const Lookup& lookup = program.lookups[j];
+                        const long k = row_looked_up(program, lookup, x, r) - q * NR;
+                        if (k < 0 || k >= rows) continue;
+                        for (long n = 0; n < columns; ++n)
+                            g[k * NR + n] += d[element<T>(program, r, lookup.to + p * NR + n)];
+                    }
+            }
+            consume_block<T>(program, parameter, consume, {at, int(rows), N - p * NR}, g, sums);
+        }
+}
+
 template <class T>
 void run_task(const Program& program, const Task& task, Consume consume, TaskSums& sums) {
     const PackedParameter& parameter = program.layout[task.parameter];
-    if (parameter.form == PackedParameter::Form::product)
-        product_task<T>(program, parameter, task, consume, sums);
-    else
-        column_task<T>(program, parameter, task, consume, sums);
+    switch (parameter.form) {
+        case PackedParameter::Form::product: product_task<T>(program, parameter, task, consume, sums); break;
+        case PackedParameter::Form::looked_up: lookup_task<T>(program, parameter, task, consume, sums); break;
+        case PackedParameter::Form::column_sum:
+        case PackedParameter::Form::column_dot:
+            column_task<T>(program, parameter, task, consume, sums);
+            break;
+    }
 }
 
 // The update from a whole gradient: clipped by norm, or handed over from elsewhere.

@@ -33,6 +33,10 @@ struct Executor::Prediction {
         lay_out(compiled, capacity);
         program.instructions = compiled.instructions.data();
         program.layout = compiled.parameters.data();
+        program.lookups = compiled.lookups.data();
+        program.lookup_count = int(compiled.lookups.size());
+        program.passed = compiled.passed.data();
+        program.passed_count = int(compiled.passed.size());
         program.capacity = capacity;
         program.tile_size = compiled.row_size * capacity;
         tile_bytes = size_t(program.tile_size) * self.size_;

@@ -37,10 +37,11 @@ struct Instruction {
     double source_setting = 0;
     long source_pre = -1;
     // Offsets in the packed parameters.
-    long weight = -1, bias = -1;            // normalisation: scale and shift
-    long transposed = -1;                   // the copy that the backward product reads; -1: none is kept
-    bool direct = false;                    // it takes dot products from the weights themselves
-    long flat_weight = -1, flat_bias = -1;  // the same in the network's flat vector; -1: no bias
+    long weight = -1, bias = -1;             // normalisation: scale and shift
+    long transposed = -1;                    // the copy that the backward product reads; -1: none is kept
+    bool direct = false;                     // it takes dot products from the weights themselves
+    long table_rows = 0, table_columns = 0;  // embedding: of the table, whose place is `weight`
+    long flat_weight = -1, flat_bias = -1;   // the same in the network's flat vector; -1: no bias
     // Dropout.
     uint32_t layer = 0, threshold = 0;
     double keep_scale = 1;
@@ -73,10 +74,12 @@ struct PackedParameter {
         product,     // dW[k, n] = sum_r x[r, k] d[r, n]
         column_sum,  // db[n]    = sum_r d[r, n]
         column_dot,  // ds[n]    = sum_r x[r, n] d[r, n]
+        looked_up,   // dt[k, n] = sum of d[r, n] over the rows and columns whose code is k
     };
     Form form = Form::product;
     long inputs = 0, outputs = 0;
     long x = -1, d = -1;           // places in the row tile
+    long d_columns = 0;            // looked_up: all columns of d
     long at = 0, transposed = -1;  // in the packed parameters
     long canonical = 0;            // in the network's flat vector
     double factor = 1;             // on the learning rate; 0: frozen
@@ -128,6 +131,11 @@ struct Tile {
     void* base = nullptr;
 };
 
+// A column of category codes: code c takes row `first` + c of the table into output columns from `to` on.
+struct Lookup {
+    long column = 0, first = 0, categories = 0, to = 0;
+};
+
 // Everything a kernel needs to know. Pointers of type void* hold float or double.
 struct Program {
     const Instruction* instructions = nullptr;
@@ -141,6 +149,11 @@ struct Program {
     void* transposed = nullptr;
     void* states[most_states] = {};
     void* gradient = nullptr;  // whole gradient, where something needs it
+    // Of the embedding, if the network begins with one; and the input columns that pass it, in their order.
+    const Lookup* lookups = nullptr;
+    int lookup_count = 0;
+    const long* passed = nullptr;
+    int passed_count = 0;
     void* statistics = nullptr;
     void* running = nullptr;
     // This step.

@@ -123,6 +123,10 @@ struct Executor::Training {
 
         program.instructions = compiled.instructions.data();
         program.layout = compiled.parameters.data();
+        program.lookups = compiled.lookups.data();
+        program.lookup_count = int(compiled.lookups.size());
+        program.passed = compiled.passed.data();
+        program.passed_count = int(compiled.passed.size());
         program.tiles = self.tile_table_.data();
         program.parameters = self.parameters_.need(self.packed_);
         program.transposed = self.transposed_.need(size_t(compiled.transposed) * self.size_);

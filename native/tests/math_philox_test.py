@@ -6,10 +6,9 @@ import ctypes
 
 import numpy as np
 import pytest
+from deltarule.random import philox as reference_philox
 from math_oracles import machine_targets
 from math_test import DTYPES, library
-
-from deltarule.random import philox as reference_philox
 
 TARGETS = machine_targets()
 DROPOUT = 2

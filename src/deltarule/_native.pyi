@@ -73,6 +73,13 @@ class Operation:
     def settings(self, arg: Mapping[str, float], /) -> None: ...
 
     @property
+    def lists(self) -> dict[str, list[int]]:
+        """Lists of whole numbers by name."""
+
+    @lists.setter
+    def lists(self, arg: Mapping[str, Sequence[int]], /) -> None: ...
+
+    @property
     def activation(self) -> str: ...
 
     @activation.setter

@@ -131,14 +131,14 @@ def perturbed(terms: int, dtype: str, seed: int) -> Iterator[None]:
 
     def forward(op, values, c):
         values = list(values)
-        for slot in set(op.sources):
+        for slot in set(op.sources) - ({0} if op.layer.reads_inputs else set()):  # codes
             values[slot] = off(values[slot])
         y, cache = plain_forward(op, values, with_parameters(op, c))
         return off(y), cache
 
     def backward(op, done, c, whole):
         values = list(done.values)
-        for slot in {op.source, op.target}:
+        for slot in {op.source, op.target} - ({0} if op.layer.reads_inputs else set()):
             values[slot] = off(values[slot])
         cache = done.caches[op.target]
         if isinstance(cache, tuple):  # a normalisation's x_hat and r, themselves sums and quotients

@@ -74,7 +74,7 @@ def _mismatch(family: str, name: str, kind: type, has: dict[str, Any]) -> str | 
 
 
 @cache
-def _settings(kind: type[Setting]) -> list[str]:
+def _settings(kind: Any) -> list[str]:
     # The reduction of a loss over the rows of a batch is the description's own.
     return [f.name for f in fields(kind) if f.name != "reduction"]  # type: ignore[arg-type]
 
@@ -94,11 +94,13 @@ def _why_not_operation(op: Operation, plan: Plan) -> str | None:
     """Return why the core cannot run a layer at its place."""
     layer, needs = op.layer, KINDS["operation"].get(op.layer.name, {})
     missing = [name for name in needs.get("optional", ()) if name not in op.parameters]
+    lists = [n for n in layer.formula_settings if isinstance(getattr(layer, n, None), tuple)]
     has = {
         "sources": len(op.sources),
         "parameters": [*op.parameters, *missing],
         "state": list(op.state),
-        "settings": list(layer.formula_settings),
+        "settings": [name for name in layer.formula_settings if name not in lists],
+        "lists": lists,
     }
     why = _foreign(layer) or _mismatch("operation", layer.name, type(layer), has)
     if why is not None:
@@ -120,7 +122,9 @@ def _operation(op: Operation, plan: Plan) -> _core.Operation:
     found.parameters = dict(op.parameters)
     found.state = {name: plan.state[i].offset for name, i in op.state.items()}
     if op.function is None:
-        found.settings = {n: float(getattr(op.layer, n)) for n in op.layer.formula_settings}
+        needs = KINDS["operation"][op.layer.name]
+        found.settings = {name: float(getattr(op.layer, name)) for name in needs["settings"]}
+        found.lists = {name: list(getattr(op.layer, name)) for name in needs["lists"]}
     else:
         found.activation, found.settings = op.function.name, _numbers(op.function)
     found.position, found.frozen = op.position, op.frozen
