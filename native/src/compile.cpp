@@ -1,5 +1,9 @@
 #include "compile.hpp"
 
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
 #include "purpose.hpp"
 
 namespace deltarule {
@@ -110,6 +114,7 @@ private:
                     now.pre = now.in;
                     now.out = value_[size_t(op.target)] = place(now.outputs);
                     break;
+                case Kind::embedding: make_embedding(op, now); break;
                 case Kind::dropout: make_dropout(op, now); break;
                 case Kind::batch_norm:
                     now.use_running = op.frozen || !training_;
@@ -148,6 +153,37 @@ private:
 
     PackedParameter& packed(const Operation& op, const char* name) {
         return out_.parameters[size_t(op.parameter(name))];
+    }
+
+    void make_embedding(const Operation& op, Instruction& now) {
+        out_.only_dense = false;
+        const PackedParameter& table = packed(op, "table");
+        const std::vector<long>&columns = op.lists.at("columns"), &categories = op.lists.at("categories");
+        const auto expect = [](bool holds, const char* what) {
+            if (!holds) throw std::invalid_argument(std::string("native core: embedding: ") + what);
+        };
+        expect(&op == net_.operations.data() && op.source() == 0, "must read the network's own inputs");
+        expect(!columns.empty() && columns.size() == categories.size(),
+               "needs as many columns as categories");
+        for (long column = 0; column < now.inputs; ++column)
+            if (std::find(columns.begin(), columns.end(), column) == columns.end())
+                out_.passed.push_back(column);
+        expect(long(out_.passed.size() + columns.size()) == now.inputs,
+               "columns must differ and be columns of the input");
+        long first = 0, to = long(out_.passed.size());
+        for (size_t i = 0; i < columns.size(); ++i) {
+            expect(categories[i] >= 1 && categories[i] <= table.inputs - first,
+                   "the table must have a row for each category");
+            out_.lookups.push_back({columns[i], first, categories[i], to});
+            first += categories[i];
+            to += table.outputs;
+        }
+        expect(first == table.inputs && to == now.outputs,
+               "table and output must have the shapes of its columns");
+        now.weight = table.at;
+        now.table_rows = table.inputs;
+        now.table_columns = table.outputs;
+        now.out = value_[size_t(op.target)] = place(now.outputs);
     }
 
     void make_dropout(const Operation& op, Instruction& now) {
@@ -256,6 +292,14 @@ private:
                     }
                     now.d_in = input_delta(op.source(), now.d_out, true, now.add_d_in);
                     break;
+                case Kind::embedding: {  // (of its inputs no delta is wanted)
+                    PackedParameter& table = packed(op, "table");
+                    table.form = PackedParameter::Form::looked_up;
+                    table.x = now.in;
+                    table.d = now.d_out;
+                    table.d_columns = now.outputs;
+                    break;
+                }
                 case Kind::dropout: now.d_in = input_delta(op.source(), now.d_out, true, now.add_d_in); break;
                 case Kind::batch_norm:
                 case Kind::layer_norm: {

@@ -59,6 +59,7 @@ namespace deltarule {
 #define DR_OPERATIONS(OPERATION)                                                                                       \
     OPERATION(dense,      1, "weight bias?", "",                              "",                 "",                   same) \
     OPERATION(activation, 1, "",             "",                              "",                 "",                   same) \
+    OPERATION(embedding,  1, "table",        "",                              "",                 "categories columns", own)  \
     OPERATION(dropout,    1, "",             "",                              "rate",             "",                   same) \
     OPERATION(layer_norm, 1, "scale shift",  "",                              "epsilon",          "",                   same) \
     OPERATION(batch_norm, 1, "scale shift",  "running_mean running_variance", "epsilon momentum", "",                   same) \

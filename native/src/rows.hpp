@@ -7,6 +7,7 @@
 #include "elementwise.hpp"
 #include "gather.hpp"
 #include "gemm.hpp"
+#include "lookup.hpp"
 #include "losses.hpp"
 #include "normalization.hpp"
 #include "philox.hpp"
@@ -204,6 +205,37 @@ void add_backward(const Program& program, const Instruction& op, const Tile& til
     pass(op.d_in, op.add_d_in);
     pass(op.d_in2, op.add_d_in2);
 }
+
+// --------------------------------------------------------------------------------------- embedding
+
+// y = [columns without codes, table[code of the first column], table[code of the second], ...]; where a code stands
+// for no row of the table, the whole row is NaN
+template <class T>
+void embedding_forward(const Program& program, const Instruction& op, const Tile& tile) {
+    constexpr long NR = panel_width<T>;
+    T* const base = static_cast<T*>(tile.base);
+    const T* const x = base + op.in;
+    T* const y = base + op.out;
+    const T* const table = static_cast<const T*>(program.parameters) + op.weight;
+    for (long r = 0; r < tile.rows; ++r) {
+        bool known = true;
+        for (int i = 0; i < program.passed_count; ++i)
+            y[element<T>(program, r, i)] = x[element<T>(program, r, program.passed[i])];
+        for (int i = 0; i < program.lookup_count; ++i) {
+            const Lookup& lookup = program.lookups[i];
+            const long k = row_looked_up(program, lookup, x, r);
+            known = known && k >= 0;
+            for (long n = 0; k >= 0 && n < op.table_columns; ++n)
+                y[element<T>(program, r, lookup.to + n)] = table[(n / NR * op.table_rows + k) * NR + n % NR];
+        }
+        for (long n = 0; !known && n < op.outputs; ++n) y[element<T>(program, r, n)] = T(__builtin_nan(""));
+        for (long n = op.outputs; n % NR != 0; ++n) y[element<T>(program, r, n)] = T(0);
+    }
+}
+
+// Codes have no derivative, and nothing stands before an embedding that could learn.
+template <class T>
+void embedding_backward(const Program&, const Instruction&, const Tile&) {}
 
 // ------------------------------------------------------------------------------------------- scale
 

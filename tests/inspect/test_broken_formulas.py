@@ -583,7 +583,8 @@ def test_a_broken_backward_formula_is_noticed(what, monkeypatch):
 
 def test_every_backward_function_of_the_engine_is_broken_here():
     own = {name for name in vars(formulas) if name.endswith("_backward")}
-    assert own == {row[0] for row in BACKWARDS.values()}
+    elsewhere = {"embedding_backward"}  # which needs codes: tests/native/test_embedding.py
+    assert own - elsewhere == {row[0] for row in BACKWARDS.values()}
 
 
 RESIDUAL = [dr.Dense(4, "tanh"), dr.Residual([dr.Dense(5, "tanh"), dr.Dense(4)]), dr.Dense(OUTPUTS)]

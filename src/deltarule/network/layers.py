@@ -7,15 +7,18 @@ backward formulas.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from deltarule.base.errors import InvalidValueError
 from deltarule.base.settings import check_flag, check_integer, check_number, setting
+from deltarule.base.types import Array
 from deltarule.formulas.activations import ActivationFunction, Identity
 from deltarule.formulas.constraints import Constraint
-from deltarule.formulas.initializers import Constant, Initializer, Zeros
+from deltarule.formulas.initializers import Constant, Initializer, Normal, Zeros
 from deltarule.formulas.penalties import Penalty
 from deltarule.network.layer import CustomLayer as CustomLayer
 from deltarule.network.layer import Emitter, check_layers
@@ -237,6 +240,110 @@ class Scale(Layer):
 
 
 @setting
+class Embedding(Layer):
+    """Trained vectors in the place of category codes; the other columns pass.
+
+    ::
+
+        y = [columns without codes, table[code of the first column], table[code of the second], ...]
+
+    One table (sum of ``categories``, size) has the vectors of all columns, those of the first at
+    its top. An embedding is a Dense layer without bias over one-hot columns, so its table counts as
+    a weight: penalties, constraints and weight decay touch it.
+
+    Parameters
+    ----------
+    categories : int or tuple of int
+        How many categories each column of codes has; its codes are 0 to one less.
+    size : int
+        Length of the vectors.
+    columns : tuple of int, optional
+        Which columns of X hold codes; by default the first ones.
+    initializer : name or Initializer
+        Of the table; N(0, 1) by default.
+
+    Notes
+    -----
+    It reads codes from X, so it must be the network's first layer. A code that is no whole number
+    in its range is refused; NaN in a row given to `predict` makes the row's result NaN.
+
+    Source: Guo and Berkhahn, "Entity embeddings of categorical variables" (2016).
+
+    Examples
+    --------
+    >>> import deltarule as dr
+    >>> net = dr.Network([dr.Embedding((12, 7), size=4), dr.Dense(1)], inputs=5)
+    >>> net.parameters["0.table"].shape, net.placed[0].outputs      # 5 - 2 + 2 * 4 columns
+    ((19, 4), 11)
+    """
+
+    name: ClassVar[str] = "embedding"
+    formula_settings: ClassVar[tuple[str, ...]] = ("categories", "columns")
+    reads_inputs: ClassVar[bool] = True
+    categories: tuple[int, ...] | int
+    size: int = 8
+    columns: tuple[int, ...] | None = field(default=None, kw_only=True)
+    initializer: Initializer | str = field(default_factory=Normal, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        set_ = object.__setattr__
+        set_(self, "categories", whole_numbers("categories", self.categories, at_least=1))
+        check_integer("size", self.size)
+        given = range(len(self.cardinalities)) if self.columns is None else self.columns
+        set_(self, "columns", whole_numbers("columns", given, at_least=0))
+        set_(self, "initializer", Initializer.resolve(self.initializer))
+        if len(set(self.code_columns)) != len(self.cardinalities):
+            raise InvalidValueError(
+                "columns must name a different column for each number in categories, got "
+                f"columns={self.columns} for categories={self.categories}"
+            )
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Number of categories of each column of codes."""
+        assert isinstance(self.categories, tuple)
+        return self.categories
+
+    @property
+    def code_columns(self) -> tuple[int, ...]:
+        """The columns of X that hold codes."""
+        assert self.columns is not None
+        return self.columns
+
+    def outputs(self, inputs: int) -> int:
+        if max(self.code_columns) >= inputs:
+            raise InvalidValueError(
+                f"Embedding reads codes from columns {self.code_columns}, the network has "
+                f"inputs={inputs}"
+            )
+        return inputs + len(self.code_columns) * (self.size - 1)
+
+    def parameters(self, inputs: int) -> tuple[ParameterSpec, ...]:
+        shape = (sum(self.cardinalities), self.size)
+        return (ParameterSpec("table", shape, self.initializer, True),)  # type: ignore[arg-type]
+
+    def check_columns(self, X: Array, what: str) -> None:
+        for column, count in zip(self.code_columns, self.cardinalities, strict=True):
+            codes = X[:, column].astype(np.float64, copy=False)
+            wrong = ~((codes >= 0) & (codes < count) & (codes == np.floor(codes)))
+            wrong &= ~np.isnan(codes)
+            if wrong.any():
+                row = int(np.argmax(wrong))
+                raise InvalidValueError(
+                    f"{what} column {column} holds category codes, whole numbers from 0 to "
+                    f"{count - 1}; row {row} has {codes[row].item()!r}"
+                )
+
+    def formula(self, path: str, sources: Sequence[str]) -> str:
+        return f"[{sources[0]} without codes, table[{path}] at the codes]"
+
+    def gradient_formulas(self, path: str, source: str) -> Mapping[str, tuple[str, str]]:
+        formula = f"sum of delta[{path}] over the rows of each code"
+        return {"table": (f"dL/dtable[{path}]", formula)}
+
+
+@setting
 class Dropout(Layer):
     """In training a value becomes 0 with probability ``rate``, else is divided by ``1 - rate``.
 
@@ -339,6 +446,15 @@ def following_activation(layers: Sequence[Layer], i: int) -> ActivationFunction:
         if not later.passes_signals:
             break
     return Identity()
+
+
+def whole_numbers(what: str, values: Any, *, at_least: int) -> tuple[int, ...]:
+    """Return one whole number or several as a tuple, or raise a clear error."""
+    several = values if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
+    found = tuple(check_integer(what, value, at_least=at_least) for value in several)
+    if not found:
+        raise InvalidValueError(f"{what} must name at least one whole number, got {values!r}")
+    return found
 
 
 def _scale_and_shift(inputs: int) -> tuple[ParameterSpec, ...]:

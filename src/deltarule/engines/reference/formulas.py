@@ -17,7 +17,16 @@ from deltarule.base.errors import InvalidValueError
 from deltarule.base.random import keep_mask
 from deltarule.base.types import Array
 from deltarule.network.layer import CustomLayer, Layer
-from deltarule.network.layers import Activation, Add, BatchNorm, Dense, Dropout, LayerNorm, Scale
+from deltarule.network.layers import (
+    Activation,
+    Add,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Embedding,
+    LayerNorm,
+    Scale,
+)
 from deltarule.plan import Operation
 
 
@@ -93,6 +102,18 @@ def scale_forward(x: Array, scale: Array) -> Array:
 def scale_backward(gradient: Array, x: Array, scale: Array) -> tuple[Array, Array]:
     """Return ``dL/dx = gradient * scale`` and ``dscale``, the sum of ``gradient * x`` over rows."""
     return gradient * scale, (gradient * x).sum(axis=0)
+
+
+def embedding_forward(codes: Array, table: Array) -> Array:
+    """``y = table[code]`` for each code, side by side: (n, k) and (rows, size) -> (n, k * size)."""
+    return table[codes].reshape(len(codes), -1)
+
+
+def embedding_backward(gradient: Array, codes: Array, table: Array) -> Array:
+    """Return ``dtable``: each row is the sum of the gradients where its code stood."""
+    dtable = np.zeros_like(table)
+    np.add.at(dtable, codes, gradient.reshape(*codes.shape, -1))
+    return dtable
 
 
 def dropout_forward(x: Array, keep: Array, rate: float) -> Array:
@@ -219,6 +240,27 @@ def _scale_back(here: Here, gradient: Array) -> Backward:
     return (dx,), {"scale": dscale}
 
 
+def _embedding(here: Here) -> Forward:
+    (x,), layer = here.inputs, here.layer
+    columns = list(layer.code_columns)
+    missing: Array = np.isnan(x[:, columns]).any(axis=1)
+    first = np.cumsum((0, *layer.cardinalities[:-1]))
+    codes = np.where(missing[:, None], 0, x[:, columns]).astype(np.int64) + first
+    passed = np.delete(x, columns, axis=1)
+    y = np.concatenate([passed, embedding_forward(codes, here.parameters["table"])], axis=1)
+    y[missing] = np.nan
+    return y, codes
+
+
+def _embedding_back(here: Here, gradient: Array) -> Backward:
+    (x,), columns = here.inputs, list(here.layer.code_columns)
+    others = [column for column in range(x.shape[1]) if column not in columns]
+    dx = np.zeros_like(x)  # a code has no derivative
+    dx[:, others] = gradient[:, : len(others)]
+    dtable = embedding_backward(gradient[:, len(others) :], here.cache, here.parameters["table"])
+    return (dx,), {"table": dtable}
+
+
 def _dropout(here: Here) -> Forward:
     (x,), rate = here.inputs, here.layer.rate
     if not here.training or not rate:
@@ -278,6 +320,7 @@ FORMULAS: dict[type[Layer], Formulas] = {
     BatchNorm: Formulas(_batch_norm, _batch_norm_back, move_running_statistics),
     LayerNorm: Formulas(_layer_norm, _layer_norm_back),
     Scale: Formulas(_scale, _scale_back),
+    Embedding: Formulas(_embedding, _embedding_back),
     Dropout: Formulas(_dropout, _dropout_back),
     Add: Formulas(_add, _add_back),
     CustomLayer: Formulas(_custom, _custom_back),
