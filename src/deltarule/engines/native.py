@@ -12,7 +12,7 @@ from dataclasses import fields
 from functools import cache
 from itertools import islice
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -73,15 +73,19 @@ def _mismatch(family: str, name: str, kind: type, has: dict[str, Any]) -> str | 
     return None
 
 
+def _settings(part: Setting) -> list[str]:
+    return _names_of_fields(cast(Any, type(part)))
+
+
 @cache
-def _settings(kind: Any) -> list[str]:
+def _names_of_fields(kind: Any) -> list[str]:
     # The reduction of a loss over the rows of a batch is the description's own.
-    return [f.name for f in fields(kind) if f.name != "reduction"]  # type: ignore[arg-type]
+    return [f.name for f in fields(kind) if f.name != "reduction"]
 
 
 def _why_not_setting(part: Setting) -> str | None:
     """Return why the core cannot run an activation or a loss."""
-    has = {"settings": _settings(type(part))}
+    has = {"settings": _settings(part)}
     return _foreign(part) or _mismatch(part.family, part.name, type(part), has)
 
 
@@ -112,7 +116,7 @@ def _why_not_operation(op: Operation, plan: Plan) -> str | None:
 
 
 def _numbers(part: Setting) -> dict[str, float]:
-    return {name: float(getattr(part, name)) for name in _settings(type(part))}
+    return {name: float(getattr(part, name)) for name in _settings(part)}
 
 
 def _operation(op: Operation, plan: Plan) -> _core.Operation:

@@ -243,7 +243,7 @@ def _scale_back(here: Here, gradient: Array) -> Backward:
 def _embedding(here: Here) -> Forward:
     (x,), layer = here.inputs, here.layer
     columns = list(layer.code_columns)
-    missing: Array = np.isnan(x[:, columns]).any(axis=1)
+    missing = np.asarray(np.isnan(x[:, columns]).any(axis=1))
     first = np.cumsum((0, *layer.cardinalities[:-1]))
     codes = np.where(missing[:, None], 0, x[:, columns]).astype(np.int64) + first
     passed = np.delete(x, columns, axis=1)
