@@ -17,6 +17,8 @@ import pytest
 from math_oracles import machine_targets
 from math_test import DTYPES, activate, library
 
+from members import assert_complete
+
 TARGETS = machine_targets()
 Terms = tuple[mp.mpf, ...]
 
@@ -180,6 +182,11 @@ CASES = [
     Case("softplus", softplus, lambda z: (sigma(z),), _constant(3), _constant(5), (0, np.inf)),
     Case("exp", mp.exp, lambda z: (mp.exp(z),), _constant(1), _constant(1), (0, np.inf)),
 ]
+
+
+def test_every_activation_of_elements_is_compared() -> None:
+    names = {case.name for case in CASES}
+    assert_complete("activation", names, "formula in CASES", without={"softmax"})
 
 
 def arguments(dtype: str) -> np.ndarray:

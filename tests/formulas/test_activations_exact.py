@@ -15,6 +15,7 @@ from gradient_cases import ACTIVATIONS
 from mpmath import mp, mpf
 
 from deltarule import activations, special
+from members import assert_complete
 
 mp.dps = 60
 
@@ -195,9 +196,10 @@ def assert_close(computed, exact, scales, k, dtype, smallest):
         )
 
 
-def test_every_elementwise_activation_is_compared():
-    plain = {name for name in ACTIVATIONS if "(" not in name}
-    assert plain - {"softmax"} <= EXACT.keys()
+@pytest.mark.parametrize("table", ["EXACT", "LIMITS"])
+def test_every_elementwise_activation_is_compared(table):
+    plain = {name for name in globals()[table] if "(" not in name}
+    assert_complete("activation", plain, f"formula in {table}", without={"softmax"})
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -7,6 +7,12 @@ import pytest
 from numpy_network import follow
 
 import deltarule as dr
+from members import WITHOUT_PYTORCH, own
+
+
+def test_optimizers_that_pytorch_lacks_are_compared_here():
+    for name in WITHOUT_PYTORCH.keys() & set(own("optimizer")):
+        assert any(test.startswith(f"test_{name}_is_algorithm") for test in globals()), name
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])

@@ -5,8 +5,13 @@ import pytest
 from twin import FUNCTIONS, F, X, follow, network, stack, torch
 
 import deltarule as dr
+from members import WITHOUT_PYTORCH, assert_complete
 
 ALL = [*FUNCTIONS, dr.activations.LeakyReLU(0.2), dr.activations.ELU(0.7)]
+
+
+def test_every_activation_has_a_twin():
+    assert_complete("activation", FUNCTIONS, "twin in PyTorch", WITHOUT_PYTORCH)
 
 
 def named(function):
