@@ -178,6 +178,20 @@ struct Mish {
     }
 };
 
+// z min(max(z + 3, 0), 6) / 6; f' = 0, z / 3 + 1/2 and 1. (Howard et al., 2019.)
+template <class T>
+struct HardSwish {
+    using V = vec<T>;
+    DR_INLINE V value(V z) const {
+        const V gate = min(broadcast(T(6)), max(V{}, z + T(3))) * (T(1) / T(6));
+        return max(broadcast(T(-3)), z) * gate;
+    }
+    DR_INLINE V derivative(V z, V) const {
+        const V inner = fma(z, broadcast(T(1) / T(3)), broadcast(T(0.5)));
+        return select(z <= broadcast(T(-3)), V{}, select(z >= broadcast(T(3)), broadcast(T(1)), inner));
+    }
+};
+
 // log(1 + exp z) = max(z, 0) + log1p(exp(-|z|)), without overflow.
 // f' = sigma(z) = 1 - exp(-a).
 // Also the binary cross-entropy from a logit z and target y: softplus(z) - y z.

@@ -21,6 +21,7 @@ namespace deltarule {
     OF_ELEMENT(gelu_tanh,  GeluTanh,  "",               z)   \
     OF_ELEMENT(silu,       Silu,      "",               z)   \
     OF_ELEMENT(mish,       Mish,      "",               z)   \
+    OF_ELEMENT(hard_swish, HardSwish, "",               z)   \
     OF_ELEMENT(softplus,   Softplus,  "",               a)   \
     OF_ELEMENT(exp,        Exp,       "",               a)   \
     OF_ROW    (softmax,               "",               a)

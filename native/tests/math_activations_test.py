@@ -179,6 +179,14 @@ CASES = [
         _constant(9),
         (0, np.inf),
     ),
+    Case(
+        "hard_swish",
+        lambda z: z * min(max(z + 3, mp.mpf(0)), mp.mpf(6)) / 6,
+        lambda z: (mp.mpf(0),) if z <= -3 else (mp.mpf(1),) if z >= 3 else (z / 3, mp.mpf(1) / 2),
+        _constant(2),
+        _constant(1.5),
+        (0, np.inf),
+    ),
     Case("softplus", softplus, lambda z: (sigma(z),), _constant(3), _constant(5), (0, np.inf)),
     Case("exp", mp.exp, lambda z: (mp.exp(z),), _constant(1), _constant(1), (0, np.inf)),
 ]

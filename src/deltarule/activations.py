@@ -262,6 +262,27 @@ class Mish(ActivationFunction):
 
 
 @setting
+class HardSwish(ActivationFunction):
+    """``f(z) = z min(max(z + 3, 0), 6) / 6``: silu in straight pieces.
+
+    ``f'(z) = 0 if z <= -3 else z / 3 + 1 / 2 if z < 3 else 1``.
+
+    Source: Howard et al., "Searching for MobileNetV3" (2019).
+    """
+
+    name: ClassVar[str] = "hard_swish"
+    initializer: ClassVar[str] = "he_normal"
+    kinks: ClassVar[tuple[float, ...]] = (-3.0, 3.0)
+
+    def __call__(self, z: Array) -> Array:
+        return _no_less_than(z, -3) * (np.clip(z + 3, 0, 6) / 6)
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        one = z.dtype.type(1)
+        return np.where(z <= -3, 0 * one, np.where(z >= 3, one, z / 3 + one / 2))
+
+
+@setting
 class Softplus(ActivationFunction):
     """``f(z) = log(1 + e^z)``, ``f'(z) = sigma(z) = 1 - e^-a``.
 

@@ -162,6 +162,15 @@ EXACT = {
         40,
         lambda z: mp.tanh(_softplus(z)) + _far(z) * _sigma(z),
     ),
+    # z + 3, the quotient and the product round by half a unit each; f' is 0 at -3/2
+    "hard_swish": (
+        lambda z: z * min(max(z + 3, mpf(0)), mpf(6)) / 6,
+        1.5,
+        None,
+        lambda z: mpf(0) if z <= -3 else mpf(1) if z >= 3 else z / 3 + mpf(1) / 2,
+        1,
+        lambda z: abs(z) / 3 + mpf(1) / 2,
+    ),
     # f' = 1 - e^-a does not enlarge a's 9 units, and adds 4
     "softplus": (_softplus, 9, None, _sigma, 13, None),
     "exp": (mp.exp, 4, None, mp.exp, 4, None),
@@ -254,6 +263,7 @@ LIMITS = {
     "gelu_tanh": (0, np.inf, 0, 1),
     "silu": (0, np.inf, 0, 1),
     "mish": (0, np.inf, 0, 1),
+    "hard_swish": (0, np.inf, 0, 1),
     "softplus": (0, np.inf, 0, 1),
     "exp": (0, np.inf, 0, np.inf),
 }
@@ -280,7 +290,8 @@ def test_the_logarithm_of_softplus_and_its_relative_slope_exist_far_below_zero(d
     np.testing.assert_allclose(function.derivative(z, a) / a, 1, rtol=20 * np.finfo(dtype).eps)
 
 
-INCREASING = [name for name in LIMITS if name not in ("gelu", "gelu_tanh", "silu", "mish")]
+DIPPING = ["gelu", "gelu_tanh", "silu", "mish", "hard_swish"]
+INCREASING = [name for name in LIMITS if name not in DIPPING]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -293,7 +304,7 @@ def test_an_increasing_activation_never_falls_by_more_than_rounding(name, dtype)
     assert not (step < -8 * np.finfo(dtype).eps * a[1:]).any()
 
 
-@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "mish"])
+@pytest.mark.parametrize("name", DIPPING)
 def test_the_others_fall_to_one_minimum_and_rise_from_it(name):
     z = np.linspace(-8, 8, 4001)
     d = ACTIVATIONS[name].derivative(z, ACTIVATIONS[name](z))

@@ -143,6 +143,7 @@ DEFAULTS = {
     "gelu_tanh": HeNormal,
     "silu": HeNormal,
     "mish": HeNormal,
+    "hard_swish": HeNormal,
     "softplus": HeNormal,
     "selu": LeCunNormal,
 }

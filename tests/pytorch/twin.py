@@ -50,6 +50,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "gelu_tanh": lambda f: nn.GELU(approximate="tanh"),
     "silu": lambda f: nn.SiLU(),
     "mish": lambda f: nn.Mish(),
+    "hard_swish": lambda f: nn.Hardswish(),
     "softplus": lambda f: nn.Softplus(),
     "exp": lambda f: Exp(),
     "softmax": lambda f: nn.Softmax(dim=1),
