@@ -106,8 +106,8 @@ def _fields(kind: type[Operation]) -> set[str]:
 
 def _why_not_setting(part: Setting) -> str | None:
     """Return why the core cannot run an activation or a loss."""
-    family, name = part.family, part.name
-    return _foreign(part) or _mismatch(family, name, type(part), {"settings": _settings(type(part))})
+    has = {"settings": _settings(type(part))}
+    return _foreign(part) or _mismatch(part.family, part.name, type(part), has)
 
 
 def _why_not_optimizer(optimizer: Optimizer) -> str | None:
