@@ -192,6 +192,17 @@ struct HardSwish {
     }
 };
 
+// min(max(z + 3, 0), 6) / 6; f' = 1/6 where 0 < a < 1. (Courbariaux et al., 2015; slope and ends as in PyTorch.)
+template <class T>
+struct HardSigmoid {
+    using V = vec<T>;
+    DR_INLINE V value(V z) const { return min(broadcast(T(6)), max(V{}, z + T(3))) / T(6); }
+    DR_INLINE V derivative(V, V a) const {
+        const auto between = (a > V{}) & (a < broadcast(T(1)));
+        return select(between, broadcast(T(1) / T(6)), V{});
+    }
+};
+
 // log(1 + exp z) = max(z, 0) + log1p(exp(-|z|)), without overflow.
 // f' = sigma(z) = 1 - exp(-a).
 // Also the binary cross-entropy from a logit z and target y: softplus(z) - y z.

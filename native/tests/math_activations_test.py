@@ -187,6 +187,14 @@ CASES = [
         _constant(1.5),
         (0, np.inf),
     ),
+    Case(
+        "hard_sigmoid",
+        lambda z: min(max(z + 3, mp.mpf(0)), mp.mpf(6)) / 6,
+        lambda z: (mp.mpf(abs(z) < 3) / 6,),
+        _constant(1),
+        _constant(0.5),
+        (0, 1),
+    ),
     Case("softplus", softplus, lambda z: (sigma(z),), _constant(3), _constant(5), (0, np.inf)),
     Case("exp", mp.exp, lambda z: (mp.exp(z),), _constant(1), _constant(1), (0, np.inf)),
 ]

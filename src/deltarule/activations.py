@@ -283,6 +283,26 @@ class HardSwish(ActivationFunction):
 
 
 @setting
+class HardSigmoid(ActivationFunction):
+    """``f(z) = min(max(z + 3, 0), 6) / 6``, ``f'(z) = 1/6 if 0 < a < 1 else 0``: sigmoid, straight.
+
+    PyTorch's form; others have slope 1/5.
+
+    Source: Courbariaux, Bengio and David, "BinaryConnect: training deep neural networks with binary
+    weights during propagations" (2015), with slope 1/2.
+    """
+
+    name: ClassVar[str] = "hard_sigmoid"
+    kinks: ClassVar[tuple[float, ...]] = (-3.0, 3.0)
+
+    def __call__(self, z: Array) -> Array:
+        return np.clip(z + 3, 0, 6) / 6
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        return np.where((a > 0) & (a < 1), z.dtype.type(1 / 6), z.dtype.type(0))
+
+
+@setting
 class Softplus(ActivationFunction):
     """``f(z) = log(1 + e^z)``, ``f'(z) = sigma(z) = 1 - e^-a``.
 

@@ -171,6 +171,14 @@ EXACT = {
         1,
         lambda z: abs(z) / 3 + mpf(1) / 2,
     ),
+    "hard_sigmoid": (
+        lambda z: min(max(z + 3, mpf(0)), mpf(6)) / 6,
+        1,
+        None,
+        lambda z: mpf(abs(z) < 3) / 6,
+        0.5,
+        None,
+    ),
     # f' = 1 - e^-a does not enlarge a's 9 units, and adds 4
     "softplus": (_softplus, 9, None, _sigma, 13, None),
     "exp": (mp.exp, 4, None, mp.exp, 4, None),
@@ -264,6 +272,7 @@ LIMITS = {
     "silu": (0, np.inf, 0, 1),
     "mish": (0, np.inf, 0, 1),
     "hard_swish": (0, np.inf, 0, 1),
+    "hard_sigmoid": (0, 1, 0, 0),
     "softplus": (0, np.inf, 0, 1),
     "exp": (0, np.inf, 0, np.inf),
 }

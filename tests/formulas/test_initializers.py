@@ -134,6 +134,7 @@ DEFAULTS = {
     "identity": GlorotUniform,
     "sigmoid": GlorotUniform,
     "tanh": GlorotUniform,
+    "hard_sigmoid": GlorotUniform,
     "softmax": GlorotUniform,
     "exp": GlorotUniform,
     "relu": HeNormal,
