@@ -219,6 +219,21 @@ struct Softplus {
     DR_INLINE V derivative(V, V a) const { return -expm1(-a); }
 };
 
+// z / (1 + |z|); f' = 1 / (1 + |z|)^2. (Bergstra et al., 2009; Glorot and Bengio, 2010.)
+template <class T>
+struct Softsign {
+    using V = vec<T>;
+    DR_INLINE V value(V z) const {
+        // f is +-1 at 1e30; infinity would be divided by itself.
+        const V bounded = min(broadcast(T(1e30)), max(broadcast(T(-1e30)), z));
+        return bounded / (T(1) + abs(bounded));
+    }
+    DR_INLINE V derivative(V z, V) const {
+        const V r = T(1) / (T(1) + abs(z));
+        return r * r;
+    }
+};
+
 template <class T>
 struct Exp {
     using V = vec<T>;

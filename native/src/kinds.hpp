@@ -24,6 +24,7 @@ namespace deltarule {
     OF_ELEMENT(hard_swish,   HardSwish,   "",               z)   \
     OF_ELEMENT(hard_sigmoid, HardSigmoid, "",               a)   \
     OF_ELEMENT(softplus,     Softplus,    "",               a)   \
+    OF_ELEMENT(softsign,     Softsign,    "",               z)   \
     OF_ELEMENT(exp,          Exp,         "",               a)   \
     OF_ROW    (softmax,                   "",               a)
 

@@ -196,6 +196,14 @@ CASES = [
         (0, 1),
     ),
     Case("softplus", softplus, lambda z: (sigma(z),), _constant(3), _constant(5), (0, np.inf)),
+    Case(
+        "softsign",
+        lambda z: z / (1 + abs(z)),
+        lambda z: (1 / (1 + abs(z)) ** 2,),
+        _constant(1),
+        _constant(2.5),
+        (-1, 1),
+    ),
     Case("exp", mp.exp, lambda z: (mp.exp(z),), _constant(1), _constant(1), (0, np.inf)),
 ]
 

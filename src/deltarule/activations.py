@@ -325,6 +325,26 @@ class Softplus(ActivationFunction):
 
 
 @setting
+class Softsign(ActivationFunction):
+    """``f(z) = z / (1 + |z|)``, ``f'(z) = 1 / (1 + |z|)^2``: tanh with long tails.
+
+    Sources: Bergstra, Desjardins, Lamblin and Bengio, "Quadratic polynomials learn better image
+    features" (2009); Glorot and Bengio, "Understanding the difficulty of training deep feedforward
+    neural networks" (2010).
+    """
+
+    name: ClassVar[str] = "softsign"
+
+    def __call__(self, z: Array) -> Array:
+        z = np.clip(z, -1e30, 1e30)  # f is +-1 there; infinity would be divided by itself
+        return z / (1 + np.abs(z))
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        r = 1 / (1 + np.abs(z))
+        return r * r
+
+
+@setting
 class Exp(ActivationFunction):
     """``f(z) = e^z``, ``f'(z) = a``; infinite where ``e^z`` is beyond the dtype."""
 

@@ -181,6 +181,14 @@ EXACT = {
     ),
     # f' = 1 - e^-a does not enlarge a's 9 units, and adds 4
     "softplus": (_softplus, 9, None, _sigma, 13, None),
+    "softsign": (
+        lambda z: z / (1 + abs(z)),
+        1,
+        None,
+        lambda z: 1 / (1 + abs(z)) ** 2,
+        2.5,
+        None,
+    ),
     "exp": (mp.exp, 4, None, mp.exp, 4, None),
 }
 
@@ -274,6 +282,7 @@ LIMITS = {
     "hard_swish": (0, np.inf, 0, 1),
     "hard_sigmoid": (0, 1, 0, 0),
     "softplus": (0, np.inf, 0, 1),
+    "softsign": (-1, 1, 0, 0),
     "exp": (0, np.inf, 0, np.inf),
 }
 

@@ -135,6 +135,7 @@ DEFAULTS = {
     "sigmoid": GlorotUniform,
     "tanh": GlorotUniform,
     "hard_sigmoid": GlorotUniform,
+    "softsign": GlorotUniform,
     "softmax": GlorotUniform,
     "exp": GlorotUniform,
     "relu": HeNormal,

@@ -60,6 +60,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "hard_swish": lambda f: nn.Hardswish(),
     "hard_sigmoid": lambda f: HardSigmoid(),
     "softplus": lambda f: nn.Softplus(),
+    "softsign": lambda f: nn.Softsign(),
     "exp": lambda f: Exp(),
     "softmax": lambda f: nn.Softmax(dim=1),
 }
