@@ -29,6 +29,7 @@ SETTINGS: dict[str, list[Any]] = {
         dr.RMSprop(momentum=0.9, centered=True),
     ],
     "adam": [dr.Adam(), dr.Adam(amsgrad=True)],
+    "adan": [dr.Adan(), dr.Adan(0.01, weight_decay=0.1)],
     "lion": [dr.Lion(weight_decay=0.1)],
 }  # fmt: skip
 
@@ -41,6 +42,7 @@ def members(family: str) -> list[Any]:
 
 
 WITHOUT_PYTORCH = {
+    "adan": "PyTorch has none: tests/papers compare it with the paper's algorithm",
     "lion": "PyTorch has none: tests/papers compare it with the paper's algorithm",
 }
 """Members that PyTorch lacks, and what takes its place."""

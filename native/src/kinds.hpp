@@ -53,6 +53,7 @@ namespace deltarule {
     RULE(adam,                       Adam,                    2, step_size, beta1, beta2, root_correction, epsilon, decay) \
     RULE(adam_amsgrad,               AdamAmsgrad,             3, step_size, beta1, beta2, root_correction, epsilon, decay) \
     RULE(nadam,                      Nadam,                   2, gradient_size, moment_size, beta1, beta2, root_correction, epsilon) \
+    RULE(adan,                       Adan,                    4, step_size, difference_size, beta1, beta2, beta3, root_correction, epsilon, decay, first) \
     RULE(lion,                       Lion,                    1, rate, beta1, beta2, decay)        \
     RULE(rprop,                      Rprop,                   2, decrease, increase, smallest, largest)
 

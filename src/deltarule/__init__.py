@@ -57,7 +57,7 @@ from deltarule.losses import (
     SquaredError,
 )
 from deltarule.network import Network
-from deltarule.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop, Rprop
+from deltarule.optimizers import SGD, Adagrad, Adam, AdamW, Adan, Lion, NAdam, RMSprop, Rprop
 from deltarule.penalties import L1, L2, ElasticNet
 from deltarule.persistence import load, save
 from deltarule.restarts import restart
@@ -84,6 +84,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adan",
     "BatchNorm",
     "BinaryCrossEntropy",
     "Callback",

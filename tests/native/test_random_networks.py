@@ -75,6 +75,7 @@ optimizers = st.one_of(
     st.builds(dr.Adam, rates, epsilon=st.just(1e-4), amsgrad=st.booleans()),
     st.builds(dr.AdamW, rates, epsilon=st.just(1e-4), weight_decay=st.just(0.1)),
     st.builds(dr.NAdam, rates, epsilon=st.just(1e-4)),
+    st.builds(dr.Adan, rates, epsilon=st.just(1e-4), weight_decay=st.sampled_from([0.0, 0.1])),
     st.builds(dr.Lion, st.just(1e-4), weight_decay=st.sampled_from([0.0, 0.1])),
     st.builds(dr.Rprop),
 )  # fmt: skip
