@@ -9,6 +9,7 @@ import numpy as np
 
 import deltarule as dr
 from deltarule.network.layers import ParameterSpec
+from members import own
 
 INPUTS, OUTPUTS, BATCH = 3, 2, 7
 
@@ -40,26 +41,13 @@ class Bilinear(dr.CustomLayer):
         return dx, {"left": x.T @ of_left, "right": x.T @ of_right}
 
 
-ACTIVATIONS = {
-    "identity": dr.activations.Identity(),
-    "sigmoid": dr.activations.Sigmoid(),
-    "tanh": dr.activations.Tanh(),
-    "relu": dr.activations.ReLU(),
-    "leaky_relu": dr.activations.LeakyReLU(),
+ACTIVATIONS = {name: dr.activations.ActivationFunction.resolve(name) for name in own("activation")}
+ACTIVATIONS |= {
     "leaky_relu(0.3)": dr.activations.LeakyReLU(0.3),
     "leaky_relu(0)": dr.activations.LeakyReLU(0.0),
     "leaky_relu(2.5)": dr.activations.LeakyReLU(2.5),
-    "elu": dr.activations.ELU(),
     "elu(0.4)": dr.activations.ELU(0.4),
     "elu(0)": dr.activations.ELU(0.0),
-    "selu": dr.activations.SELU(),
-    "gelu": dr.activations.GELU(),
-    "gelu_tanh": dr.activations.GELUTanh(),
-    "silu": dr.activations.SiLU(),
-    "mish": dr.activations.Mish(),
-    "softplus": dr.activations.Softplus(),
-    "exp": dr.activations.Exp(),
-    "softmax": dr.activations.Softmax(),
 }
 """Every activation; those with a setting at several values of it."""
 

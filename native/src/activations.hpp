@@ -178,6 +178,31 @@ struct Mish {
     }
 };
 
+// z min(max(z + 3, 0), 6) / 6; f' = 0, z / 3 + 1/2 and 1. (Howard et al., 2019.)
+template <class T>
+struct HardSwish {
+    using V = vec<T>;
+    DR_INLINE V value(V z) const {
+        const V gate = min(broadcast(T(6)), max(V{}, z + T(3))) * (T(1) / T(6));
+        return max(broadcast(T(-3)), z) * gate;
+    }
+    DR_INLINE V derivative(V z, V) const {
+        const V inner = fma(z, broadcast(T(1) / T(3)), broadcast(T(0.5)));
+        return select(z <= broadcast(T(-3)), V{}, select(z >= broadcast(T(3)), broadcast(T(1)), inner));
+    }
+};
+
+// min(max(z + 3, 0), 6) / 6; f' = 1/6 where 0 < a < 1. (Courbariaux et al., 2015; slope and ends as in PyTorch.)
+template <class T>
+struct HardSigmoid {
+    using V = vec<T>;
+    DR_INLINE V value(V z) const { return min(broadcast(T(6)), max(V{}, z + T(3))) / T(6); }
+    DR_INLINE V derivative(V, V a) const {
+        const auto between = (a > V{}) & (a < broadcast(T(1)));
+        return select(between, broadcast(T(1) / T(6)), V{});
+    }
+};
+
 // log(1 + exp z) = max(z, 0) + log1p(exp(-|z|)), without overflow.
 // f' = sigma(z) = 1 - exp(-a).
 // Also the binary cross-entropy from a logit z and target y: softplus(z) - y z.
@@ -192,6 +217,21 @@ struct Softplus {
     static constexpr T least = format<T>::least_normal / format<T>::epsilon;
     DR_INLINE V value(V z) const { return max(broadcast(least), softplus(z)); }
     DR_INLINE V derivative(V, V a) const { return -expm1(-a); }
+};
+
+// z / (1 + |z|); f' = 1 / (1 + |z|)^2. (Bergstra et al., 2009; Glorot and Bengio, 2010.)
+template <class T>
+struct Softsign {
+    using V = vec<T>;
+    DR_INLINE V value(V z) const {
+        // f is +-1 at 1e30; infinity would be divided by itself.
+        const V bounded = min(broadcast(T(1e30)), max(broadcast(T(-1e30)), z));
+        return bounded / (T(1) + abs(bounded));
+    }
+    DR_INLINE V derivative(V z, V) const {
+        const V r = T(1) / (T(1) + abs(z));
+        return r * r;
+    }
 };
 
 template <class T>

@@ -9,21 +9,24 @@ namespace deltarule {
 
 // name; struct in activations.hpp; name of its setting or ""; what f' is computed from: a = f(z) alone, which may
 // then take the place of z, or z as well. Those of a whole row have functions of their own (softmax.hpp).
-#define DR_ACTIVATIONS(OF_ELEMENT, OF_ROW)                   \
-    OF_ELEMENT(identity,   Identity,  "",               a)   \
-    OF_ELEMENT(sigmoid,    Sigmoid,   "",               a)   \
-    OF_ELEMENT(tanh,       Tanh,      "",               a)   \
-    OF_ELEMENT(relu,       Relu,      "",               a)   \
-    OF_ELEMENT(leaky_relu, LeakyRelu, "negative_slope", a)   \
-    OF_ELEMENT(elu,        Elu,       "alpha",          a)   \
-    OF_ELEMENT(selu,       Selu,      "",               a)   \
-    OF_ELEMENT(gelu,       Gelu,      "",               z)   \
-    OF_ELEMENT(gelu_tanh,  GeluTanh,  "",               z)   \
-    OF_ELEMENT(silu,       Silu,      "",               z)   \
-    OF_ELEMENT(mish,       Mish,      "",               z)   \
-    OF_ELEMENT(softplus,   Softplus,  "",               a)   \
-    OF_ELEMENT(exp,        Exp,       "",               a)   \
-    OF_ROW    (softmax,               "",               a)
+#define DR_ACTIVATIONS(OF_ELEMENT, OF_ROW)                       \
+    OF_ELEMENT(identity,     Identity,    "",               a)   \
+    OF_ELEMENT(sigmoid,      Sigmoid,     "",               a)   \
+    OF_ELEMENT(tanh,         Tanh,        "",               a)   \
+    OF_ELEMENT(relu,         Relu,        "",               a)   \
+    OF_ELEMENT(leaky_relu,   LeakyRelu,   "negative_slope", a)   \
+    OF_ELEMENT(elu,          Elu,         "alpha",          a)   \
+    OF_ELEMENT(selu,         Selu,        "",               a)   \
+    OF_ELEMENT(gelu,         Gelu,        "",               z)   \
+    OF_ELEMENT(gelu_tanh,    GeluTanh,    "",               z)   \
+    OF_ELEMENT(silu,         Silu,        "",               z)   \
+    OF_ELEMENT(mish,         Mish,        "",               z)   \
+    OF_ELEMENT(hard_swish,   HardSwish,   "",               z)   \
+    OF_ELEMENT(hard_sigmoid, HardSigmoid, "",               a)   \
+    OF_ELEMENT(softplus,     Softplus,    "",               a)   \
+    OF_ELEMENT(softsign,     Softsign,    "",               z)   \
+    OF_ELEMENT(exp,          Exp,         "",               a)   \
+    OF_ROW    (softmax,                   "",               a)
 
 // name; struct in losses.hpp; name of its setting or ""; whether a row's loss is the sum or the mean over its outputs;
 // what the canonical pair computes it from; whether it takes any output activation or the canonical one alone.
@@ -50,6 +53,7 @@ namespace deltarule {
     RULE(adam,                       Adam,                    2, step_size, beta1, beta2, root_correction, epsilon, decay) \
     RULE(adam_amsgrad,               AdamAmsgrad,             3, step_size, beta1, beta2, root_correction, epsilon, decay) \
     RULE(nadam,                      Nadam,                   2, gradient_size, moment_size, beta1, beta2, root_correction, epsilon) \
+    RULE(adan,                       Adan,                    4, step_size, difference_size, beta1, beta2, beta3, root_correction, epsilon, decay, first) \
     RULE(lion,                       Lion,                    1, rate, beta1, beta2, decay)        \
     RULE(rprop,                      Rprop,                   2, decrease, increase, smallest, largest)
 

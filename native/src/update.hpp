@@ -135,6 +135,35 @@ struct Nadam {
     }
 };
 
+// d = g - previous, 0 in the first step;  m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) d;
+// n = beta3 n + (1 - beta3) (g + beta2 d)^2;
+// w = (w - (step_size m + difference_size v) / (root_correction sqrt(n) + epsilon)) / (1 + factor * decay)
+template <class T>
+struct Adan {
+    T factor, step_size, difference_size, beta1, one_beta1, beta2, one_beta2, beta3, one_beta3,
+        root_correction, epsilon, shrink;
+    bool first;
+    template <class Scalars>
+    Adan(const Scalars& step, double f, bool decays)
+        : factor(T(f)), step_size(T(step.step_size)), difference_size(T(step.difference_size)),
+          beta1(T(step.beta1)), one_beta1(T(1 - step.beta1)), beta2(T(step.beta2)),
+          one_beta2(T(1 - step.beta2)), beta3(T(step.beta3)), one_beta3(T(1 - step.beta3)),
+          root_correction(T(step.root_correction)), epsilon(T(step.epsilon)),
+          shrink(T(decays ? 1 / (1 + f * step.decay) : 1)), first(step.first != 0) {}
+    template <class States>
+    DR_INLINE void apply(vec<T>& w, vec<T> g, States& s) const {
+        auto& [m, v, n, previous] = s;
+        const vec<T> difference = first ? vec<T>{} : g - previous;
+        const vec<T> sum = fma(broadcast(beta2), difference, g);
+        m = fma(broadcast(beta1), m, one_beta1 * g);
+        v = fma(broadcast(beta2), v, one_beta2 * difference);
+        n = fma(broadcast(beta3), n, one_beta3 * sum * sum);
+        const vec<T> ahead = step_size * m + difference_size * v;
+        w = shrink * (w - factor * ahead / fma(sqrt(n), broadcast(root_correction), broadcast(epsilon)));
+        previous = g;
+    }
+};
+
 // w = keep w - rate sign(beta1 m + (1 - beta1) g);  m = beta2 m + (1 - beta2) g
 template <class T>
 struct Lion {

@@ -17,6 +17,8 @@ import pytest
 from math_oracles import machine_targets
 from math_test import DTYPES, activate, library
 
+from members import assert_complete
+
 TARGETS = machine_targets()
 Terms = tuple[mp.mpf, ...]
 
@@ -177,9 +179,38 @@ CASES = [
         _constant(9),
         (0, np.inf),
     ),
+    Case(
+        "hard_swish",
+        lambda z: z * min(max(z + 3, mp.mpf(0)), mp.mpf(6)) / 6,
+        lambda z: (mp.mpf(0),) if z <= -3 else (mp.mpf(1),) if z >= 3 else (z / 3, mp.mpf(1) / 2),
+        _constant(2),
+        _constant(1.5),
+        (0, np.inf),
+    ),
+    Case(
+        "hard_sigmoid",
+        lambda z: min(max(z + 3, mp.mpf(0)), mp.mpf(6)) / 6,
+        lambda z: (mp.mpf(abs(z) < 3) / 6,),
+        _constant(1),
+        _constant(0.5),
+        (0, 1),
+    ),
     Case("softplus", softplus, lambda z: (sigma(z),), _constant(3), _constant(5), (0, np.inf)),
+    Case(
+        "softsign",
+        lambda z: z / (1 + abs(z)),
+        lambda z: (1 / (1 + abs(z)) ** 2,),
+        _constant(1),
+        _constant(2.5),
+        (-1, 1),
+    ),
     Case("exp", mp.exp, lambda z: (mp.exp(z),), _constant(1), _constant(1), (0, np.inf)),
 ]
+
+
+def test_every_activation_of_elements_is_compared() -> None:
+    names = {case.name for case in CASES}
+    assert_complete("activation", names, "formula in CASES", without={"softmax"})
 
 
 def arguments(dtype: str) -> np.ndarray:

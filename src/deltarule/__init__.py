@@ -43,7 +43,17 @@ from deltarule.formulas.losses import (
     Quantile,
     SquaredError,
 )
-from deltarule.formulas.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop, Rprop
+from deltarule.formulas.optimizers import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Adan,
+    Lion,
+    NAdam,
+    RMSprop,
+    Rprop,
+)
 from deltarule.formulas.penalties import L1, L2, ElasticNet
 from deltarule.formulas.schedules import (
     Cosine,
@@ -88,6 +98,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adan",
     "BatchNorm",
     "BinaryCrossEntropy",
     "Callback",

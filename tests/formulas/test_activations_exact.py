@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gradient_cases import ACTIVATIONS
 from mpmath import mp, mpf
 
 from deltarule.formulas import activations, special
+from gradient_cases import ACTIVATIONS
+from members import assert_complete
 
 mp.dps = 60
 
@@ -161,8 +162,33 @@ EXACT = {
         40,
         lambda z: mp.tanh(_softplus(z)) + _far(z) * _sigma(z),
     ),
+    # z + 3, the quotient and the product round by half a unit each; f' is 0 at -3/2
+    "hard_swish": (
+        lambda z: z * min(max(z + 3, mpf(0)), mpf(6)) / 6,
+        1.5,
+        None,
+        lambda z: mpf(0) if z <= -3 else mpf(1) if z >= 3 else z / 3 + mpf(1) / 2,
+        1,
+        lambda z: abs(z) / 3 + mpf(1) / 2,
+    ),
+    "hard_sigmoid": (
+        lambda z: min(max(z + 3, mpf(0)), mpf(6)) / 6,
+        1,
+        None,
+        lambda z: mpf(abs(z) < 3) / 6,
+        0.5,
+        None,
+    ),
     # f' = 1 - e^-a does not enlarge a's 9 units, and adds 4
     "softplus": (_softplus, 9, None, _sigma, 13, None),
+    "softsign": (
+        lambda z: z / (1 + abs(z)),
+        1,
+        None,
+        lambda z: 1 / (1 + abs(z)) ** 2,
+        2.5,
+        None,
+    ),
     "exp": (mp.exp, 4, None, mp.exp, 4, None),
 }
 
@@ -195,9 +221,10 @@ def assert_close(computed, exact, scales, k, dtype, smallest):
         )
 
 
-def test_every_elementwise_activation_is_compared():
-    plain = {name for name in ACTIVATIONS if "(" not in name}
-    assert plain - {"softmax"} <= EXACT.keys()
+@pytest.mark.parametrize("table", ["EXACT", "LIMITS"])
+def test_every_elementwise_activation_is_compared(table):
+    plain = {name for name in globals()[table] if "(" not in name}
+    assert_complete("activation", plain, f"formula in {table}", without={"softmax"})
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -252,7 +279,10 @@ LIMITS = {
     "gelu_tanh": (0, np.inf, 0, 1),
     "silu": (0, np.inf, 0, 1),
     "mish": (0, np.inf, 0, 1),
+    "hard_swish": (0, np.inf, 0, 1),
+    "hard_sigmoid": (0, 1, 0, 0),
     "softplus": (0, np.inf, 0, 1),
+    "softsign": (-1, 1, 0, 0),
     "exp": (0, np.inf, 0, np.inf),
 }
 
@@ -278,7 +308,8 @@ def test_the_logarithm_of_softplus_and_its_relative_slope_exist_far_below_zero(d
     np.testing.assert_allclose(function.derivative(z, a) / a, 1, rtol=20 * np.finfo(dtype).eps)
 
 
-INCREASING = [name for name in LIMITS if name not in ("gelu", "gelu_tanh", "silu", "mish")]
+DIPPING = ["gelu", "gelu_tanh", "silu", "mish", "hard_swish"]
+INCREASING = [name for name in LIMITS if name not in DIPPING]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -291,7 +322,7 @@ def test_an_increasing_activation_never_falls_by_more_than_rounding(name, dtype)
     assert not (step < -8 * np.finfo(dtype).eps * a[1:]).any()
 
 
-@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "mish"])
+@pytest.mark.parametrize("name", DIPPING)
 def test_the_others_fall_to_one_minimum_and_rise_from_it(name):
     z = np.linspace(-8, 8, 4001)
     d = ACTIVATIONS[name].derivative(z, ACTIVATIONS[name](z))

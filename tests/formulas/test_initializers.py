@@ -27,6 +27,7 @@ from deltarule.formulas.initializers import (
     Uniform,
     Zeros,
 )
+from members import assert_complete
 
 FAN_IN, FAN_OUT = 120, 75
 N = FAN_IN * FAN_OUT
@@ -133,6 +134,8 @@ DEFAULTS = {
     "identity": GlorotUniform,
     "sigmoid": GlorotUniform,
     "tanh": GlorotUniform,
+    "hard_sigmoid": GlorotUniform,
+    "softsign": GlorotUniform,
     "softmax": GlorotUniform,
     "exp": GlorotUniform,
     "relu": HeNormal,
@@ -142,17 +145,14 @@ DEFAULTS = {
     "gelu_tanh": HeNormal,
     "silu": HeNormal,
     "mish": HeNormal,
+    "hard_swish": HeNormal,
     "softplus": HeNormal,
     "selu": LeCunNormal,
 }
 
 
 def test_every_activation_has_a_default_here():
-    base = dr.activations.ActivationFunction
-    own = {
-        c.name for c in base.__subclasses__() if c.__module__ == "deltarule.formulas.activations"
-    }
-    assert own == DEFAULTS.keys()
+    assert_complete("activation", DEFAULTS, "default initializer")
 
 
 @pytest.mark.parametrize("activation", DEFAULTS)

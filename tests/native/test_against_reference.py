@@ -6,13 +6,11 @@ from agreement import Problem, assert_agree
 
 import deltarule as dr
 from conftest import examples, trained
+from members import assert_complete, members, own
 
 D, R = dr.Dense, dr.Residual
 
-ACTIVATIONS = [
-    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "silu",
-    "mish", "softplus", "exp", "softmax",
-]  # fmt: skip
+ACTIVATIONS = own("activation")
 LOSSES = [
     ("squared_error", "identity"),
     (dr.SquaredError(reduction="sum"), "tanh"),
@@ -27,22 +25,7 @@ LOSSES = [
     ("cross_entropy", "softmax"),
     (dr.CrossEntropy(label_smoothing=0.1), "softmax"),
 ]
-OPTIMIZERS = [
-    dr.SGD(0.02),
-    dr.SGD(0.01, momentum=0.9),
-    dr.SGD(0.01, momentum=0.9, nesterov=True),
-    dr.RMSprop(),
-    dr.RMSprop(centered=True),
-    dr.RMSprop(momentum=0.9),
-    dr.RMSprop(momentum=0.9, centered=True),
-    dr.Adagrad(),
-    dr.Adam(),
-    dr.Adam(amsgrad=True),
-    dr.AdamW(),
-    dr.NAdam(),
-    dr.Lion(weight_decay=0.1),
-    dr.Rprop(),
-]
+OPTIMIZERS = members("optimizer")
 STACKS = {
     "batch norm": [D(20), dr.BatchNorm(), dr.Activation("relu"), D(3)],
     "batch norm first and last": [dr.BatchNorm(), D(5, "tanh"), D(3), dr.BatchNorm()],
@@ -77,6 +60,19 @@ def test_activations(activation):
         layers = [D(20, "exp"), D(9, "tanh"), dr.Activation("exp"), D(3)]
     optimizer = dr.SGD(1e-3, momentum=0.9)  # 200 steps of them stay where 1e-2 would diverge
     assert_agree(Problem(layers, *examples("squared_error", 3), optimizer=optimizer))
+
+
+@pytest.mark.parametrize("function", members("activation"), ids=repr)
+def test_settings_of_activations_reach_the_core(function):
+    if function.name in ("exp", "softmax"):
+        return
+    layers = [D(20, function), dr.Activation(function), D(3)]
+    assert_agree(Problem(layers, *examples("squared_error", 3), optimizer=dr.SGD(1e-3)), steps=3)
+
+
+def test_every_loss_is_compared():
+    names = {loss if isinstance(loss, str) else loss.name for loss, _ in LOSSES}
+    assert_complete("loss", names, "comparison of both engines")
 
 
 @pytest.mark.parametrize(("loss", "output"), LOSSES)

@@ -7,6 +7,12 @@ import pytest
 from numpy_network import follow
 
 import deltarule as dr
+from members import WITHOUT_PYTORCH, own
+
+
+def test_optimizers_that_pytorch_lacks_are_compared_here():
+    for name in WITHOUT_PYTORCH.keys() & set(own("optimizer")):
+        assert any(test.startswith(f"test_{name}_is_algorithm") for test in globals()), name
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
@@ -35,6 +41,48 @@ def test_lion_is_algorithm_2_of_chen_et_al(learning_rate, rate, decay):
 
 def test_the_defaults_of_lion_are_the_papers():
     assert (dr.Lion().beta1, dr.Lion().beta2, dr.Lion().weight_decay) == (0.9, 0.99, 0.0)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("learning_rate", "rate"),
+    [(0.01, lambda t: 0.01), (dr.Exponential(0.02, 0.9), lambda t: 0.02 * 0.9**t)],
+    ids=["constant", "scheduled"],
+)
+def test_adan_is_algorithm_1_of_xie_et_al(learning_rate, rate, decay):
+    # The paper's betas are b_i = 1 - beta_i. For k = 0, 1, ...
+    #   m_k = (1 - b1) m_{k-1} + b1 g_k
+    #   v_k = (1 - b2) v_{k-1} + b2 (g_k - g_{k-1})
+    #   n_k = (1 - b3) n_{k-1} + b3 [g_k + (1 - b2) (g_k - g_{k-1})]^2
+    #   eta_k = eta / (sqrt(n_k) + epsilon)
+    #   theta_{k+1} = (1 + lambda eta)^-1 [theta_k - eta_k o (m_k + (1 - b2) v_k)]
+    # with g_{-1} = g_0; m, v and n are divided by 1 - (1 - b_i)^(k+1), as in the authors' code.
+    b1, b2, b3, epsilon = 0.1, 0.2, 0.05, 1e-6
+
+    def corrected(average, b, k):
+        return average / (1 - (1 - b) ** (k + 1))
+
+    def adan(name, theta, g, memory, k):
+        before = memory.get("g", g)
+        m = memory["m"] = (1 - b1) * memory.get("m", 0.0) + b1 * g
+        v = memory["v"] = (1 - b2) * memory.get("v", 0.0) + b2 * (g - before)
+        n = memory["n"] = (1 - b3) * memory.get("n", 0.0) + b3 * (g + (1 - b2) * (g - before)) ** 2
+        eta_k = rate(k) / (np.sqrt(corrected(n, b3, k)) + epsilon)
+        moved = theta - eta_k * (corrected(m, b1, k) + (1 - b2) * corrected(v, b2, k))
+        lam = decay if name.endswith("weight") else 0.0  # ours leaves biases alone
+        theta[:] = moved / (1 + lam * rate(k))
+        memory["g"] = g.copy()
+
+    ours = dr.Adan(
+        learning_rate, beta1=1 - b1, beta2=1 - b2, beta3=1 - b3, epsilon=epsilon, weight_decay=decay
+    )
+    follow(ours, adan)
+
+
+def test_the_defaults_of_adan_are_the_authors():
+    adan = dr.Adan()
+    assert (adan.beta1, adan.beta2, adan.beta3) == (0.98, 0.92, 0.99)
+    assert (adan.epsilon, adan.weight_decay) == (1e-8, 0.0)
 
 
 def test_rprop_is_irprop_minus_of_igel_and_huesken():

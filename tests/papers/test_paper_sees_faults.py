@@ -15,6 +15,13 @@ def momentum_first(self, w, g, state, row, factor, is_weight):
     w -= row[0] * np.sign(self.beta1 * state[0] + (1 - self.beta1) * g)
 
 
+def gradient_before_the_first_is_zero(self, w, g, state, row, factor, is_weight):
+    right_adan(self, w, g, state, np.r_[row[:-1], 0.0], factor, is_weight)
+
+
+right_adan = dr.Adan.update
+
+
 def rows_for_columns(self, W):
     W *= np.minimum(1, self.limit / np.sqrt((W * W).sum(axis=1, keepdims=True)))
 
@@ -29,6 +36,10 @@ def from_0(self, t, total):
 
 def lion():
     test_paper_optimizers.test_lion_is_algorithm_2_of_chen_et_al(0.003, lambda t: 0.003, 0.0)
+
+
+def adan():
+    test_paper_optimizers.test_adan_is_algorithm_1_of_xie_et_al(0.01, lambda t: 0.01, 0.3)
 
 
 def max_norm():
@@ -47,11 +58,12 @@ def inverse_scaling():
     ("comparison", "fault"),
     [
         (lion, (dr.Lion, "update", momentum_first)),
+        (adan, (dr.Adan, "update", gradient_before_the_first_is_zero)),
         (max_norm, (dr.MaxNorm, "apply", rows_for_columns)),
         (quantile, (dr.Quantile, "gradient", other_tail)),
         (inverse_scaling, (dr.InverseScaling, "__call__", from_0)),
     ],
-    ids=["lion", "max-norm", "quantile", "inverse scaling"],
+    ids=["lion", "adan", "max-norm", "quantile", "inverse scaling"],
 )
 def test_a_fault_is_seen(comparison, fault, monkeypatch):
     comparison()

@@ -5,8 +5,13 @@ import pytest
 from twin import FUNCTIONS, F, X, follow, network, stack, torch
 
 import deltarule as dr
+from members import WITHOUT_PYTORCH, assert_complete
 
 ALL = [*FUNCTIONS, dr.activations.LeakyReLU(0.2), dr.activations.ELU(0.7)]
+
+
+def test_every_activation_has_a_twin():
+    assert_complete("activation", FUNCTIONS, "twin in PyTorch", WITHOUT_PYTORCH)
 
 
 def named(function):
@@ -39,6 +44,15 @@ def test_a_layer_of_its_own_does_the_same(function):
     np.testing.assert_array_equal(
         together.predict(X, engine="reference"), trained.predict(X, engine="reference")
     )
+
+
+def test_the_slope_of_pytorchs_hard_sigmoid_is_that_of_float32():
+    z = torch.tensor([[0.5]], dtype=torch.float64, requires_grad=True)
+    torch.nn.Hardsigmoid()(z).sum().backward()
+    ours = dr.activations.HardSigmoid().derivative(np.array([[0.5]]), np.array([[3.5 / 6]]))
+    assert ours[0, 0] == 1 / 6
+    assert z.grad.item() != 1 / 6
+    assert np.float32(z.grad.item()) == np.float32(1 / 6)
 
 
 def test_softplus_stays_curved_beyond_20_where_pytorchs_goes_straight():

@@ -4,6 +4,7 @@ import pytest
 from twin import Recipe, follow, gap, network, optim, torch
 
 import deltarule as dr
+from members import WITHOUT_PYTORCH, assert_complete
 
 
 def everything(kind, **settings):
@@ -73,6 +74,11 @@ RULES = {
         everything(optim.Rprop, lr=0.02, etas=(0.4, 1.4), step_sizes=(1e-3, 0.05)),
     ),
 }
+
+
+def test_every_optimizer_has_a_twin():
+    names = {optimizer.name for optimizer, _ in RULES.values()}
+    assert_complete("optimizer", names, "twin in PyTorch", WITHOUT_PYTORCH)
 
 
 @pytest.mark.parametrize(("optimizer", "rule"), RULES.values(), ids=RULES)

@@ -38,6 +38,13 @@ class Exp(nn.Module):
         return torch.exp(z)
 
 
+class HardSigmoid(nn.Module):
+    """As nn.Hardsigmoid, whose backward has 1/6 in float32 only, also where z is float64."""
+
+    def forward(self, z):
+        return F.relu6(z + 3) / 6
+
+
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "identity": lambda f: nn.Identity(),
     "sigmoid": lambda f: nn.Sigmoid(),
@@ -50,7 +57,10 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "gelu_tanh": lambda f: nn.GELU(approximate="tanh"),
     "silu": lambda f: nn.SiLU(),
     "mish": lambda f: nn.Mish(),
+    "hard_swish": lambda f: nn.Hardswish(),
+    "hard_sigmoid": lambda f: HardSigmoid(),
     "softplus": lambda f: nn.Softplus(),
+    "softsign": lambda f: nn.Softsign(),
     "exp": lambda f: Exp(),
     "softmax": lambda f: nn.Softmax(dim=1),
 }

@@ -262,6 +262,47 @@ class Mish(ActivationFunction):
 
 
 @setting
+class HardSwish(ActivationFunction):
+    """``f(z) = z min(max(z + 3, 0), 6) / 6``: silu in straight pieces.
+
+    ``f'(z) = 0 if z <= -3 else z / 3 + 1 / 2 if z < 3 else 1``.
+
+    Source: Howard et al., "Searching for MobileNetV3" (2019).
+    """
+
+    name: ClassVar[str] = "hard_swish"
+    initializer: ClassVar[str] = "he_normal"
+    kinks: ClassVar[tuple[float, ...]] = (-3.0, 3.0)
+
+    def __call__(self, z: Array) -> Array:
+        return _no_less_than(z, -3) * (np.clip(z + 3, 0, 6) / 6)
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        one = z.dtype.type(1)
+        return np.where(z <= -3, 0 * one, np.where(z >= 3, one, z / 3 + one / 2))
+
+
+@setting
+class HardSigmoid(ActivationFunction):
+    """``f(z) = min(max(z + 3, 0), 6) / 6``, ``f'(z) = 1/6 if 0 < a < 1 else 0``: sigmoid, straight.
+
+    PyTorch's form; others have slope 1/5.
+
+    Source: Courbariaux, Bengio and David, "BinaryConnect: training deep neural networks with binary
+    weights during propagations" (2015), with slope 1/2.
+    """
+
+    name: ClassVar[str] = "hard_sigmoid"
+    kinks: ClassVar[tuple[float, ...]] = (-3.0, 3.0)
+
+    def __call__(self, z: Array) -> Array:
+        return np.clip(z + 3, 0, 6) / 6
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        return np.where((a > 0) & (a < 1), z.dtype.type(1 / 6), z.dtype.type(0))
+
+
+@setting
 class Softplus(ActivationFunction):
     """``f(z) = log(1 + e^z)``, ``f'(z) = sigma(z) = 1 - e^-a``.
 
@@ -281,6 +322,26 @@ class Softplus(ActivationFunction):
 
     def derivative(self, z: Array, a: Array) -> Array:
         return -np.expm1(-a)
+
+
+@setting
+class Softsign(ActivationFunction):
+    """``f(z) = z / (1 + |z|)``, ``f'(z) = 1 / (1 + |z|)^2``: tanh with long tails.
+
+    Sources: Bergstra, Desjardins, Lamblin and Bengio, "Quadratic polynomials learn better image
+    features" (2009); Glorot and Bengio, "Understanding the difficulty of training deep feedforward
+    neural networks" (2010).
+    """
+
+    name: ClassVar[str] = "softsign"
+
+    def __call__(self, z: Array) -> Array:
+        z = np.clip(z, -1e30, 1e30)  # f is +-1 there; infinity would be divided by itself
+        return z / (1 + np.abs(z))
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        r = 1 / (1 + np.abs(z))
+        return r * r
 
 
 @setting

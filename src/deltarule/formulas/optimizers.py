@@ -453,6 +453,91 @@ class Lion(Optimizer):
 
 
 @setting
+class Adan(Optimizer):
+    """Adam with Nesterov's momentum made of gradient differences.
+
+    ::
+
+        d = g - g_prev                           (0 in the first step)
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * d
+        n = beta3 * n + (1 - beta3) * (g + beta2 * d)^2
+        w = w - eta * (m_hat + beta2 * v_hat) / (sqrt(n_hat) + epsilon)
+        w = w / (1 + eta * weight_decay)
+        m_hat = m / (1 - beta1^t), v_hat and n_hat alike
+
+    The betas are those of the authors' code: one minus the paper's. The decay is the paper's
+    proximal one; it touches weights only.
+
+    Source: Xie, Zhou, Li, Lin and Yan, "Adan: adaptive Nesterov momentum algorithm for faster
+    optimizing deep models" (2022), algorithm 1.
+    """
+
+    name: ClassVar[str] = "adan"
+    scalar_names: ClassVar[tuple[str, ...]] = (
+        "step_size",  # eta / (1 - beta1^t)
+        "difference_size",  # eta * beta2 / (1 - beta2^t)
+        "beta1",
+        "beta2",
+        "beta3",
+        "root_correction",  # 1 / sqrt(1 - beta3^t)
+        "epsilon",
+        "decay",  # eta * weight_decay
+        "first",  # 1 in the first step, which has no gradient before it
+    )
+    learning_rate: LearningRate = 1e-3
+    beta1: float = 0.98
+    beta2: float = 0.92
+    beta3: float = 0.99
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("beta1", self.beta1, at_least=0, below=1)
+        check_number("beta2", self.beta2, at_least=0, below=1)
+        check_number("beta3", self.beta3, at_least=0, below=1)
+        check_number("epsilon", self.epsilon, at_least=0)
+        check_number("weight_decay", self.weight_decay, at_least=0)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("m", "v", "n", "previous_gradient")
+
+    def scalars(self, t: Array, eta: Array) -> Array:
+        return _columns(
+            eta / (1 - self.beta1**t),
+            eta * self.beta2 / (1 - self.beta2**t),
+            self.beta1,
+            self.beta2,
+            self.beta3,
+            1 / np.sqrt(1 - self.beta3**t),
+            self.epsilon,
+            eta * self.weight_decay,
+            t == 1,
+        )
+
+    def update(
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
+    ) -> None:
+        step_size, difference_size, beta1, beta2, beta3, *others, first = scalars.tolist()
+        root_correction, epsilon, decay = others
+        m, v, n, previous = state
+        difference = np.zeros_like(g) if first else g - previous
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += (1 - beta2) * difference
+        n *= beta3
+        n += (1 - beta3) * (g + beta2 * difference) ** 2
+        ahead = step_size * m + difference_size * v
+        w -= factor * ahead / (np.sqrt(n) * root_correction + epsilon)
+        if decay and is_weight:
+            w /= 1 + factor * decay
+        previous[:] = g
+
+
+@setting
 class Rprop(Optimizer):
     """Resilient backpropagation (iRprop-): a step size per weight and the sign of the gradient.
 
