@@ -94,25 +94,28 @@ def _mismatch(family: str, name: str, kind: type, has: dict[str, Any]) -> str | 
 
 
 @cache
-def _settings(kind: type[Any]) -> list[str]:
+def _field_names(kind: type[Any]) -> list[str]:
+    return [f.name for f in fields(kind)]
+
+
+def _settings(part: Any) -> list[str]:
     # The reduction of a loss over the rows of a batch is the description's own.
-    return [f.name for f in fields(kind) if f.name != "reduction"]
-
-
-@cache
-def _fields(kind: type[Any]) -> set[str]:
-    return {f.name for f in fields(kind)} - _EVERY_OPERATION
+    return [name for name in _field_names(type(part)) if name != "reduction"]
 
 
 def _why_not_setting(part: Setting) -> str | None:
     """Return why the core cannot run an activation or a loss."""
-    has = {"settings": _settings(type(part))}
+    has = {"settings": _settings(part)}
     return _foreign(part) or _mismatch(part.family, part.name, type(part), has)
 
 
 def _why_not_optimizer(optimizer: Optimizer) -> str | None:
     has = {"states": len(optimizer.state_names), "scalars": list(optimizer.row_names)}
     return _foreign(optimizer) or _mismatch("rule", optimizer.rule, type(optimizer), has)
+
+
+def _own_fields(op: Any) -> set[str]:
+    return set(_field_names(type(op))) - _EVERY_OPERATION
 
 
 def _why_not_operation(op: Operation) -> str | None:
@@ -122,7 +125,7 @@ def _why_not_operation(op: Operation) -> str | None:
     if name is None or name not in KINDS["operation"]:
         return f"layer {op.path!r} has no native form: the core knows no {kind}"
     needs = KINDS["operation"][name]
-    has = _fields(type(op))
+    has = _own_fields(op)
     if has != {*needs["parameters"], *needs["state"], *needs["settings"]}:
         return (
             f"layer {op.path!r}, {kind}, is not the core's operation {name!r}: it has {sorted(has)}"
@@ -134,7 +137,7 @@ def _why_not_operation(op: Operation) -> str | None:
 
 
 def _numbers(part: Setting) -> dict[str, float]:
-    return {name: float(getattr(part, name)) for name in _settings(type(part))}
+    return {name: float(getattr(part, name)) for name in _settings(part)}
 
 
 def _operation(op: Operation, plan: Plan) -> _core.Operation:
