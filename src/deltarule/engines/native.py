@@ -94,13 +94,13 @@ def _mismatch(family: str, name: str, kind: type, has: dict[str, Any]) -> str | 
 
 
 @cache
-def _field_names(kind: type[Any]) -> list[str]:
+def _field_names(kind: Any) -> list[str]:
     return [f.name for f in fields(kind)]
 
 
 def _settings(part: Any) -> list[str]:
     # The reduction of a loss over the rows of a batch is the description's own.
-    return [name for name in _field_names(type(part)) if name != "reduction"]
+    return [name for name in _field_names(part.__class__) if name != "reduction"]
 
 
 def _why_not_setting(part: Setting) -> str | None:
@@ -115,7 +115,7 @@ def _why_not_optimizer(optimizer: Optimizer) -> str | None:
 
 
 def _own_fields(op: Any) -> set[str]:
-    return set(_field_names(type(op))) - _EVERY_OPERATION
+    return set(_field_names(op.__class__)) - _EVERY_OPERATION
 
 
 def _why_not_operation(op: Operation) -> str | None:
