@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gradient_cases import ACTIVATIONS
 from mpmath import mp, mpf
 
 from deltarule.formulas import activations, special
+from gradient_cases import ACTIVATIONS
 
 mp.dps = 60
 

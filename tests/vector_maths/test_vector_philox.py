@@ -6,10 +6,8 @@ import ctypes
 
 import numpy as np
 import pytest
-from math_oracles import machine_targets
-from math_test import DTYPES, library
+from harness import DTYPES, MACHINE_TARGETS, library
 
-TARGETS = machine_targets()
 DROPOUT = 2
 
 # Random123, kat_vectors: counter, key, words.
@@ -43,7 +41,7 @@ def scalar_words(
     )
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 @pytest.mark.parametrize(("counter", "key", "words"), KNOWN)
 def test_known_answers(
     target: str, counter: tuple[int, ...], key: tuple[int, ...], words: tuple[int, ...]
@@ -54,7 +52,7 @@ def test_known_answers(
 SEED, STEP = 0x123456789ABCDEF0, 0x0BAD_89ABCDEF
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 @pytest.mark.parametrize("column", [0, 1, 2, 3, 4, 16, 30, 4094])
 def test_vector_words_are_the_scalar_ones(target: str, column: int) -> None:
     call = library(target).dr_test_words
@@ -85,7 +83,7 @@ def expected_factors(
 
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.5, 1 - 2**-32])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 def test_dropout_factors_of_a_row(target: str, dtype: str, rate: float) -> None:
     call = library(target).dr_test_dropout
     call.argtypes = [
@@ -110,7 +108,7 @@ def test_dropout_factors_of_a_row(target: str, dtype: str, rate: float) -> None:
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 8])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 def test_dropout_factors_of_a_panel(target: str, dtype: str, rows: int) -> None:
     call = library(target).dr_test_dropout_panel
     call.argtypes = [

@@ -2,7 +2,8 @@
 
 Tolerances are relative: `factor` eps times the sum of the sizes of the terms that are added (so a
 derivative that passes through zero is held to the size of its terms). The factor counts roundings:
-exp, expm1, tanh: 1.5 ulp at most each; Phi: 6 (math_test.py); every operation after them 1/2.
+exp, expm1, tanh: 1.5 ulp at most each; Phi: 6 (test_vector_functions.py); every operation after
+them 1/2.
 """
 
 from __future__ import annotations
@@ -14,10 +15,8 @@ from dataclasses import dataclass
 import mpmath as mp
 import numpy as np
 import pytest
-from math_oracles import machine_targets
-from math_test import DTYPES, evaluate, library
+from harness import DTYPES, MACHINE_TARGETS, evaluate, library
 
-TARGETS = machine_targets()
 Terms = tuple[mp.mpf, ...]
 
 FIRST_ACTIVATION, FIRST_DERIVATIVE = 100, 200
@@ -249,21 +248,19 @@ def disagreement(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("case", CASES, ids=identify)
-def test_value_and_derivative(case: Case, target: str, dtype: str) -> None:
+def test_value_and_derivative(case: Case, dtype: str) -> None:
     z = arguments(dtype)
     exact_z = [mp.mpf(v) for v in z.tolist()]
-    value = evaluate(target, FIRST_ACTIVATION + case.kind, z, case.parameter)
     floor = floor_of(case, dtype)
     wanted = [(max(case.f(v), floor),) for v in exact_z]
     sizes = [abs(w[0]) for w in wanted]
     factors = [float(case.f_factor(v)) for v in exact_z]
-    assert (failure := disagreement(z, value, wanted, sizes, factors, growth(case, z))) is None, (
-        failure
-    )
+    for target in MACHINE_TARGETS:
+        value = evaluate(target, FIRST_ACTIVATION + case.kind, z, case.parameter)
+        failure = disagreement(z, value, wanted, sizes, factors, growth(case, z))
+        assert failure is None, f"{target}: {failure}"
 
-    slope = evaluate(target, FIRST_DERIVATIVE + case.kind, z, case.parameter)
     wanted = [case.slope(v) for v in exact_z]
     if case.name == "softplus":  # its slope is computed from its value
         wanted = [(max(v, floor),) for (v,) in wanted]
@@ -273,13 +270,14 @@ def test_value_and_derivative(case: Case, target: str, dtype: str) -> None:
         for v, w in zip(exact_z, wanted, strict=True)
     ]
     factors = [float(case.slope_factor(v)) for v in exact_z]
-    assert (failure := disagreement(z, slope, wanted, sizes, factors, growth(case, z))) is None, (
-        failure
-    )
+    for target in MACHINE_TARGETS:
+        slope = evaluate(target, FIRST_DERIVATIVE + case.kind, z, case.parameter)
+        failure = disagreement(z, slope, wanted, sizes, factors, growth(case, z))
+        assert failure is None, f"{target}: {failure}"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 @pytest.mark.parametrize("case", CASES, ids=identify)
 def test_nan_is_carried_and_infinities_have_their_limits(
     case: Case, target: str, dtype: str
@@ -295,7 +293,7 @@ def test_nan_is_carried_and_infinities_have_their_limits(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 @pytest.mark.parametrize("case", CASES, ids=identify)
 def test_flushing_denormals_changes_no_normal_result(case: Case, target: str, dtype: str) -> None:
     z = arguments(dtype)
@@ -328,7 +326,7 @@ def softmax(target: str, z: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33, 100])
 def test_softmax_and_log_sum_exp(n: int, target: str, dtype: str) -> None:
     z = (np.random.default_rng(n).normal(size=n) * 30 + 1000).astype(dtype)
@@ -348,7 +346,7 @@ def test_softmax_and_log_sum_exp(n: int, target: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 def test_softmax_at_extremes(target: str, dtype: str) -> None:
     huge = float(np.finfo(dtype).max)
     np.testing.assert_array_equal(
