@@ -4,14 +4,14 @@
 //
 //   V value(V z)              f(z)
 //   V derivative(V z, V a)    f'(z), given z and a = f(z)
-//   bool needs_z              false where the derivative reads a alone, so that z need not be kept
 //
-// and V = vec<T>. NaN in z is NaN in f. No finite z gives NaN in f or f', however large: where a
-// product could be 0 * inf its growing factor is bounded beyond the point where the other one vanishes.
+// and V = vec<T>. A setting is its one member. The list in kinds.hpp says where the derivative reads a alone. NaN in z
+// is NaN in f. No finite z gives NaN in f or f', however large: where a product could be 0 * inf its growing factor is
+// bounded beyond the point where the other one vanishes.
 #pragma once
 
-#include "activation_kind.hpp"
 #include "erf.hpp"
+#include "kinds.hpp"
 #include "math.hpp"
 
 namespace deltarule::DR_TARGET {
@@ -40,7 +40,6 @@ DR_INLINE logistic_parts<V> logistic(V z) {
 template <class T>
 struct Identity {
     using V = vec<T>;
-    static constexpr bool needs_z = false;
     DR_INLINE V value(V z) const { return z; }
     DR_INLINE V derivative(V, V) const { return broadcast(T(1)); }
 };
@@ -49,7 +48,6 @@ struct Identity {
 template <class T>
 struct Sigmoid {
     using V = vec<T>;
-    static constexpr bool needs_z = false;
     DR_INLINE V value(V z) const {
         const V w = exp(-abs(z));
         return select(z < V{}, w, broadcast(T(1))) / (T(1) + w);
@@ -61,7 +59,6 @@ struct Sigmoid {
 template <class T>
 struct Tanh {
     using V = vec<T>;
-    static constexpr bool needs_z = false;
     DR_INLINE V value(V z) const { return tanh(z); }
     DR_INLINE V derivative(V, V a) const { return (T(1) - a) * (T(1) + a); }
 };
@@ -70,7 +67,6 @@ struct Tanh {
 template <class T>
 struct Relu {
     using V = vec<T>;
-    static constexpr bool needs_z = false;
     DR_INLINE V value(V z) const { return select(z < V{}, V{}, z); }
     DR_INLINE V derivative(V, V a) const { return select(a > V{}, broadcast(T(1)), V{}); }
 };
@@ -79,7 +75,6 @@ struct Relu {
 template <class T>
 struct LeakyRelu {
     using V = vec<T>;
-    static constexpr bool needs_z = false;
     T negative_slope;
     DR_INLINE V value(V z) const { return select(z < V{}, negative_slope * z, z); }
     DR_INLINE V derivative(V, V a) const {
@@ -91,7 +86,6 @@ struct LeakyRelu {
 template <class T>
 struct Elu {
     using V = vec<T>;
-    static constexpr bool needs_z = false;
     T alpha;
     DR_INLINE V value(V z) const { return select(z < V{}, alpha * expm1(z), z); }
     DR_INLINE V derivative(V, V a) const { return select(a > V{}, broadcast(T(1)), a + alpha); }
@@ -101,7 +95,6 @@ struct Elu {
 template <class T>
 struct Selu {
     using V = vec<T>;
-    static constexpr bool needs_z = false;
     static constexpr T scale = T(1.0507009873554804934193349852946);
     static constexpr T scale_alpha = T(1.7580993408473768599402175208123);
     DR_INLINE V value(V z) const { return select(z < V{}, scale_alpha * expm1(z), scale * z); }
@@ -112,7 +105,6 @@ struct Selu {
 template <class T>
 struct Gelu {
     using V = vec<T>;
-    static constexpr bool needs_z = true;
     DR_INLINE V value(V z) const { return not_below_asymptote(z) * normal_distribution(z).cumulative; }
     DR_INLINE V derivative(V z, V) const {
         const auto normal = normal_distribution(z);
@@ -126,7 +118,6 @@ struct Gelu {
 template <class T>
 struct GeluTanh {
     using V = vec<T>;
-    static constexpr bool needs_z = true;
     static constexpr T slope = T(1.59576912160573071176);  // 2 sqrt(2/pi)
     static constexpr T cubic = T(0.044715);
     DR_INLINE V twice_u(V z) const { return slope * fma(cubic * z, z * z, z); }
@@ -149,7 +140,6 @@ struct GeluTanh {
 template <class T>
 struct Silu {
     using V = vec<T>;
-    static constexpr bool needs_z = true;
     DR_INLINE V value(V z) const { return not_below_asymptote(z) * logistic(z).value(z); }
     DR_INLINE V derivative(V z, V) const {
         const auto sigma = logistic(z);
@@ -166,7 +156,6 @@ struct Silu {
 template <class T>
 struct Mish {
     using V = vec<T>;
-    static constexpr bool needs_z = true;
     struct Parts {
         V w, v, n, inverse_d;
     };
@@ -199,7 +188,6 @@ DR_INLINE V softplus(V z) {
 template <class T>
 struct Softplus {
     using V = vec<T>;
-    static constexpr bool needs_z = false;
     // Far below 0 it stops above 0, so that log a and f' / a stay what they should be (Poisson loss).
     static constexpr T least = format<T>::least_normal / format<T>::epsilon;
     DR_INLINE V value(V z) const { return max(broadcast(least), softplus(z)); }
@@ -209,32 +197,31 @@ struct Softplus {
 template <class T>
 struct Exp {
     using V = vec<T>;
-    static constexpr bool needs_z = false;
     DR_INLINE V value(V z) const { return exp(z); }
     DR_INLINE V derivative(V, V a) const { return a; }
 };
 
-// Calls use(f) with the activation of that number, so that the choice is made once per panel and not
-// per element; false where the number is unknown. `parameter` is LeakyRelu's slope or Elu's alpha.
-// (Softmax is no function of one element: softmax.hpp.)
+template <class Formula, class T>
+DR_INLINE Formula with_setting(T setting) {
+    if constexpr (requires { Formula{setting}; })
+        return Formula{setting};
+    else
+        return Formula{};
+}
+
+// Calls use(f) with an activation of elements, so that the choice is made once per panel and not per element.
+//   in  setting  its one setting, where it has one
 template <class T, class Use>
-DR_INLINE bool with_activation(ActivationKind kind, T parameter, Use use) {
-    switch (kind) {
-        case ActivationKind::identity: use(Identity<T>{}); return true;
-        case ActivationKind::sigmoid: use(Sigmoid<T>{}); return true;
-        case ActivationKind::tanh: use(Tanh<T>{}); return true;
-        case ActivationKind::relu: use(Relu<T>{}); return true;
-        case ActivationKind::leaky_relu: use(LeakyRelu<T>{parameter}); return true;
-        case ActivationKind::elu: use(Elu<T>{parameter}); return true;
-        case ActivationKind::selu: use(Selu<T>{}); return true;
-        case ActivationKind::gelu: use(Gelu<T>{}); return true;
-        case ActivationKind::gelu_tanh: use(GeluTanh<T>{}); return true;
-        case ActivationKind::silu: use(Silu<T>{}); return true;
-        case ActivationKind::mish: use(Mish<T>{}); return true;
-        case ActivationKind::softplus: use(Softplus<T>{}); return true;
-        case ActivationKind::exp: use(Exp<T>{}); return true;
+DR_INLINE void with_activation(Activation activation, T setting, Use use) {
+    switch (activation) {
+#define DR_OF_ELEMENT(name, formula, ...) \
+    case Activation::name: return use(with_setting<formula<T>>(setting));
+#define DR_OF_ROW(name, ...) \
+    case Activation::name: return;
+        DR_ACTIVATIONS(DR_OF_ELEMENT, DR_OF_ROW)
+#undef DR_OF_ELEMENT
+#undef DR_OF_ROW
     }
-    return false;
 }
 
 }  // namespace deltarule::DR_TARGET

@@ -1,29 +1,10 @@
 #include "compile.hpp"
 
+#include "purpose.hpp"
+
 namespace deltarule {
 
 namespace {
-
-// Whether f' can be had from a = f(z) alone, so that a may overwrite z.
-bool needs_only_output(Activation activation, double setting) {
-    if (activation == softmax_kind) return true;
-    switch (activation) {
-        case Activation::identity:
-        case Activation::sigmoid:
-        case Activation::tanh:
-        case Activation::relu:
-        case Activation::selu:
-        case Activation::softplus:
-        case Activation::exp: return true;
-        case Activation::leaky_relu:
-        case Activation::elu: return setting >= 0;  // then a > 0 exactly where z > 0
-        default: return false;
-    }
-}
-
-bool needs_preactivation(Loss loss) {
-    return loss == Loss::cross_entropy || loss == Loss::binary_cross_entropy || loss == Loss::poisson;
-}
 
 constexpr long direct_rows_most = 4;  // batches whose backward products read the weights themselves
 constexpr double copied_weights_most = 1 << 20;  // weights whose transposed copy is worth its memory
@@ -32,20 +13,22 @@ constexpr double panel_work_least = 16384;       // multiplications per row of s
 
 class Compiler {
 public:
-    Compiler(const Description& network, Purpose purpose, int panel, long rows)
-        : net_(network), training_(purpose == Purpose::train), has_loss_(purpose != Purpose::predict),
-          panel_(panel), rows_(rows), value_(network.widths.size(), -1), delta_(network.widths.size(), -1),
+    Compiler(const Description& network, Mode mode, int panel, long rows)
+        : net_(network), training_(mode == Mode::train), has_loss_(mode != Mode::predict), panel_(panel),
+          rows_(rows), value_(network.widths.size(), -1), delta_(network.widths.size(), -1),
           written_(network.widths.size(), false), consumers_(network.widths.size(), 0),
           learns_(network.widths.size(), false) {}
 
     Compiled compile() {
         for (const Operation& op : net_.operations) {
-            ++consumers_[size_t(op.source)];
-            if (op.other >= 0) ++consumers_[size_t(op.other)];
-            learns_[size_t(op.target)] =
-                op.weight >= 0 || learns_[size_t(op.source)] || (op.other >= 0 && learns_[size_t(op.other)]);
+            bool learns = !op.parameters.empty();
+            for (const int slot : op.sources) {
+                ++consumers_[size_t(slot)];
+                learns = learns || learns_[size_t(slot)];
+            }
+            learns_[size_t(op.target)] = learns;
         }
-        make_segments();
+        pack_parameters();
         make_forward();
         cut_by_panels();
         out_.output = value_[size_t(net_.operations.back().target)];
@@ -56,7 +39,7 @@ public:
             update_from_single_rows();
             make_tasks();
         }
-        make_phases();
+        make_stages();
         return out_;
     }
 
@@ -75,9 +58,9 @@ private:
     }
     long width(int slot) const { return net_.widths[size_t(slot)]; }
 
-    void make_segments() {
+    void pack_parameters() {
         for (const Parameter& p : net_.parameters) {
-            Segment s;
+            PackedParameter s;
             s.inputs = p.rows;
             s.outputs = p.columns;
             s.at = out_.packed;
@@ -88,7 +71,7 @@ private:
             s.decays = p.decays;
             s.max_norm = p.max_norm;
             out_.packed += p.rows * round_up(p.columns);
-            out_.segments.push_back(s);
+            out_.parameters.push_back(s);
         }
         // Zeros that a layer without bias starts from.
         zeros_ = out_.packed;
@@ -103,7 +86,7 @@ private:
         const Operation& op = net_.operations[i];
         const Operation& next = net_.operations[i + 1];
         const bool fuses = op.kind == Kind::dense && next.kind == Kind::activation &&
-                           next.source == op.target && consumers_[size_t(op.target)] == 1;
+                           next.source() == op.target && consumers_[size_t(op.target)] == 1;
         return fuses ? &next : nullptr;
     }
 
@@ -116,50 +99,40 @@ private:
             const Operation& op = net_.operations[i];
             Instruction now;
             now.kind = op.kind;
-            now.setting = op.setting;
-            now.inputs = width(op.source);
+            now.inputs = width(op.source());
             now.outputs = width(op.target);
-            now.in = value_[size_t(op.source)];
-            if (op.other >= 0) now.in2 = value_[size_t(op.other)];
+            now.in = value_[size_t(op.source())];
             switch (op.kind) {
                 case Kind::dense: i += make_dense(i, now) ? 1 : 0; break;
                 case Kind::activation:
                     now.activation = op.activation;
+                    now.setting = only_setting(op.settings);
                     now.pre = now.in;
                     now.out = value_[size_t(op.target)] = place(now.outputs);
                     break;
-                case Kind::dropout:
-                    if (!training_ || op.setting == 0) {  // passes through
-                        value_[size_t(op.target)] = now.in;
-                        now.threshold = 0;
-                        now.out = now.in;
-                        now.keep_scale = 1;
-                        break;
-                    }
-                    now.layer = uint32_t(op.position);
-                    now.threshold = uint32_t(op.setting * 4294967296.0);
-                    now.keep_scale = 1 / (1 - op.setting);
-                    now.aux = place(now.outputs);
-                    now.out = value_[size_t(op.target)] = place(now.outputs);
-                    break;
+                case Kind::dropout: make_dropout(op, now); break;
                 case Kind::batch_norm:
                     now.use_running = op.frozen || !training_;
-                    now.momentum = op.momentum;
-                    now.running_mean = op.running_mean;
-                    now.running_var = op.running_var;
+                    now.momentum = op.settings.at("momentum");
+                    now.running_mean = op.state.at("mean");
+                    now.running_var = op.state.at("variance");
                     for (long* s : {&now.mean, &now.variance, &now.rstd, &now.sum_d, &now.sum_dx})
                         *s = statistics(now.outputs);
                     out_.cut = out_.cut || !now.use_running;
                     [[fallthrough]];
                 case Kind::layer_norm:
                     out_.only_dense = false;
-                    now.weight = out_.segments[size_t(op.weight)].at;
-                    now.bias = out_.segments[size_t(op.bias)].at;
+                    now.epsilon = op.settings.at("epsilon");
+                    now.weight = packed(op, "scale").at;
+                    now.bias = packed(op, "shift").at;
                     now.aux = place(now.outputs);
                     if (op.kind == Kind::layer_norm) now.row_aux = place(1);
                     now.out = value_[size_t(op.target)] = place(now.outputs);
                     break;
-                case Kind::add: now.out = value_[size_t(op.target)] = place(now.outputs); break;
+                case Kind::add:
+                    now.in2 = value_[size_t(op.sources[1])];
+                    now.out = value_[size_t(op.target)] = place(now.outputs);
+                    break;
                 case Kind::gather:
                 case Kind::loss: break;
             }
@@ -168,24 +141,42 @@ private:
         }
     }
 
+    PackedParameter& packed(const Operation& op, const char* name) {
+        return out_.parameters[size_t(op.parameter(name))];
+    }
+
+    void make_dropout(const Operation& op, Instruction& now) {
+        const double rate = op.settings.at("rate");
+        if (!training_ || rate == 0) {  // passes through
+            now.out = value_[size_t(op.target)] = now.in;
+            return;
+        }
+        now.layer = uint32_t(op.position);
+        now.threshold = dropout_threshold(rate);
+        now.keep_scale = 1 / (1 - rate);
+        now.aux = place(now.outputs);
+        now.out = value_[size_t(op.target)] = place(now.outputs);
+    }
+
     // Returns whether the next operation was fused.
     bool make_dense(size_t i, Instruction& now) {
         const Operation& op = net_.operations[i];
-        now.segment = op.weight;
-        now.weight = out_.segments[size_t(op.weight)].at;
-        now.bias = op.bias >= 0 ? out_.segments[size_t(op.bias)].at : zeros_;
-        now.flat_weight = out_.segments[size_t(op.weight)].canonical;
-        now.flat_bias = op.bias >= 0 ? out_.segments[size_t(op.bias)].canonical : -1;
+        const bool has_bias = op.parameter("bias") >= 0;
+        now.parameter = op.parameter("weight");
+        now.weight = packed(op, "weight").at;
+        now.bias = has_bias ? packed(op, "bias").at : zeros_;
+        now.flat_weight = packed(op, "weight").canonical;
+        now.flat_bias = has_bias ? packed(op, "bias").canonical : -1;
         out_.multiplications += double(now.inputs) * double(now.outputs);
         const Operation* next = fused_activation(i);
-        now.setting = 0;
         now.pre = now.out = value_[size_t(op.target)] = place(now.outputs);
         if (next == nullptr) return false;
         const bool last = i + 2 == net_.operations.size();
         now.activation = next->activation;
-        now.setting = next->setting;
-        const bool keep = (training_ && !needs_only_output(next->activation, next->setting)) ||
-                          (has_loss_ && last && net_.canonical && needs_preactivation(net_.loss));
+        now.setting = only_setting(next->settings);
+        const bool keep =
+            (training_ && activation_traits[int(next->activation)].reads == Reads::z) ||
+            (has_loss_ && last && net_.canonical && loss_traits[int(*net_.loss)].canonical_reads == Reads::z);
         if (keep) now.out = place(now.outputs);
         value_[size_t(next->target)] = now.out;
         return true;
@@ -194,8 +185,8 @@ private:
     void make_loss() {
         Instruction loss;
         loss.kind = Kind::loss;
-        loss.loss = net_.loss;
-        loss.loss_setting = net_.loss_setting;
+        loss.loss = *net_.loss;
+        loss.loss_setting = only_setting(net_.loss_settings);
         loss.from_z = net_.canonical;
         const Instruction& last = out_.instructions.back();
         const Operation& end = net_.operations.back();
@@ -204,7 +195,7 @@ private:
         loss.in2 = end.kind == Kind::activation ? last.pre : loss.in;
         loss.aux = place(loss.outputs);
         // With a canonical activation the loss gives dL/dz, and the activation's backward is left out.
-        const int slot = net_.canonical && end.kind == Kind::activation ? end.source : end.target;
+        const int slot = net_.canonical && end.kind == Kind::activation ? end.source() : end.target;
         loss.d_in = delta_[size_t(slot)] = place(loss.outputs);
         written_[size_t(slot)] = true;
         delta_[size_t(end.target)] = loss.d_in;
@@ -232,16 +223,16 @@ private:
             const bool by_loss = net_.canonical && i == end - 1;
             switch (op.kind) {
                 case Kind::dense: {
-                    Segment& weight = out_.segments[size_t(op.weight)];
+                    PackedParameter& weight = packed(op, "weight");
                     weight.x = now.in;
                     weight.d = now.d_out;
-                    if (op.bias >= 0) {
-                        out_.segments[size_t(op.bias)].form = Segment::Form::column_sum;
-                        out_.segments[size_t(op.bias)].d = now.d_out;
+                    if (op.parameter("bias") >= 0) {
+                        packed(op, "bias").form = PackedParameter::Form::column_sum;
+                        packed(op, "bias").d = now.d_out;
                     }
                     now.derive =
                         now.activation != Activation::identity && !by_loss && !derived_above_[size_t(target)];
-                    now.d_in = input_delta(op.source, -1, false, now.add_d_in);
+                    now.d_in = input_delta(op.source(), -1, false, now.add_d_in);
                     if (now.d_in >= 0) {
                         // (Narrow layers gain nothing from dot products: their copy is small.)
                         now.direct = rows_ <= direct_rows_most && now.outputs > 4;
@@ -255,26 +246,25 @@ private:
                 }
                 case Kind::activation:
                     if (by_loss) {  // d_out is dL/dz already
-                        if (learns_[size_t(op.source)]) delta_[size_t(op.source)] = now.d_out;
+                        if (learns_[size_t(op.source())]) delta_[size_t(op.source())] = now.d_out;
                         break;
                     }
-                    now.d_in = input_delta(op.source, now.d_out, true, now.add_d_in);
+                    now.d_in = input_delta(op.source(), now.d_out, true, now.add_d_in);
                     break;
-                case Kind::dropout: now.d_in = input_delta(op.source, now.d_out, true, now.add_d_in); break;
+                case Kind::dropout: now.d_in = input_delta(op.source(), now.d_out, true, now.add_d_in); break;
                 case Kind::batch_norm:
                 case Kind::layer_norm: {
-                    Segment &scale = out_.segments[size_t(op.weight)],
-                            &shift = out_.segments[size_t(op.bias)];
-                    scale.form = Segment::Form::column_dot;
-                    shift.form = Segment::Form::column_sum;
+                    PackedParameter &scale = packed(op, "scale"), &shift = packed(op, "shift");
+                    scale.form = PackedParameter::Form::column_dot;
+                    shift.form = PackedParameter::Form::column_sum;
                     scale.x = now.aux;
                     scale.d = shift.d = now.d_out;
-                    now.d_in = input_delta(op.source, -1, false, now.add_d_in);
+                    now.d_in = input_delta(op.source(), -1, false, now.add_d_in);
                     break;
                 }
                 case Kind::add:
-                    now.d_in = input_delta(op.source, -1, false, now.add_d_in);
-                    now.d_in2 = input_delta(op.other, now.d_out, true, now.add_d_in2);
+                    now.d_in = input_delta(op.source(), -1, false, now.add_d_in);
+                    now.d_in2 = input_delta(op.sources[1], now.d_out, true, now.add_d_in2);
                     break;
                 case Kind::gather:
                 case Kind::loss: break;
@@ -298,13 +288,13 @@ private:
     // threads as rows every tile has one row.)
     void update_from_single_rows() {
         if (rows_ != 1 || net_.clip_value > 0) return;
-        for (Segment& s : out_.segments)
-            s.single_row = s.form == Segment::Form::product && s.l1 == 0 && s.l2 == 0 && s.factor != 0 &&
-                           s.transposed < 0;
+        for (PackedParameter& s : out_.parameters)
+            s.single_row = s.form == PackedParameter::Form::product && s.l1 == 0 && s.l2 == 0 &&
+                           s.factor != 0 && s.transposed < 0;
         if (net_.clip_norm > 0) return;
         for (Instruction& op : out_.instructions) {
             if (!op.by_panels) continue;
-            Segment& s = out_.segments[size_t(op.segment)];
+            PackedParameter& s = out_.parameters[size_t(op.parameter)];
             op.deferred = s.deferred = s.single_row && s.max_norm == 0;
         }
     }
@@ -315,17 +305,17 @@ private:
 
     // The activation that made a dense layer's input, if only this layer reads it.
     void fuse_source(const Operation& op, Instruction& now) {
-        if (consumers_[size_t(op.source)] != 1) return;
+        if (consumers_[size_t(op.source())] != 1) return;
         for (size_t j = 0; j < operation_.size(); ++j) {
             const Operation& below = *operation_[j];
             const Operation* activation = below.kind == Kind::dense ? fused_by(below) : nullptr;
-            if (activation == nullptr || activation->target != op.source) continue;
-            if (activation->activation == softmax_kind) return;
+            if (activation == nullptr || activation->target != op.source()) continue;
+            if (acts_on_rows(activation->activation)) return;
             const Instruction& made = out_.instructions[j + 1];
             now.source = made.activation;
             now.source_setting = made.setting;
             now.source_pre = made.pre;
-            derived_above_[size_t(op.source)] = true;
+            derived_above_[size_t(op.source())] = true;
         }
     }
 
@@ -334,20 +324,20 @@ private:
     void make_tasks() {
         constexpr int panels_at_once = 4, enough_tasks = 64;
         long blocks = 0;
-        for (const Segment& s : out_.segments)
+        for (const PackedParameter& s : out_.parameters)
             blocks += round_up(s.outputs) / panel_ * (round_up(s.inputs) / panel_);
         const long wanted = blocks / enough_tasks;
         const int depth = int(wanted < 1 ? 1 : wanted > most_task_blocks ? most_task_blocks : wanted);
-        for (size_t i = 0; i < out_.segments.size(); ++i) {
-            const Segment& segment = out_.segments[i];
-            if (segment.deferred) {  // nothing but the sum of squares is left to do
-                out_.tasks.push_back({int(i), 0, int(round_up(segment.outputs) / panel_), 0,
-                                      int(round_up(segment.inputs) / panel_)});
+        for (size_t i = 0; i < out_.parameters.size(); ++i) {
+            const PackedParameter& s = out_.parameters[i];
+            if (s.deferred) {  // nothing but the sum of squares is left to do
+                out_.tasks.push_back(
+                    {int(i), 0, int(round_up(s.outputs) / panel_), 0, int(round_up(s.inputs) / panel_)});
                 continue;
             }
-            const int np = int(round_up(segment.outputs) / panel_);
-            const bool product = segment.form == Segment::Form::product;
-            const int nq = product ? int(round_up(segment.inputs) / panel_) : 1;
+            const int np = int(round_up(s.outputs) / panel_);
+            const bool product = s.form == PackedParameter::Form::product;
+            const int nq = product ? int(round_up(s.inputs) / panel_) : 1;
             const int width = product ? panels_at_once : np;
             for (int p = 0; p < np; p += width)
                 for (int q = 0; q < nq; q += depth)
@@ -356,9 +346,9 @@ private:
         }
     }
 
-    // Batch statistics need all rows of their input, and of their output's delta: they cut the phase. So do the
-    // layers that are shared out by panels. What follows a cut upwards goes on downwards in the same phase.
-    void make_phases() {
+    // Batch statistics need all rows of their input, and of their output's delta: they cut the phase into stages. So do
+    // the layers that are shared out by panels. What follows a cut upwards goes on downwards in the same stage.
+    void make_stages() {
         const int count = int(out_.instructions.size());
         const auto cuts = [&](int i) {
             const Instruction& op = out_.instructions[size_t(i)];
@@ -366,25 +356,25 @@ private:
         };
         const auto by_rows = [&](int f0, int f1, int b0, int b1) {
             if (f0 >= f1 && b0 >= b1) return;
-            Phase phase;
-            phase.forward_first = f0;
-            phase.forward_last = f1;
-            phase.backward_first = b0;
-            phase.backward_last = b1;
-            out_.phases.push_back(phase);
+            Stage stage;
+            stage.forward_first = f0;
+            stage.forward_last = f1;
+            stage.backward_first = b0;
+            stage.backward_last = b1;
+            out_.stages.push_back(stage);
         };
-        const auto by_columns = [&](Phase::Over over, int i) {
-            Phase phase;
-            phase.over = over;
-            phase.instruction = i;
-            out_.phases.push_back(phase);
+        const auto by_columns = [&](Stage::Over over, int i) {
+            Stage stage;
+            stage.over = over;
+            stage.instruction = i;
+            out_.stages.push_back(stage);
         };
         int start = 0;  // instructions from here on have not run forward
         for (int i = 0; i < count; ++i) {
             if (!cuts(i)) continue;
             by_rows(start, i, 0, 0);
             by_columns(
-                out_.instructions[size_t(i)].by_panels ? Phase::Over::outputs : Phase::Over::statistics, i);
+                out_.instructions[size_t(i)].by_panels ? Stage::Over::outputs : Stage::Over::statistics, i);
             start = i;  // a softmax, or the normalisation itself
         }
         int end = training_ ? count : 0;  // instructions from here on have run backward
@@ -394,7 +384,7 @@ private:
             // (The first half of a dense layer's way back goes by rows, and so comes before its products.)
             by_rows(start, count, op.by_panels ? i : i + 1, end);
             start = count;
-            by_columns(op.by_panels ? Phase::Over::inputs : Phase::Over::sums, i);
+            by_columns(op.by_panels ? Stage::Over::inputs : Stage::Over::sums, i);
             end = op.by_panels ? i : i + 1;
         }
         by_rows(start, count, 0, end);
@@ -416,8 +406,23 @@ private:
 
 }  // namespace
 
-Compiled compile(const Description& network, Purpose purpose, int panel, long rows) {
-    return Compiler(network, purpose, panel, rows).compile();
+Compiled compile(const Description& network, Mode mode, int panel, long rows) {
+    return Compiler(network, mode, panel, rows).compile();
+}
+
+void lay_out(Compiled& program, long capacity) {
+    const auto scale = [&](long& place) {
+        if (place > 0) place *= capacity;
+    };
+    for (Instruction& op : program.instructions)
+        for (long* place : {&op.in, &op.in2, &op.pre, &op.out, &op.d_out, &op.d_in, &op.d_in2, &op.aux,
+                            &op.row_aux, &op.source_pre})
+            scale(*place);
+    for (PackedParameter& p : program.parameters) {
+        scale(p.x);
+        scale(p.d);
+    }
+    scale(program.output);
 }
 
 }  // namespace deltarule

@@ -1,4 +1,4 @@
-// Loops over a panel of a row tile, and the activations fused into them.
+// Loops over the elements of a row tile, by panels and by rows, and the activations fused into them.
 #pragma once
 
 #include "activations.hpp"
@@ -32,6 +32,27 @@ template <class T, class Visit>
 DR_INLINE void for_value(long rows, long columns, long stride, Visit visit) {
     for (long p = 0; p < panels<T>(columns); ++p)
         for_panel<T>(rows, vectors_in_use<T>(columns, p), [&](long i) { visit(p * stride + i); });
+}
+
+// visit(offset, mask of valid lanes) for each vector of a row.
+template <class T, class Visit>
+DR_INLINE void for_row(long columns, long stride, Visit visit) {
+    constexpr long L = lanes<T>;
+    const auto every = broadcast<typename lane_traits<vec<T>>::integer>(-1);
+    for (long p = 0; p * 2 * L < columns; ++p)
+        for (long v = 0; v < 2; ++v) {
+            const long left = columns - (p * 2 + v) * L;
+            if (left >= L)
+                visit(p * stride + v * L, every);
+            else if (left > 0)
+                visit(p * stride + v * L, first_lanes<T>(int(left)));
+        }
+}
+
+template <class T>
+DR_INLINE vec<T> sign(vec<T> x) {  // NaN stays NaN
+    const vec<T> zero{}, one = broadcast(T(1));
+    return select(x > zero, one, select(x < zero, -one, x));
 }
 
 // a = f(z) over a panel; a may be z.

@@ -7,32 +7,32 @@
 namespace deltarule {
 
 Executor::Executor(Description network, int bits, int threads, const Target& target)
-    : network_(std::move(network)), size_(bits == 64 ? 8 : 4),
+    : network_((check(network), std::move(network))), size_(bits == 64 ? 8 : 4),
       threads_(threads > 0 ? threads : available_processors()),
       kernels_(bits == 64 ? *target.float64 : *target.float32) {
-    const Compiled layout = compile(network_, Purpose::predict, kernels_.panel_width, LONG_MAX);
-    segments_ = layout.segments;
+    const Compiled layout = compile(network_, Mode::predict, kernels_.panel_width, LONG_MAX);
+    layout_ = layout.parameters;
     packed_ = size_t(layout.packed) * size_;
-    states_.need(packed_ * size_t(network_.states));
+    states_.need(packed_ * size_t(network_.states()));
 }
 
 template <class Visit>
-void Executor::for_moments(Visit visit) const {
-    for (int i = 0; i < network_.states; ++i)
-        for (const Segment& s : segments_)
-            visit(s, (s.outputs + kernels_.panel_width - 1) / kernels_.panel_width, state(i),
+void Executor::for_states(Visit visit) const {
+    for (int i = 0; i < network_.states(); ++i)
+        for (const PackedParameter& p : layout_)
+            visit(p, (p.outputs + kernels_.panel_width - 1) / kernels_.panel_width, state(i),
                   size_t(i) * size_t(network_.parameter_count) * size_);
 }
 
-void Executor::set_moments(const void* flat) {
-    for_moments([&](const Segment& s, long panels, void* packed, size_t offset) {
-        kernels_.pack(s, 0, panels, static_cast<const char*>(flat) + offset, packed, nullptr);
+void Executor::set_optimizer_state(const void* flat) {
+    for_states([&](const PackedParameter& p, long panels, void* packed, size_t offset) {
+        kernels_.pack(p, 0, panels, static_cast<const char*>(flat) + offset, packed, nullptr);
     });
 }
 
-void Executor::get_moments(void* flat) const {
-    for_moments([&](const Segment& s, long panels, void* packed, size_t offset) {
-        kernels_.unpack(s, 0, panels, packed, static_cast<char*>(flat) + offset);
+void Executor::get_optimizer_state(void* flat) const {
+    for_states([&](const PackedParameter& p, long panels, void* packed, size_t offset) {
+        kernels_.unpack(p, 0, panels, packed, static_cast<char*>(flat) + offset);
     });
 }
 

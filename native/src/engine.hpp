@@ -25,27 +25,32 @@ private:
     size_t bytes_ = 0;
 };
 
+// Steps from a position within an epoch on. Batch i of an epoch is rows [i * batch_size, min((i + 1) * batch_size,
+// visited)) of its order; after `steps_per_epoch` batches the next epoch begins, with batch 0.
 struct TrainingRun {
     // in: the data
-    Table inputs, targets, weights;  // targets with 0 columns: int64 labels; weights: float64 or none
-    long rows = 0, batch_size = 0;
-    bool drop_last = false;
-    bool shuffle = false;
-    const int64_t* order = nullptr;  // given order of the rows; null: as they are, or shuffled
-    uint64_t seed = 0;
-    long first_epoch = 0, first_step = 0, epochs = 0;
-    const double* scalars = nullptr;  // (steps, scalars_per_row)
-    long scalars_per_row = 0;
+    Table input, targets, weights;  // targets with 0 columns: int64 labels; weights: float64 or none
+    // in: which rows
+    long visited = 0;                // rows of an epoch
+    const int64_t* order = nullptr;  // (orders, visited) rows of the data; null: 0, 1, 2, ...
+    bool order_each = false;         // one for each epoch that is touched; otherwise one for all
+    long batch_size = 0, steps_per_epoch = 0;
+    // in: from where, and how far
+    long first_batch = 0, steps = 0;
+    uint64_t first_step = 0, seed = 0;  // of the random words
+    const double* scalars = nullptr;    // (steps, scalars of the update rule)
     // in/out: the network, flat
     void* parameters = nullptr;
     void* running = nullptr;
-    void* outputs = nullptr;  // (rows, outputs) or null
-    // out: per epoch
+    // out: each row's output in training: (rows of the data, outputs), or else (rows of these steps, outputs); or null
+    void* outputs = nullptr;
+    bool outputs_by_row = true;
+    // in/out: added to, for each epoch that is touched
     double *loss_sum = nullptr, *weight_sum = nullptr, *penalty_sum = nullptr;
     double* gradient_squares = nullptr;  // (epochs, parameters)
     int64_t* updates = nullptr;
     // out
-    long epochs_done = 0, steps_done = 0;
+    long steps_done = 0;
     bool interrupted = false;
     int diverged = none;  // a parameter whose gradient is not finite, or:
     static constexpr int none = -2, in_loss = -1;
@@ -56,13 +61,13 @@ struct TrainingRun {
 
 class Executor {
 public:
-    // bits: 32 or 64. threads: at most so many; 0: all processors.
+    // bits: 32 or 64. threads: at most so many; 0: all processors. Throws std::invalid_argument (description.hpp).
     Executor(Description network, int bits, int threads, const Target& target);
     // Throws std::bad_alloc; the network is then as after the last whole step.
     void train(TrainingRun& run);
     // The optimizer's state (states, parameters), which the executor keeps in panels.
-    void set_moments(const void* flat);
-    void get_moments(void* flat) const;
+    void set_optimizer_state(const void* flat);
+    void get_optimizer_state(void* flat) const;
     // x: (rows, inputs) -> out: (rows, outputs) in the network's dtype, or null.
     void predict(const void* parameters, const void* running, const Table& x, long rows, void* out) {
         forward(parameters, running, {x, {}, {}}, rows, out, nullptr);
@@ -72,19 +77,20 @@ public:
         double loss = 0, weight = 0;
     };
     struct Data {
-        Table inputs, targets, weights;
+        Table input, targets, weights;
     };
     void forward(const void* parameters, const void* running, const Data& data, long rows, void* out,
                  Sums* sums);
+    const Description& network() const { return network_; }
     // Threads that the last call used.
     int threads_used() const { return threads_used_; }
 
 private:
     struct Training;
     struct Prediction;
-    // visit(segment, panels, packed state, offset in bytes of that state in the flat array)
+    // visit(parameter, panels, packed state, offset in bytes of that state in the flat array)
     template <class Visit>
-    void for_moments(Visit visit) const;
+    void for_states(Visit visit) const;
     void* state(int i) const { return static_cast<char*>(states_.data()) + size_t(i) * packed_; }
 
     const Description network_;
@@ -92,14 +98,12 @@ private:
     const int threads_;
     const Kernels& kernels_;
     int threads_used_ = 1;
-    std::vector<Segment> segments_;           // where each parameter lies in the packed vectors
+    std::vector<PackedParameter> layout_;     // where each parameter lies in the packed vectors
     size_t packed_ = 0;                       // bytes of one of them
     std::shared_ptr<Prediction> prediction_;  // of the last call, for the next of the same shape
     Buffer parameters_, transposed_, states_, gradient_, running_, statistics_, tiles_;
     std::vector<Tile> tile_table_;
     std::vector<double> losses_, weights_;
-    std::vector<int64_t> order_;
-    std::vector<uint32_t> words_;
     std::vector<TaskSums> sums_;
     std::vector<Extent> extents_;
 };

@@ -42,15 +42,15 @@ double extent_of(const Program& program, const Tile& tile, long place, long colu
     return larger(largest_lane<T>(m[0]), largest_lane<T>(m[1]));
 }
 
-//   out  of each segment; what the segment before has measured is taken from there
+//   out  of each parameter; what the parameter before has measured is taken from there
 template <class T>
 void extents(const Program& program, int count, const Tile& tile, Extent* out) {
     for (int i = 0; i < count; ++i) {
-        const Segment& s = program.segments[i];
-        const bool shares = i > 0 && s.d == program.segments[i - 1].d;
-        const bool product = s.form == Segment::Form::product;
+        const PackedParameter& s = program.layout[i];
+        const bool shares = i > 0 && s.d == program.layout[i - 1].d;
+        const bool product = s.form == PackedParameter::Form::product;
         out[i].d = s.d < 0 ? 0 : shares ? out[i - 1].d : extent_of<T>(program, tile, s.d, s.outputs);
-        out[i].x = s.form == Segment::Form::column_sum ? 1
+        out[i].x = s.form == PackedParameter::Form::column_sum ? 1
                    : s.x < 0 ? 0
                              : extent_of<T>(program, tile, s.x, product ? s.inputs : s.outputs);
     }

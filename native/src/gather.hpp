@@ -60,7 +60,7 @@ void gather_table(const Program& program, const Table& table, const Tile& tile, 
 
 template <class T>
 void gather(const Program& program, const Instruction& op, const Tile& tile) {
-    gather_table<T>(program, program.inputs[op.input], tile, static_cast<T*>(tile.base) + op.out);
+    gather_table<T>(program, program.input, tile, static_cast<T*>(tile.base) + op.out);
 }
 
 }  // namespace deltarule::DR_TARGET

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "program.hpp"
+#include "purpose.hpp"
 
 namespace deltarule {
 
@@ -14,7 +15,7 @@ struct Kernels {
     void (*outputs)(const Program&, const Instruction&, long item);
     void (*inputs)(const Program&, const Instruction&, long item);
     void (*flush)(const Program&, const Instruction&, long item);  // a deferred update, cut as `outputs`
-    // out: one for each of `count` segments
+    // out: one for each of `count` parameters
     void (*extents)(const Program&, int count, const Tile&, Extent* out);
     void (*column_statistics)(const Program&, const Instruction&, long panel);
     void (*column_sums)(const Program&, const Instruction&, long panel);
@@ -22,13 +23,15 @@ struct Kernels {
     void (*use_running)(const Program&, const Instruction&);
     void (*task)(const Program&, const Task&, Consume, TaskSums&);
     void (*update)(const Program&, const Task&);
-    void (*constrain)(const Program&, const Segment&, long panel);
-    // Panels [p0, p1) of a segment between the flat vector (canonical layout) and the packed one.
-    void (*pack)(const Segment&, long p0, long p1, const void* flat, void* packed, void* transposed);
-    void (*unpack)(const Segment&, long p0, long p1, const void* packed, void* flat);
+    void (*constrain)(const Program&, const PackedParameter&, long panel);
+    // Panels [p0, p1) of a parameter between the flat vector (canonical layout) and the packed one.
+    void (*pack)(const PackedParameter&, long p0, long p1, const void* flat, void* packed, void* transposed);
+    void (*unpack)(const PackedParameter&, long p0, long p1, const void* packed, void* flat);
     // A value of a tile, (rows, columns), into rows of `out`.
     void (*read_value)(const Program&, const Tile&, long place, long columns, void* out);
-    void (*random_words)(uint64_t seed, int purpose, uint64_t step, long count, uint32_t* out);
+    // out: (count,) the words of columns 0, 1, ... of a row, count <= 2^32
+    void (*random_words)(uint64_t seed, Purpose purpose, uint64_t step, uint32_t row, long count,
+                         uint32_t* out);
 };
 
 struct Target {

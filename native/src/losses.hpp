@@ -1,82 +1,130 @@
-// Softmax over rows, and the losses: value of each example and delta of the output, from one place.
+// The losses: value of each example and delta of the output, from one place.
 //
-// a: output (n, k); z: its preactivation; t: target. A loss with its canonical activation gives
-// delta = dl/dz (`from_z`); any other pair gives dl/da, and the activation's own backward follows.
-// Deltas carry the example's weight; 1 / sum of weights enters where the gradient is consumed.
+// a: output (n, k); z: its preactivation; t: target. A loss with its canonical activation gives delta = dl/dz
+// (`from_z`); any other pair gives dl/da, and the activation's own backward follows. Deltas carry the example's
+// weight; 1 / sum of weights enters where the gradient is consumed.
+//
+// A loss that is a sum over its outputs is a small struct over the lane type T with
+//
+//   V value(V a, V t)                          the loss of one output
+//   V derivative(V a, V t)                     dl/da
+//   V canonical_value(V z, V a, V t)           the same with the canonical activation,
+//   V canonical_delta(V z, V a, V t)           and dl/dz; where they differ from value and derivative
+//
+// and V = vec<T>. A setting is its one member. The mean over the k outputs is the list's (kinds.hpp).
 #pragma once
 
+#include "activations.hpp"
 #include "elementwise.hpp"
 #include "gather.hpp"
-#include "math.hpp"
+#include "softmax.hpp"
 
 namespace deltarule::DR_TARGET {
 
-// visit(offset, mask of valid lanes) for each vector of a row.
-template <class T, class Visit>
-DR_INLINE void for_row(long columns, long stride, Visit visit) {
-    constexpr long L = lanes<T>;
-    const auto every = broadcast<typename lane_traits<vec<T>>::integer>(-1);
-    for (long p = 0; p * 2 * L < columns; ++p)
-        for (long v = 0; v < 2; ++v) {
-            const long left = columns - (p * 2 + v) * L;
-            if (left >= L)
-                visit(p * stride + v * L, every);
-            else if (left > 0)
-                visit(p * stride + v * L, first_lanes<T>(int(left)));
-        }
-}
-
+// l = 1/2 (a - t)^2
 template <class T>
-inline constexpr T largest_finite = T(sizeof(T) == 4 ? 3.4028234663852886e38 : 1.7976931348623157e308);
+struct SquaredError {
+    using V = vec<T>;
+    DR_INLINE V value(V a, V t) const { return T(0.5) * (a - t) * (a - t); }
+    DR_INLINE V derivative(V a, V t) const { return a - t; }
+};
 
-// The largest element of a row; NaN-free rows only (others turn NaN in what follows).
+// l = (a - t)^2
 template <class T>
-DR_INLINE T row_max(const T* x, long columns, long stride) {
-    const vec<T> lowest = broadcast(T(-__builtin_inf()));
-    vec<T> largest = lowest;
-    for_row<T>(columns, stride,
-               [&](long i, auto mask) { largest = max(select(mask, load(x + i), lowest), largest); });
-    return max_lanes(largest);
-}
+struct MeanSquaredError {
+    using V = vec<T>;
+    DR_INLINE V value(V a, V t) const { return (a - t) * (a - t); }
+    DR_INLINE V derivative(V a, V t) const { return T(2) * (a - t); }
+};
 
-// a_j = e^{z_j - m} / sum_k e^{z_k - m},  m = max_k z_k
+// l = |a - t|
 template <class T>
-void softmax_forward(long rows, long columns, long stride, const T* z, T* a) {
-    constexpr long NR = 2 * lanes<T>;
-    for (long r = 0; r < rows; ++r, z += NR, a += NR) {
-        const T m = row_max(z, columns, stride);
-        vec<T> sums{};
-        for_row<T>(columns, stride, [&](long i, auto mask) {
-            const vec<T> e = select(mask, exp(load(z + i) - m), vec<T>{});
-            store(a + i, e);
-            sums = sums + e;
-        });
-        const T sum = sum_lanes(sums);
-        for_row<T>(columns, stride, [&](long i, auto) { store(a + i, load(a + i) / sum); });
+struct MeanAbsoluteError {
+    using V = vec<T>;
+    DR_INLINE V value(V a, V t) const { return abs(a - t); }
+    DR_INLINE V derivative(V a, V t) const { return sign<T>(a - t); }
+};
+
+// r = a - t;  l = r^2 / 2 where |r| <= threshold, else threshold (|r| - threshold / 2)
+template <class T>
+struct Huber {
+    using V = vec<T>;
+    T threshold;
+    DR_INLINE V value(V a, V t) const {
+        const V r = a - t, size = abs(r);
+        return select(size > threshold, threshold * (size - T(0.5) * threshold), T(0.5) * r * r);
     }
-}
-
-// dL/dz_j = a_j (g_j - sum_k g_k a_k),  g = dL/da
-template <class T>
-void softmax_backward(long rows, long columns, long stride, const T* a, const T* d_out, T* d_in, bool add) {
-    constexpr long NR = 2 * lanes<T>;
-    for (long r = 0; r < rows; ++r, a += NR, d_out += NR, d_in += NR) {
-        vec<T> sums{};
-        for_row<T>(columns, stride, [&](long i, auto mask) {
-            sums = sums + select(mask, load(d_out + i) * load(a + i), vec<T>{});
-        });
-        const T sum = sum_lanes(sums);
-        for_row<T>(columns, stride, [&](long i, auto) {
-            const vec<T> d = load(a + i) * (load(d_out + i) - sum);
-            store(d_in + i, add ? load(d_in + i) + d : d);
-        });
+    DR_INLINE V derivative(V a, V t) const {
+        const V limit = broadcast(threshold);
+        return min(limit, max(-limit, a - t));
     }
+};
+
+// r = t - a;  l = q r where r > 0, (q - 1) r where r < 0
+template <class T>
+struct Quantile {
+    using V = vec<T>;
+    T q;
+    DR_INLINE V value(V a, V t) const { return -derivative(a, t) * (t - a); }
+    DR_INLINE V derivative(V a, V t) const {
+        const V r = t - a;
+        return select(r > V{}, broadcast(-q), select(r < V{}, broadcast(T(1) - q), r));
+    }
+};
+
+// l = a - t log a;  with a = e^z: l = a - t z
+template <class T>
+struct Poisson {
+    using V = vec<T>;
+    DR_INLINE V above_zero(V a) const { return max(broadcast(format<T>::least_normal), a); }
+    DR_INLINE V value(V a, V t) const { return a - t * log(above_zero(a)); }
+    DR_INLINE V derivative(V a, V t) const { return T(1) - t / above_zero(a); }
+    DR_INLINE V canonical_value(V z, V a, V t) const { return a - t * z; }
+    DR_INLINE V canonical_delta(V, V a, V t) const { return a - t; }
+};
+
+// l = -t log a - (1 - t) log(1 - a) = softplus(z) - t z  with a = sigma(z), its only activation
+template <class T>
+struct BinaryCrossEntropy {
+    using V = vec<T>;
+    DR_INLINE V canonical_value(V z, V, V t) const { return softplus(z) - t * z; }
+    DR_INLINE V canonical_delta(V, V a, V t) const { return a - t; }
+};
+
+// value(z, a, t) and delta(z, a, t) of a loss, for the pair in hand.
+template <class Formula, bool from_z, class V>
+DR_INLINE V value_of(const Formula& loss, V z, V a, V t) {
+    if constexpr (from_z && requires { loss.canonical_value(z, a, t); })
+        return loss.canonical_value(z, a, t);
+    else
+        return loss.value(a, t);
+}
+template <class Formula, bool from_z, class V>
+DR_INLINE V delta_of(const Formula& loss, V z, V a, V t) {
+    if constexpr (from_z && requires { loss.canonical_delta(z, a, t); })
+        return loss.canonical_delta(z, a, t);
+    else
+        return loss.derivative(a, t);
 }
 
-// z - m, with no infinity from finite z: its product with a target of 0 must be 0.
-template <class T>
-DR_INLINE vec<T> shifted(vec<T> z, T m) {
-    return max(broadcast(-largest_finite<T>), z - m);
+// The rows of a tile.
+//   in   z, a, t
+//   out  d         delta; the rows' losses go to Program::losses
+template <bool from_z, class T, class Formula>
+void loss_of_elements(const Program& program, const Instruction& op, const Tile& tile, Formula loss, T factor,
+                      const T* z, const T* a, const T* t, T* d) {
+    constexpr long NR = 2 * lanes<T>;
+    const long stride = program.capacity * NR;
+    for (long r = 0; r < tile.rows; ++r, z += NR, a += NR, t += NR, d += NR) {
+        const T w = T(program.row_weights ? program.row_weights[tile.first + r] : 1);
+        vec<T> sums{};
+        for_row<T>(op.outputs, stride, [&](long i, auto mask) {
+            const vec<T> zi = load(z + i), ai = load(a + i), ti = load(t + i);
+            sums = sums + select(mask, value_of<Formula, from_z>(loss, zi, ai, ti), vec<T>{});
+            store(d + i, select(mask, delta_of<Formula, from_z>(loss, zi, ai, ti) * factor * w, vec<T>{}));
+        });
+        program.losses[tile.first + r] = double(sum_lanes(sums) * factor);
+    }
 }
 
 // Cross-entropy behind softmax, for L rows at a time:
@@ -128,52 +176,25 @@ void cross_entropy(const Program& program, const Instruction& op, const Tile& ti
     }
 }
 
-// One formula per loss: value and derivative of one element. Those that average over the k outputs
-// have their factor 1/k applied by the caller.
-template <class T>
-struct Element {
-    vec<T> value, derivative;
-};
-
-template <class T, class Formula>
-void elementwise_loss(const Program& program, const Instruction& op, const Tile& tile, T factor, const T* z,
-                      const T* a, const T* t, T* d, Formula formula) {
-    constexpr long NR = 2 * lanes<T>;
-    const long stride = program.capacity * NR;
-    for (long r = 0; r < tile.rows; ++r, z += NR, a += NR, t += NR, d += NR) {
-        const T w = T(program.row_weights ? program.row_weights[tile.first + r] : 1);
-        vec<T> sums{};
-        for_row<T>(op.outputs, stride, [&](long i, auto mask) {
-            const Element<T> e = formula(load(z + i), load(a + i), load(t + i));
-            sums = sums + select(mask, e.value, vec<T>{});
-            store(d + i, select(mask, e.derivative * factor * w, vec<T>{}));
-        });
-        program.losses[tile.first + r] = double(sum_lanes(sums) * factor);
-    }
-}
-
-template <class T>
-DR_INLINE vec<T> sign(vec<T> x) {  // NaN stays NaN
-    const vec<T> zero{}, one = broadcast(T(1));
-    return select(x > zero, one, select(x < zero, -one, x));
-}
-
 // The outputs of this tile's examples, to where the caller wants them.
 template <class T>
 void store_outputs(const Program& program, const Instruction& op, const Tile& tile, const T* a) {
     constexpr long NR = 2 * lanes<T>;
     for (long r = 0; r < tile.rows; ++r) {
         const T* from = a + r * NR;
-        T* to = static_cast<T*>(program.outputs) + source_row(program, tile.first + r) * op.outputs;
+        const int64_t row = program.outputs_by_row ? source_row(program, tile.first + r)
+                                                   : program.outputs_first + tile.first + r;
+        T* to = static_cast<T*>(program.outputs) + row * op.outputs;
         for (long left = op.outputs; left > 0; left -= NR, from += program.capacity * NR, to += NR)
             __builtin_memcpy(to, from, sizeof(T) * size_t(left < NR ? left : NR));
     }
 }
 
+enum class Over { sum, mean };  // a row's loss, over its outputs
+
 // in: a; in2: z; aux: t
 template <class T>
 void loss_forward(const Program& program, const Instruction& op, const Tile& tile) {
-    using V = vec<T>;
     T* const base = static_cast<T*>(tile.base);
     const T *const a = base + op.in, *const z = base + op.in2;
     T *const t = base + op.aux, *const d = base + op.d_in;
@@ -184,50 +205,21 @@ void loss_forward(const Program& program, const Instruction& op, const Tile& til
             const int64_t row = source_row(program, tile.first + r);
             program.row_weights[tile.first + r] = static_cast<const double*>(program.weights.data)[row];
         }
-    const T mean = T(1) / T(op.outputs), setting = T(op.loss_setting);
-    const auto run = [&](T factor, auto formula) {
-        elementwise_loss<T>(program, op, tile, factor, z, a, t, d, formula);
+    const auto run = [&](auto loss, Over over) {
+        const T factor = over == Over::mean ? T(1) / T(op.outputs) : T(1);
+        if (op.from_z)
+            loss_of_elements<true>(program, op, tile, loss, factor, z, a, t, d);
+        else if constexpr (requires { loss.value(vec<T>{}, vec<T>{}); })
+            loss_of_elements<false>(program, op, tile, loss, factor, z, a, t, d);
     };
     switch (op.loss) {
-        case Loss::none: break;
-        case Loss::cross_entropy: cross_entropy<T>(program, op, tile, z, a, t, d); break;
-        case Loss::squared_error:
-            run(T(1), [](V, V x, V y) { return Element<T>{T(0.5) * (x - y) * (x - y), x - y}; });
-            break;
-        case Loss::mean_squared_error:
-            run(mean, [](V, V x, V y) { return Element<T>{(x - y) * (x - y), T(2) * (x - y)}; });
-            break;
-        case Loss::mean_absolute_error:
-            run(mean, [](V, V x, V y) { return Element<T>{abs(x - y), sign<T>(x - y)}; });
-            break;
-        case Loss::huber:
-            run(mean, [setting](V, V x, V y) {
-                const V e = x - y, size = abs(e), limit = broadcast(setting);
-                const V bounded = min(limit, max(-limit, e));
-                return Element<T>{select(size > limit, setting * (size - T(0.5) * setting), T(0.5) * e * e),
-                                  bounded};
-            });
-            break;
-        case Loss::quantile:
-            run(mean, [setting](V, V x, V y) {
-                const V e = y - x;
-                const V slope =
-                    select(e > V{}, broadcast(-setting), select(e < V{}, broadcast(T(1) - setting), e));
-                return Element<T>{-slope * e, slope};
-            });
-            break;
-        case Loss::poisson:
-            if (op.from_z)
-                run(mean, [](V u, V x, V y) { return Element<T>{x - y * u, x - y}; });
-            else
-                run(mean, [](V, V x, V y) {
-                    const V safe = max(broadcast(format<T>::least_normal), x);
-                    return Element<T>{x - y * log(safe), T(1) - y / safe};
-                });
-            break;
-        case Loss::binary_cross_entropy:
-            run(T(1), [](V u, V x, V y) { return Element<T>{softplus(u) - y * u, x - y}; });
-            break;
+#define DR_OF_ELEMENT(name, formula, setting, over, ...) \
+    case Loss::name: return run(with_setting<formula<T>>(T(op.loss_setting)), Over::over);
+#define DR_OF_ROW(name, ...) \
+    case Loss::name: return name<T>(program, op, tile, z, a, t, d);
+        DR_LOSSES(DR_OF_ELEMENT, DR_OF_ROW)
+#undef DR_OF_ELEMENT
+#undef DR_OF_ROW
     }
 }
 

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "elementwise.hpp"
-#include "losses.hpp"
+#include "sums.hpp"
 
 namespace deltarule::DR_TARGET {
 
@@ -37,7 +37,7 @@ void layer_norm_forward(const Program& program, const Instruction& op, const Til
             squares = fma(e, e, squares);
         });
         const T var = sum_lanes(squares) / T(columns);
-        const T rstd = T(1) / sqrt(broadcast(T(var + T(op.setting))))[0];
+        const T rstd = T(1) / sqrt(broadcast(T(var + T(op.epsilon))))[0];
         base[op.row_aux + r] = rstd;
         for_row<T>(columns, stride, [&](long i, auto mask) {
             const vec<T> h = select(mask, (load(x + i) - mean) * rstd, vec<T>{});
@@ -75,33 +75,6 @@ void layer_norm_backward(const Program& program, const Instruction& op, const Ti
 
 // ------------------------------------------------------------------------------ batch normalisation
 
-// visit(row of the batch, offset of the column vector in its tile, tile) in the order of the rows.
-template <class T, class Visit>
-DR_INLINE void down_column(const Program& program, long p, long v, Visit visit) {
-    constexpr long NR = 2 * lanes<T>;
-    for (int i = 0; i < program.tile_count; ++i) {
-        const Tile& tile = program.tiles[i];
-        const T* const base = static_cast<const T*>(tile.base) + p * program.capacity * NR + v * lanes<T>;
-        for (long r = 0; r < tile.rows; ++r) visit(base + r * NR);
-    }
-}
-
-// Sums of one column vector over all rows, in runs of 32 rows so that rounding stays small.
-template <class T>
-struct RunningSum {
-    vec<T> total{}, run{};
-    int count = 0;
-    DR_INLINE void add(vec<T> x) {
-        run = run + x;
-        if (++count == 32) {
-            total = total + run;
-            run = vec<T>{};
-            count = 0;
-        }
-    }
-    DR_INLINE vec<T> value() const { return total + run; }
-};
-
 // Mean and 1/deviation of the columns of panel p over the whole batch.
 template <class T>
 void batch_norm_statistics(const Program& program, const Instruction& op, long p) {
@@ -120,7 +93,7 @@ void batch_norm_statistics(const Program& program, const Instruction& op, long p
         const long at = p * NR + v * L;
         store(statistics + op.mean + at, mean);
         store(statistics + op.variance + at, var);
-        store(statistics + op.rstd + at, T(1) / sqrt(var + T(op.setting)));
+        store(statistics + op.rstd + at, T(1) / sqrt(var + T(op.epsilon)));
     }
 }
 
@@ -210,7 +183,7 @@ void batch_norm_from_running(const Program& program, const Instruction& op) {
     const T* const running = static_cast<const T*>(program.running);
     for (long i = 0; i < op.outputs; ++i) {
         statistics[op.mean + i] = running[op.running_mean + i];
-        statistics[op.rstd + i] = T(1) / sqrt(broadcast(T(running[op.running_var + i] + T(op.setting))))[0];
+        statistics[op.rstd + i] = T(1) / sqrt(broadcast(T(running[op.running_var + i] + T(op.epsilon))))[0];
     }
 }
 

@@ -5,8 +5,8 @@
 #include "elementwise.hpp"
 #include "extents.hpp"
 #include "gemm.hpp"
-#include "normalization.hpp"
 #include "single_row.hpp"
+#include "sums.hpp"
 #include "transpose.hpp"
 #include "update.hpp"
 
@@ -23,8 +23,8 @@ struct Block {
 // Penalty added, sums taken, then stored or handed to the optimizer.
 //   in/out  g   the block's gradient: the sum over rows, not yet scaled
 template <class T>
-void consume_block(const Program& program, const Segment& segment, Consume consume, const Block<T>& block,
-                   T* g, TaskSums& sums) {
+void consume_block(const Program& program, const PackedParameter& parameter, Consume consume,
+                   const Block<T>& block, T* g, TaskSums& sums) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
     const long count = block.rows * NR;
     T* const w = static_cast<T*>(program.parameters) + block.at;
@@ -39,9 +39,9 @@ void consume_block(const Program& program, const Segment& segment, Consume consu
         return first_lanes<T>(left >= L ? int(L) : left > 0 ? int(left) : 0);
     };
     const bool whole_panel = block.columns >= NR;
-    const T scale = T(program.gradient_scale), l1 = T(segment.l1), l2 = T(segment.l2);
+    const T scale = T(program.gradient_scale), l1 = T(parameter.l1), l2 = T(parameter.l2);
     vec<T> squares[2] = {}, absolute{}, square{}, largest{};
-    const bool penalised = segment.l1 != 0 || segment.l2 != 0;
+    const bool penalised = parameter.l1 != 0 || parameter.l2 != 0;
     if (penalised) {
         for (long i = 0; i < count; i += L) {
             const vec<T> x = load(w + i);
@@ -50,12 +50,12 @@ void consume_block(const Program& program, const Segment& segment, Consume consu
             square = fma(x, x, square);
         }
         sums.penalty +=
-            segment.l1 * double(sum_lanes(absolute)) + 0.5 * segment.l2 * double(sum_lanes(square));
+            parameter.l1 * double(sum_lanes(absolute)) + 0.5 * parameter.l2 * double(sum_lanes(square));
     }
     const T factor = penalised ? T(1) : scale;
     if (!whole_panel)
         for (long i = 0; i < count; i += L) store(g + i, select(valid(i), load(g + i), vec<T>{}));
-    if (consume == Consume::keep || segment.factor == 0) {
+    if (consume == Consume::keep || parameter.factor == 0) {
         for (long i = 0; i < count; i += L) {
             const vec<T> x = factor * load(g + i);
             squares[0] = fma(x, x, squares[0]);
@@ -64,23 +64,13 @@ void consume_block(const Program& program, const Segment& segment, Consume consu
         sums.squares += double(sum_lanes(squares[0]));
         return;
     }
-    T* const s0 = static_cast<T*>(program.states[0]) + (program.states[0] ? block.at : 0);
-    T* const s1 = static_cast<T*>(program.states[1]) + (program.states[1] ? block.at : 0);
-    T* const s2 = static_cast<T*>(program.states[2]) + (program.states[2] ? block.at : 0);
     const T limit = program.clip_value > 0 ? T(program.clip_value) : T(__builtin_inf());
-    with_rule<T>(program.rule, program.scalars, segment.factor, segment.decays, [&](auto rule) {
+    with_rule<T>(program.rule, program.scalars, parameter.factor, parameter.decays, [&](auto rule) {
+        const StatesAt<T, decltype(rule)> states(program, block.at);
         for (long i = 0; i < count; i += L) {
             const vec<T> x = factor * load(g + i);
             squares[i / L % 2] = fma(x, x, squares[i / L % 2]);
-            vec<T> wi = load(w + i), s[3] = {};
-            if constexpr (rule.states > 0) s[0] = load(s0 + i);
-            if constexpr (rule.states > 1) s[1] = load(s1 + i);
-            if constexpr (rule.states > 2) s[2] = load(s2 + i);
-            rule.apply(wi, min(broadcast(limit), max(broadcast(-limit), x)), s);
-            store(w + i, wi);
-            if constexpr (rule.states > 0) store(s0 + i, s[0]);
-            if constexpr (rule.states > 1) store(s1 + i, s[1]);
-            if constexpr (rule.states > 2) store(s2 + i, s[2]);
+            update_vector(rule, states, w, i, min(broadcast(limit), max(broadcast(-limit), x)));
         }
     });
     if (!whole_panel)
@@ -109,22 +99,22 @@ inline constexpr long gradient_rows = 128;  // rows at a time: a panel of x and 
 
 // dW[k, n] = sum_r x[r, k] d[r, n]
 template <class T>
-void product_task(const Program& program, const Segment& segment, const Task& task, Consume consume,
+void product_task(const Program& program, const PackedParameter& parameter, const Task& task, Consume consume,
                   TaskSums& sums) {
     constexpr long NR = panel_width<T>;
-    const long K = segment.inputs, N = segment.outputs, stride = program.capacity * NR;
-    if (segment.deferred) {
-        sums.squares += single_row_squares<T>(program, segment, task);
+    const long K = parameter.inputs, N = parameter.outputs, stride = program.capacity * NR;
+    if (parameter.deferred) {
+        sums.squares += single_row_squares<T>(program, parameter, task);
         return;
     }
-    if (segment.single_row && consume == Consume::update) {
-        single_row_task<T>(program, segment, task, sums);
+    if (parameter.single_row && consume == Consume::update) {
+        single_row_task<T>(program, parameter, task, sums);
         return;
     }
     alignas(vector_bytes) T g[task_panels * NR * NR];
     for (long q = task.q0; q < task.q1; ++q) {
         const int rows = int(K - q * NR < NR ? K - q * NR : NR);
-        const auto at = [&](long p) { return segment.at + p * K * NR + q * NR * NR; };
+        const auto at = [&](long p) { return parameter.at + p * K * NR + q * NR * NR; };
         for (long p = task.p0; p < task.p1; ++p) {
             T* const to = g + (p - task.p0) * NR * NR;
             if (program.gradient_started)
@@ -140,9 +130,9 @@ void product_task(const Program& program, const Segment& segment, const Task& ta
             const T* const base = static_cast<const T*>(tile.base);
             for (long r = 0; r < tile.rows; r += gradient_rows) {
                 const long count = tile.rows - r < gradient_rows ? tile.rows - r : gradient_rows;
-                const T* const x = base + segment.x + q * stride + r * NR;
+                const T* const x = base + parameter.x + q * stride + r * NR;
                 for (long p = task.p0; p < task.p1; ++p) {
-                    const T* const d = base + segment.d + p * stride + r * NR;
+                    const T* const d = base + parameter.d + p * stride + r * NR;
                     T* const to = g + (p - task.p0) * NR * NR;
                     if (vectors_in_use<T>(N, p) == 2)
                         gradient_block<T, 2>(count, rows, x, d, to);
@@ -153,57 +143,57 @@ void product_task(const Program& program, const Segment& segment, const Task& ta
         }
         for (long p = task.p0; p < task.p1; ++p) {
             T* const block = g + (p - task.p0) * NR * NR;
-            consume_block<T>(program, segment, consume, {at(p), rows, N - p * NR}, block, sums);
-            if (consume == Consume::update && segment.transposed >= 0 && segment.factor != 0)
+            consume_block<T>(program, parameter, consume, {at(p), rows, N - p * NR}, block, sums);
+            if (consume == Consume::update && parameter.transposed >= 0 && parameter.factor != 0)
                 transpose_block<T>(
                     rows, N - p * NR, static_cast<const T*>(program.parameters) + at(p),
-                    static_cast<T*>(program.transposed) + segment.transposed + q * N * NR + p * NR * NR);
+                    static_cast<T*>(program.transposed) + parameter.transposed + q * N * NR + p * NR * NR);
         }
     }
 }
 
 // db[n] = sum_r d[r, n];  ds[n] = sum_r x[r, n] d[r, n]
 template <class T>
-void column_task(const Program& program, const Segment& segment, const Task& task, Consume consume,
+void column_task(const Program& program, const PackedParameter& parameter, const Task& task, Consume consume,
                  TaskSums& sums) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
-    const bool dot = segment.form == Segment::Form::column_dot;
+    const bool dot = parameter.form == PackedParameter::Form::column_dot;
     for (long p = task.p0; p < task.p1; ++p) {
         alignas(vector_bytes) T g[NR] = {};
-        const long at = segment.at + p * NR;
-        for (long v = 0; v < vectors_in_use<T>(segment.outputs, p); ++v) {
+        const long at = parameter.at + p * NR;
+        for (long v = 0; v < vectors_in_use<T>(parameter.outputs, p); ++v) {
             RunningSum<T> sum;
             down_column<T>(program, p, v, [&](const T* row) {
-                const vec<T> d = load(row + segment.d);
-                sum.add(dot ? d * load(row + segment.x) : d);
+                const vec<T> d = load(row + parameter.d);
+                sum.add(dot ? d * load(row + parameter.x) : d);
             });
             vec<T> total = sum.value();
             if (program.gradient_started)
                 total = total + load(static_cast<const T*>(program.gradient) + at + v * L);
             store(g + v * L, total);
         }
-        consume_block<T>(program, segment, consume, {at, 1, segment.outputs - p * NR}, g, sums);
+        consume_block<T>(program, parameter, consume, {at, 1, parameter.outputs - p * NR}, g, sums);
     }
 }
 
 template <class T>
 void run_task(const Program& program, const Task& task, Consume consume, TaskSums& sums) {
-    const Segment& segment = program.segments[task.segment];
-    if (segment.form == Segment::Form::product)
-        product_task<T>(program, segment, task, consume, sums);
+    const PackedParameter& parameter = program.layout[task.parameter];
+    if (parameter.form == PackedParameter::Form::product)
+        product_task<T>(program, parameter, task, consume, sums);
     else
-        column_task<T>(program, segment, task, consume, sums);
+        column_task<T>(program, parameter, task, consume, sums);
 }
 
 // The update from a whole gradient: clipped by norm, or handed over from elsewhere.
 template <class T>
 void update_task(const Program& program, const Task& task) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
-    const Segment& segment = program.segments[task.segment];
-    if (segment.factor == 0 || segment.deferred) return;
-    const long K = segment.inputs, N = segment.outputs;
+    const PackedParameter& parameter = program.layout[task.parameter];
+    if (parameter.factor == 0 || parameter.deferred) return;
+    const long K = parameter.inputs, N = parameter.outputs;
     const T factor = T(program.clip_factor);
-    Segment bare = segment;  // the penalty is in the gradient already
+    PackedParameter bare = parameter;  // the penalty is in the gradient already
     bare.l1 = bare.l2 = 0;
     Program plain = program;
     plain.gradient_scale = 1;
@@ -212,24 +202,24 @@ void update_task(const Program& program, const Task& task) {
     for (long q = task.q0; q < task.q1; ++q)
         for (long p = task.p0; p < task.p1; ++p) {
             const int rows = int(K - q * NR < NR ? K - q * NR : NR);
-            const long at = segment.at + p * K * NR + q * NR * NR;
+            const long at = parameter.at + p * K * NR + q * NR * NR;
             const T* const whole = static_cast<const T*>(program.gradient) + at;
             for (long i = 0; i < rows * NR; i += L) store(g + i, factor * load(whole + i));
             consume_block<T>(plain, bare, Consume::update, {at, rows, N - p * NR}, g, ignored);
-            if (segment.transposed >= 0)
+            if (parameter.transposed >= 0)
                 transpose_block<T>(
                     rows, N - p * NR, static_cast<const T*>(program.parameters) + at,
-                    static_cast<T*>(program.transposed) + segment.transposed + q * N * NR + p * NR * NR);
+                    static_cast<T*>(program.transposed) + parameter.transposed + q * N * NR + p * NR * NR);
         }
 }
 
 // w = w * min(1, limit / |w|) for each unit's incoming weights, panel p.
 template <class T>
-void constrain_panel(const Program& program, const Segment& segment, long p) {
+void constrain_panel(const Program& program, const PackedParameter& parameter, long p) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
-    const long K = segment.inputs, N = segment.outputs;
-    T* const w = static_cast<T*>(program.parameters) + segment.at + p * K * NR;
-    const vec<T> limit = broadcast(T(segment.max_norm));
+    const long K = parameter.inputs, N = parameter.outputs;
+    T* const w = static_cast<T*>(program.parameters) + parameter.at + p * K * NR;
+    const vec<T> limit = broadcast(T(parameter.max_norm));
     for (long v = 0; v < 2; ++v) {
         RunningSum<T> squares;
         for (long k = 0; k < K; ++k) {
@@ -240,11 +230,11 @@ void constrain_panel(const Program& program, const Segment& segment, long p) {
         const vec<T> shrink = select(norm > limit, limit / norm, broadcast(T(1)));
         for (long k = 0; k < K; ++k) store(w + k * NR + v * L, load(w + k * NR + v * L) * shrink);
     }
-    if (segment.transposed >= 0)
+    if (parameter.transposed >= 0)
         for (long k = 0; k < K; k += NR)
             transpose_block<T>(
                 int(K - k < NR ? K - k : NR), N - p * NR, w + k * NR,
-                static_cast<T*>(program.transposed) + segment.transposed + k * N + p * NR * NR);
+                static_cast<T*>(program.transposed) + parameter.transposed + k * N + p * NR * NR);
 }
 
 }  // namespace deltarule::DR_TARGET

@@ -17,12 +17,10 @@
 //   c3  = purpose << 28 | layer << 16 | bits 32 to 47 of step
 #pragma once
 
+#include "purpose.hpp"
 #include "simd.hpp"
 
 namespace deltarule::DR_TARGET {
-
-inline constexpr int purpose_initializer = 0, purpose_shuffle = 1, purpose_dropout = 2;
-inline constexpr int purpose_split = 3, purpose_restart = 4, purpose_direction = 5;
 
 inline constexpr int philox_rounds = 10;
 inline constexpr uint32_t philox_multiplier[2] = {0xD2511F53, 0xCD9E8D57};
@@ -56,7 +54,7 @@ struct RandomStream {
     uint64_t round_key[philox_rounds][2];
     uint32_t c2, c3;
 };
-inline RandomStream random_stream(uint64_t seed, int purpose, int layer, uint64_t step) {
+inline RandomStream random_stream(uint64_t seed, Purpose purpose, int layer, uint64_t step) {
     RandomStream stream;
     uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
     for (auto& key : stream.round_key) {
@@ -181,9 +179,6 @@ inline void random_words(const RandomStream& stream, uint32_t row, uint32_t colu
         });
 }
 
-// A unit is kept where its word >= threshold = floor(rate 2^32), rate in [0, 1).
-DR_INLINE uint32_t dropout_threshold(double rate) { return uint32_t(rate * 4294967296.0); }
-
 // `scale` where a word is kept and 0 where it is dropped.
 DR_INLINE void store_factors(vec<uint32_t> words, uint32_t threshold, float scale, float* out) {
     const auto kept = words >= broadcast(threshold);
@@ -206,24 +201,8 @@ DR_INLINE void store_factors(vec<uint32_t> words, uint32_t threshold, double sca
     storeu(out + lanes<double>, select(__builtin_convertvector(high, vec<int64_t>) >= limit, kept, dropped));
 }
 
-// Dropout factors of columns [column, column + n) of a row: out[i] = scale where kept, 0 where dropped;
-// scale = 1 / (1 - rate) for the inverted form.
-template <class T>
-inline void dropout_factors(const RandomStream& stream, uint32_t row, uint32_t column, int n,
-                            uint32_t threshold, T scale, T* out) {
-    for_random_words(
-        stream, row, column, n,
-        [=](int i, const WordGroup& group) {
-            store_factors(group.words[0], threshold, scale, out + i);
-            store_factors(group.words[1], threshold, scale, out + i + group_words / 2);
-        },
-        [=](int i, const uint32_t* words, int count) {
-            for (int j = 0; j < count; ++j) out[i + j] = words[j] >= threshold ? scale : T(0);
-        });
-}
-
-// The factors of a panel: rows [row, row + rows) and columns [column, column + 2 lanes<T>), row after row;
-// column is a multiple of 4. A group of words makes one such row of floats, or two of doubles.
+// Dropout factors of a panel: `scale` where kept, 0 where dropped; scale = 1 / (1 - rate) for the inverted form.
+// Rows [row, row + rows) and columns [column, column + 2 lanes<T>), row after row; column is a multiple of 4. A group of words makes one such row of floats, or two of doubles.
 template <class T>
 inline void dropout_panel(const RandomStream& stream, uint32_t row, int rows, uint32_t column,
                           uint32_t threshold, T scale, T* out) {

@@ -2,9 +2,10 @@
 #include <climits>
 #include <cstring>
 
+#include "by_threads.hpp"
 #include "engine.hpp"
 #include "floating.hpp"
-#include "sharing.hpp"
+#include "sums.hpp"
 
 namespace deltarule {
 
@@ -16,7 +17,7 @@ constexpr long few_rows_most = 4;  // rows that read the network's own vector: n
 
 struct Executor::Prediction {
     Executor& self;
-    const Purpose purpose;
+    const Mode mode;
     Compiled compiled;
     Program program;
     char* out = nullptr;
@@ -25,13 +26,13 @@ struct Executor::Prediction {
     char* memory = nullptr;
     std::atomic<long> next{0};
 
-    Prediction(Executor& executor, Purpose wanted, long tile_capacity)
-        : self(executor), purpose(wanted),
+    Prediction(Executor& executor, Mode wanted, long tile_capacity)
+        : self(executor), mode(wanted),
           compiled(compile(executor.network_, wanted, executor.kernels_.panel_width, LONG_MAX)),
           capacity(tile_capacity) {
         lay_out(compiled, capacity);
         program.instructions = compiled.instructions.data();
-        program.segments = compiled.segments.data();
+        program.layout = compiled.parameters.data();
         program.capacity = capacity;
         program.tile_size = compiled.row_size * capacity;
         tile_bytes = size_t(program.tile_size) * self.size_;
@@ -55,18 +56,18 @@ struct Executor::Prediction {
 
 void Executor::forward(const void* parameters, const void* running, const Data& data, long rows, void* out,
                        Sums* sums) {
-    const Purpose purpose = sums != nullptr ? Purpose::evaluate : Purpose::predict;
+    const Mode mode = sums != nullptr ? Mode::evaluate : Mode::predict;
     double multiplications = 0;
     for (const Parameter& p : network_.parameters) multiplications += double(p.rows) * double(p.columns);
     long threads = threads_for(multiplications * double(rows), network_.work_per_thread, threads_);
     if (rows < threads || rows <= few_rows_most) threads = 1;
     const long capacity = tile_capacity(rows, threads);
-    if (!prediction_ || prediction_->purpose != purpose || prediction_->capacity != capacity)
-        prediction_ = std::make_shared<Prediction>(*this, purpose, capacity);
+    if (!prediction_ || prediction_->mode != mode || prediction_->capacity != capacity)
+        prediction_ = std::make_shared<Prediction>(*this, mode, capacity);
     Prediction& now = *prediction_;
     Program& program = now.program;
     program.batch = rows;
-    program.inputs[0] = data.inputs;
+    program.input = data.input;
     program.targets = data.targets;
     program.weights = data.weights;
     program.row_weights = nullptr;
@@ -89,8 +90,8 @@ void Executor::forward(const void* parameters, const void* running, const Data& 
         program.running = running_.need(size_t(network_.state_count) * size_);
         if (network_.state_count > 0)
             std::memcpy(program.running, running, size_t(network_.state_count) * size_);
-        for (const Segment& s : now.compiled.segments)
-            kernels_.pack(s, 0, (s.outputs + kernels_.panel_width - 1) / kernels_.panel_width, parameters,
+        for (const PackedParameter& p : now.compiled.parameters)
+            kernels_.pack(p, 0, (p.outputs + kernels_.panel_width - 1) / kernels_.panel_width, parameters,
                           program.parameters, nullptr);
         for (const Instruction& op : now.compiled.instructions)
             if (op.kind == Kind::batch_norm) kernels_.use_running(program, op);

@@ -10,36 +10,19 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "activation_kind.hpp"
+#include "kinds.hpp"
 
 namespace deltarule {
-
-using Activation = ActivationKind;
-inline constexpr Activation softmax_kind{100};  // acts on rows, not on elements
-
-enum class Loss : int {
-    none,
-    squared_error,         // 1/2 sum_j (a - t)^2
-    mean_squared_error,    // mean_j (a - t)^2
-    mean_absolute_error,   // mean_j |a - t|
-    huber,                 // mean_j, setting = threshold
-    quantile,              // mean_j, setting = quantile
-    poisson,               // mean_j a - t log a
-    binary_cross_entropy,  // -sum_j t log a + (1 - t) log(1 - a)
-    cross_entropy,         // -sum_j t_j log a_j, setting = label smoothing
-};
-
-enum class Kind : int { gather, dense, activation, dropout, layer_norm, batch_norm, add, loss };
 
 struct Instruction {
     Kind kind = Kind::gather;
     Activation activation = Activation::identity;  // fused behind dense; or the activation itself
-    double setting = 0;                            // of the activation; epsilon of a normalisation
+    double setting = 0;                            // of the activation
     long inputs = 0, outputs = 0;                  // columns
-    bool by_panels = false;  // dense with few rows: its products are phases of their own, cut by panels
+    bool by_panels = false;  // dense with few rows: its products are stages of their own, cut by panels
     long panel_group = 1;    // so many panels of outputs an item
     bool deferred = false;   // and the update of its weights is part of the next step's forward product
-    int segment = -1;        // of its weights
+    int parameter = -1;      // its weights
     // Places in the row tile; -1: there is none.
     long in = -1, in2 = -1;                    // what it reads
     long pre = -1, out = -1;                   // z and a = f(z); one place where f' reads a alone
@@ -61,22 +44,22 @@ struct Instruction {
     // Dropout.
     uint32_t layer = 0, threshold = 0;
     double keep_scale = 1;
+    double epsilon = 0;  // of a normalisation
     // Batch normalisation: NR-padded columns of statistics, offsets in Program::statistics.
     long mean = -1, variance = -1, rstd = -1, sum_d = -1, sum_dx = -1;
     long running_mean = -1, running_var = -1;  // offsets in Program::running
     double momentum = 0;
     bool use_running = false;
-    // Gather: which input. Loss: its settings.
-    int input = 0;
-    Loss loss = Loss::none;
-    bool from_z = false;      // with its canonical activation: in2 is z, d_in is dL/dz
-    double loss_setting = 0;  // threshold, quantile or label smoothing
+    // Loss.
+    Loss loss = Loss::squared_error;
+    bool from_z = false;  // with its canonical activation: in2 is z, d_in is dL/dz
+    double loss_setting = 0;
 };
 
 // One stage of the rows phase. Over row tiles: instructions [forward_first, forward_last) upwards, then
 // [backward_first, backward_last) downwards. Over column panels: statistics of one batch normalisation, or
 // the products of one dense layer with few rows, forward by panels of its outputs, backward of its inputs.
-struct Phase {
+struct Stage {
     enum class Over : int { rows, statistics, sums, outputs, inputs };
     Over over = Over::rows;
     int forward_first = 0, forward_last = 0;
@@ -84,8 +67,8 @@ struct Phase {
     int instruction = -1;
 };
 
-// A run of parameters with one gradient formula.
-struct Segment {
+// A parameter as it lies in the packed vectors, and what its gradient is made of.
+struct PackedParameter {
     enum class Form : int {
         product,     // dW[k, n] = sum_r x[r, k] d[r, n]
         column_sum,  // db[n]    = sum_r d[r, n]
@@ -101,14 +84,14 @@ struct Segment {
     bool decays = false;           // decoupled weight decay applies
     double max_norm = 0;           // of each unit's incoming weights; 0: none
     bool deferred = false;         // updated by the next step's forward product
-    bool single_row = false;       // a batch of one row: x and d alone make its gradient on the way to the update
+    bool single_row = false;  // a batch of one row: x and d alone make its gradient on the way to the update
 };
 
-// A tile of parameters: column panels [p0, p1) and row blocks of NR [q0, q1) of one segment. The cut
+// A tile of parameters: column panels [p0, p1) and row blocks of NR [q0, q1) of one parameter. The cut
 // depends on shapes alone, since the sums below are taken task by task.
 inline constexpr int most_task_blocks = 8;  // q1 - q0 at most
 struct Task {
-    int segment = 0;
+    int parameter = 0;
     int p0 = 0, p1 = 0, q0 = 0, q1 = 0;
 };
 
@@ -119,7 +102,7 @@ struct TaskSums {
     double largest = 0;  // |w| after the update, where a penalty reads it
 };
 
-// The largest absolute values that a segment's gradient is made of; NaN counts as the largest of all.
+// The largest absolute values that a parameter's gradient is made of; NaN counts as the largest of all.
 struct Extent {
     double x = 0, d = 0;
 };
@@ -145,33 +128,14 @@ struct Tile {
     void* base = nullptr;
 };
 
-enum class Rule : int {
-    sgd,
-    momentum,
-    nesterov,
-    rmsprop,
-    rmsprop_centered,
-    rmsprop_momentum,
-    rmsprop_centered_momentum,
-    adagrad,
-    adam,
-    amsgrad,
-    nadam,
-    lion,
-    rprop,
-};
-
-inline constexpr int most_states = 3;
-inline constexpr int most_scalars = 8;
-
 // Everything a kernel needs to know. Pointers of type void* hold float or double.
 struct Program {
     const Instruction* instructions = nullptr;
-    const Segment* segments = nullptr;
+    const PackedParameter* layout = nullptr;
     const Tile* tiles = nullptr;
     int tile_count = 0;
     long capacity = 0, tile_size = 0;  // rows; elements
-    // Parameters in panels; states and gradient in the same layout.
+    // The parameters' values, in panels; the optimizer's state and the gradient in the same layout.
     void* parameters = nullptr;
     const void* flat = nullptr;  // few rows to predict: the network's own vector is read instead
     void* transposed = nullptr;
@@ -180,15 +144,15 @@ struct Program {
     void* statistics = nullptr;
     void* running = nullptr;
     // This step.
-    Table inputs[4];
-    Table targets, weights;
+    Table input, targets, weights;
     const int64_t* order = nullptr;  // rows of the batch; null: first_row, first_row + 1, ...
     int64_t first_row = 0;
     long batch = 0;
     double* losses = nullptr;       // per row of the batch, not weighted
     double* row_weights = nullptr;  // per row of the batch; null: all 1
-    void* outputs = nullptr;        // (n, outputs) by source row; null: not wanted
-    long chunk_first = 0;           // first row of the batch whose tiles stand
+    void* outputs = nullptr;        // (n, outputs); null: not wanted
+    bool outputs_by_row = true;     // by source row; otherwise the batch's rows from outputs_first on
+    int64_t outputs_first = 0;
     uint64_t seed = 0, step = 0;
     // A batch of one row whose updates are deferred: the tile, scale and scalars of the step before; null
     // where nothing is due.

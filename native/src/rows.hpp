@@ -25,7 +25,7 @@ void dense_outputs(const Program& program, const Instruction& op, const Tile& ti
     T* const base = static_cast<T*>(tile.base);
     const T* const in = base + op.in;
     T *const z = base + op.pre, *const a = base + op.out;
-    const bool activates = op.activation != Activation::identity && op.activation != softmax_kind;
+    const bool activates = op.activation != Activation::identity && !acts_on_rows(op.activation);
     if (program.flat != nullptr) {
         const T* const flat = static_cast<const T*>(program.flat);
         for (long r = 0; r < rows; ++r)
@@ -68,7 +68,7 @@ void dense_outputs(const Program& program, const Instruction& op, const Tile& ti
 template <class T>
 void dense_forward(const Program& program, const Instruction& op, const Tile& tile) {
     if (!op.by_panels) dense_outputs<T>(program, op, tile, 0, panels<T>(op.outputs));
-    if (op.activation != softmax_kind) return;
+    if (!acts_on_rows(op.activation)) return;
     T* const base = static_cast<T*>(tile.base);
     softmax_forward(tile.rows, op.outputs, program.capacity * panel_width<T>, base + op.pre, base + op.out);
 }
@@ -79,7 +79,7 @@ void derive_output(const Program& program, const Instruction& op, const Tile& ti
     const long stride = program.capacity * panel_width<T>;
     T* const base = static_cast<T*>(tile.base);
     T* const d = base + op.d_out;
-    if (op.activation == softmax_kind) {
+    if (acts_on_rows(op.activation)) {
         softmax_backward(tile.rows, op.outputs, stride, base + op.out, d, d, false);
         return;
     }
@@ -152,7 +152,7 @@ template <class T>
 void activation_forward(const Program& program, const Instruction& op, const Tile& tile) {
     const long stride = program.capacity * panel_width<T>;
     T* const base = static_cast<T*>(tile.base);
-    if (op.activation == softmax_kind) {
+    if (acts_on_rows(op.activation)) {
         softmax_forward(tile.rows, op.outputs, stride, base + op.in, base + op.out);
         return;
     }
@@ -168,7 +168,7 @@ void activation_backward(const Program& program, const Instruction& op, const Ti
     T* const base = static_cast<T*>(tile.base);
     const T *const z = base + op.pre, *const a = base + op.out, *const d_out = base + op.d_out;
     T* const d_in = base + op.d_in;
-    if (op.activation == softmax_kind) {
+    if (acts_on_rows(op.activation)) {
         softmax_backward(tile.rows, op.outputs, stride, a, d_out, d_in, op.add_d_in);
         return;
     }
@@ -215,7 +215,7 @@ void dropout_forward(const Program& program, const Instruction& op, const Tile& 
     T* const base = static_cast<T*>(tile.base);
     if (op.aux < 0) return;  // rate 0: out is in
     T* const mask = base + op.aux;
-    const RandomStream stream = random_stream(program.seed, purpose_dropout, int(op.layer), program.step);
+    const RandomStream stream = random_stream(program.seed, Purpose::dropout, int(op.layer), program.step);
     for (long p = 0; p < panels<T>(op.outputs); ++p)
         dropout_panel<T>(stream, uint32_t(tile.first), int(tile.rows), uint32_t(p * NR), op.threshold,
                          T(op.keep_scale), mask + p * stride);
@@ -247,13 +247,11 @@ void run_forward(const Program& program, int first, int last, const Tile& tile) 
     for (int i = first; i < last; ++i) {
         const Instruction& op = program.instructions[i];
         switch (op.kind) {
+#define DR_CASE(name, ...) \
+    case Kind::name: name##_forward<T>(program, op, tile); break;
+            DR_OPERATIONS(DR_CASE)
+#undef DR_CASE
             case Kind::gather: gather<T>(program, op, tile); break;
-            case Kind::dense: dense_forward<T>(program, op, tile); break;
-            case Kind::activation: activation_forward<T>(program, op, tile); break;
-            case Kind::dropout: dropout_forward<T>(program, op, tile); break;
-            case Kind::layer_norm: layer_norm_forward<T>(program, op, tile); break;
-            case Kind::batch_norm: batch_norm_forward<T>(program, op, tile); break;
-            case Kind::add: add_forward<T>(program, op, tile); break;
             case Kind::loss: loss_forward<T>(program, op, tile); break;
         }
     }
@@ -265,12 +263,10 @@ void run_backward(const Program& program, int first, int last, const Tile& tile)
         const Instruction& op = program.instructions[i];
         if (op.d_in < 0 && op.d_in2 < 0 && !op.derive) continue;  // nothing below learns
         switch (op.kind) {
-            case Kind::dense: dense_backward<T>(program, op, tile); break;
-            case Kind::activation: activation_backward<T>(program, op, tile); break;
-            case Kind::dropout: dropout_backward<T>(program, op, tile); break;
-            case Kind::layer_norm: layer_norm_backward<T>(program, op, tile); break;
-            case Kind::batch_norm: batch_norm_backward<T>(program, op, tile); break;
-            case Kind::add: add_backward<T>(program, op, tile); break;
+#define DR_CASE(name, ...) \
+    case Kind::name: name##_backward<T>(program, op, tile); break;
+            DR_OPERATIONS(DR_CASE)
+#undef DR_CASE
             case Kind::gather:
             case Kind::loss: break;
         }

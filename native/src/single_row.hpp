@@ -19,9 +19,7 @@ DR_INLINE void sweep(const Program& program, const OneRule& rule, long at, long 
                      const T* x, const T* d, const T* next, T* z) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
     T* const w = static_cast<T*>(program.parameters) + at;
-    T* const s0 = static_cast<T*>(program.states[0]) + (rule.states > 0 ? at : 0);
-    T* const s1 = static_cast<T*>(program.states[1]) + (rule.states > 1 ? at : 0);
-    T* const s2 = static_cast<T*>(program.states[2]) + (rule.states > 2 ? at : 0);
+    const StatesAt<T, OneRule> states(program, at);
     vec<T> delta[P * 2], sum[P * 2];
     for (int v = 0; v < 2 * P; ++v) {
         delta[v] = load(d + v * L);
@@ -33,15 +31,7 @@ DR_INLINE void sweep(const Program& program, const OneRule& rule, long at, long 
         if constexpr (multiply) nk = broadcast(next[k]);
         for (int v = 0; v < 2 * P; ++v) {
             const long i = (v / 2) * stride + k * NR + v % 2 * L;
-            vec<T> wi = load(w + i), s[3] = {};
-            if constexpr (rule.states > 0) s[0] = load(s0 + i);
-            if constexpr (rule.states > 1) s[1] = load(s1 + i);
-            if constexpr (rule.states > 2) s[2] = load(s2 + i);
-            rule.apply(wi, xk * delta[v], s);
-            store(w + i, wi);
-            if constexpr (rule.states > 0) store(s0 + i, s[0]);
-            if constexpr (rule.states > 1) store(s1 + i, s[1]);
-            if constexpr (rule.states > 2) store(s2 + i, s[2]);
+            const vec<T> wi = update_vector(rule, states, w, i, xk * delta[v]);
             if constexpr (multiply) sum[v] = fma(nk, wi, sum[v]);
         }
     }
@@ -52,32 +42,32 @@ DR_INLINE void sweep(const Program& program, const OneRule& rule, long at, long 
 // Panels [p0, p1), two at a time, rows [k0, k1).
 //   in  base  the tile of the step whose update this is
 template <class T, bool multiply>
-void single_row_sweep(const Program& program, const Segment& segment, const double* scalars, T scale,
-                      const T* base, long p0, long p1, long k0, long k1, const T* next, T* z) {
+void single_row_sweep(const Program& program, const PackedParameter& parameter, const double* scalars,
+                      T scale, const T* base, long p0, long p1, long k0, long k1, const T* next, T* z) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
-    const long K = segment.inputs, N = segment.outputs;
-    with_rule<T>(program.rule, scalars, segment.factor, segment.decays, [&](auto rule) {
+    const long K = parameter.inputs, N = parameter.outputs;
+    with_rule<T>(program.rule, scalars, parameter.factor, parameter.decays, [&](auto rule) {
         for (long p = p0; p < p1; p += 2) {
             alignas(vector_bytes) T d[2 * NR];
             for (long n = 0; n < 2 * NR; n += L) {
                 const long left = N - p * NR - n;
                 store(d + n, left <= 0 ? vec<T>{}
-                                       : scale * load_partial(base + segment.d + p * NR + n,
+                                       : scale * load_partial(base + parameter.d + p * NR + n,
                                                               left < L ? int(left) : int(L)));
             }
-            const long at = segment.at + p * K * NR;
+            const long at = parameter.at + p * K * NR;
             T* const to = multiply ? z + p * NR : nullptr;
             if (p + 1 < p1)
-                sweep<T, 2, multiply>(program, rule, at, K * NR, k0, k1, base + segment.x, d, next, to);
+                sweep<T, 2, multiply>(program, rule, at, K * NR, k0, k1, base + parameter.x, d, next, to);
             else
-                sweep<T, 1, multiply>(program, rule, at, K * NR, k0, k1, base + segment.x, d, next, to);
+                sweep<T, 1, multiply>(program, rule, at, K * NR, k0, k1, base + parameter.x, d, next, to);
         }
     });
 }
 
 // |x[k0:k1]|^2 |d[panels]|^2
 template <class T>
-double single_row_squares(const Program& program, const Segment& segment, const Task& task) {
+double single_row_squares(const Program& program, const PackedParameter& parameter, const Task& task) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
     const T* const base = static_cast<const T*>(program.tiles[0].base);
     const auto squares = [&](const T* from, long begin, long end) {
@@ -88,20 +78,21 @@ double single_row_squares(const Program& program, const Segment& segment, const 
         }
         return double(sum_lanes(sum));
     };
-    const long k1 = task.q1 * NR < segment.inputs ? task.q1 * NR : segment.inputs;
-    const long n1 = task.p1 * NR < segment.outputs ? task.p1 * NR : segment.outputs;
+    const long k1 = task.q1 * NR < parameter.inputs ? task.q1 * NR : parameter.inputs;
+    const long n1 = task.p1 * NR < parameter.outputs ? task.p1 * NR : parameter.outputs;
     const double scale = program.gradient_scale;
-    return scale * scale * squares(base + segment.x, task.q0 * NR, k1) *
-           squares(base + segment.d, task.p0 * NR, n1);
+    return scale * scale * squares(base + parameter.x, task.q0 * NR, k1) *
+           squares(base + parameter.d, task.p0 * NR, n1);
 }
 
 // The update at once, of a layer too small to wait.
 template <class T>
-void single_row_task(const Program& program, const Segment& segment, const Task& task, TaskSums& sums) {
+void single_row_task(const Program& program, const PackedParameter& parameter, const Task& task,
+                     TaskSums& sums) {
     constexpr long NR = panel_width<T>;
-    const long k1 = task.q1 * NR < segment.inputs ? task.q1 * NR : segment.inputs;
-    sums.squares += single_row_squares<T>(program, segment, task);
-    single_row_sweep<T, false>(program, segment, program.scalars, T(program.gradient_scale),
+    const long k1 = task.q1 * NR < parameter.inputs ? task.q1 * NR : parameter.inputs;
+    sums.squares += single_row_squares<T>(program, parameter, task);
+    single_row_sweep<T, false>(program, parameter, program.scalars, T(program.gradient_scale),
                                static_cast<const T*>(program.tiles[0].base), task.p0, task.p1, task.q0 * NR,
                                k1, nullptr, nullptr);
 }
@@ -110,14 +101,14 @@ void single_row_task(const Program& program, const Segment& segment, const Task&
 template <class T>
 void update_and_multiply(const Program& program, const Instruction& op, long p0, long p1) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
-    const Segment& segment = program.segments[op.segment];
+    const PackedParameter& parameter = program.layout[op.parameter];
     T* const base = static_cast<T*>(program.tiles[0].base);
     const T* const bias = static_cast<const T*>(program.parameters) + op.bias;
     T *const z = base + op.pre, *const a = base + op.out;
     for (long n = p0 * NR; n < p1 * NR; n += L) store(z + n, load(bias + n));
-    single_row_sweep<T, true>(program, segment, program.previous_scalars, T(program.previous_scale),
+    single_row_sweep<T, true>(program, parameter, program.previous_scalars, T(program.previous_scale),
                               static_cast<const T*>(program.previous), p0, p1, 0, op.inputs, base + op.in, z);
-    if (op.activation != Activation::identity && op.activation != softmax_kind)
+    if (op.activation != Activation::identity && !acts_on_rows(op.activation))
         for (long p = p0; p < p1; ++p)
             activate(op.activation, op.setting, 1, vectors_in_use<T>(op.outputs, p), z + p * NR, a + p * NR);
 }
@@ -126,7 +117,7 @@ void update_and_multiply(const Program& program, const Instruction& op, long p0,
 template <class T>
 void flush_update(const Program& program, const Instruction& op, long item) {
     const long p0 = item * op.panel_group, all = panels<T>(op.outputs);
-    single_row_sweep<T, false>(program, program.segments[op.segment], program.previous_scalars,
+    single_row_sweep<T, false>(program, program.layout[op.parameter], program.previous_scalars,
                                T(program.previous_scale), static_cast<const T*>(program.previous), p0,
                                p0 + op.panel_group < all ? p0 + op.panel_group : all, 0, op.inputs, nullptr,
                                nullptr);

@@ -1,75 +1,68 @@
-// Softmax and log-sum-exp of a row, for one target: pieces that run over one panel of columns each, and
-// carry what they gather in one vector, so that a row may lie in panels; and a contiguous row of them.
+// Softmax over the rows of a tile, which lie in panels.
 //
-//   m = max_j z_j,  e_j = exp(z_j - m),  s = sum_j e_j,  a_j = e_j / s,  log sum_j exp z_j = m + log s
+//     a_j = e^{z_j - m} / sum_k e^{z_k - m},  m = max_k z_k
 //
-// Subtracting the maximum keeps exp from overflowing; the largest term is 1, so s >= 1. NaN anywhere in
-// a row makes all of it NaN: the maximum passes over it, the sum does not. The order of the sum: lane by
-// lane over the row, then sum_lanes.
+// Subtracting the maximum keeps exp from overflowing; the largest term is 1, so the sum is at least 1. NaN anywhere in
+// a row makes all of it NaN: the maximum passes over it, the sum does not. The sum is taken lane by lane over the row,
+// then by sum_lanes.
 #pragma once
 
+#include "elementwise.hpp"
 #include "math.hpp"
 
 namespace deltarule::DR_TARGET {
 
 template <class T>
-DR_INLINE vec<T> no_maximum() {
-    return -infinity_like<vec<T>>();
+inline constexpr T largest_finite = T(sizeof(T) == 4 ? 3.4028234663852886e38 : 1.7976931348623157e308);
+
+// The largest element of a row; NaN-free rows only (others turn NaN in what follows).
+template <class T>
+DR_INLINE T row_max(const T* x, long columns, long stride) {
+    const vec<T> lowest = broadcast(T(-__builtin_inf()));
+    vec<T> largest = lowest;
+    for_row<T>(columns, stride,
+               [&](long i, auto mask) { largest = max(select(mask, load(x + i), lowest), largest); });
+    return max_lanes(largest);
 }
 
-// largest <- max(largest, z[0..n)), lane by lane; begin with no_maximum, end with max_lanes.
+// a_j = e^{z_j - m} / sum_k e^{z_k - m},  m = max_k z_k
 template <class T>
-DR_INLINE void gather_maximum(const T* z, int n, vec<T>& largest) {
-    constexpr int width = lanes<T>;
-    int j = 0;
-    for (; j + width <= n; j += width) largest = max(loadu(z + j), largest);
-    if (j < n) {
-        const vec<T> last = load_partial(z + j, n - j);
-        largest = max(select(first_lanes<T>(n - j), last, largest), largest);
+void softmax_forward(long rows, long columns, long stride, const T* z, T* a) {
+    constexpr long NR = 2 * lanes<T>;
+    for (long r = 0; r < rows; ++r, z += NR, a += NR) {
+        const T m = row_max(z, columns, stride);
+        vec<T> sums{};
+        for_row<T>(columns, stride, [&](long i, auto mask) {
+            const vec<T> e = select(mask, exp(load(z + i) - m), vec<T>{});
+            store(a + i, e);
+            sums = sums + e;
+        });
+        const T sum = sum_lanes(sums);
+        for_row<T>(columns, stride, [&](long i, auto) { store(a + i, load(a + i) / sum); });
     }
 }
 
-// e[j] = exp(z[j] - maximum), sum += e, lane by lane; begin with zero, end with sum_lanes. e may be z.
+// dL/dz_j = a_j (g_j - sum_k g_k a_k),  g = dL/da
 template <class T>
-DR_INLINE void gather_exponentials(const T* z, T maximum, T* e, int n, vec<T>& sum) {
-    constexpr int width = lanes<T>;
-    int j = 0;
-    for (; j + width <= n; j += width) {
-        const vec<T> term = exp(loadu(z + j) - maximum);
-        storeu(e + j, term);
-        sum += term;
+void softmax_backward(long rows, long columns, long stride, const T* a, const T* d_out, T* d_in, bool add) {
+    constexpr long NR = 2 * lanes<T>;
+    for (long r = 0; r < rows; ++r, a += NR, d_out += NR, d_in += NR) {
+        vec<T> sums{};
+        for_row<T>(columns, stride, [&](long i, auto mask) {
+            sums = sums + select(mask, load(d_out + i) * load(a + i), vec<T>{});
+        });
+        const T sum = sum_lanes(sums);
+        for_row<T>(columns, stride, [&](long i, auto) {
+            const vec<T> d = load(a + i) * (load(d_out + i) - sum);
+            store(d_in + i, add ? load(d_in + i) + d : d);
+        });
     }
-    if (j < n) {
-        const vec<T> term = exp(load_partial(z + j, n - j) - maximum);
-        store_partial(e + j, term, n - j);
-        sum += select(first_lanes<T>(n - j), term, vec<T>{});
-    }
 }
 
+// z - m, with no infinity from finite z: its product with a target of 0 must be 0.
 template <class T>
-DR_INLINE void scale(T* a, int n, T factor) {
-    constexpr int width = lanes<T>;
-    int j = 0;
-    for (; j + width <= n; j += width) storeu(a + j, loadu(a + j) * factor);
-    if (j < n) store_partial(a + j, load_partial(a + j, n - j) * factor, n - j);
-}
-
-// log(x) of one number.
-template <class T>
-DR_INLINE T log_scalar(T x) {
-    return log(broadcast(x))[0];
-}
-
-// a = softmax(z) over one contiguous row, n >= 1; returns log sum_j exp z_j. a may be z.
-template <class T>
-inline T softmax_row(const T* z, T* a, int n) {
-    vec<T> largest = no_maximum<T>(), sum{};
-    gather_maximum(z, n, largest);
-    const T maximum = max_lanes(largest);
-    gather_exponentials(z, maximum, a, n, sum);
-    const T total = sum_lanes(sum);
-    scale(a, n, T(1) / total);
-    return maximum + log_scalar(total);
+DR_INLINE vec<T> shifted(vec<T> z, T m) {
+    return max(broadcast(-largest_finite<T>), z - m);
 }
 
 }  // namespace deltarule::DR_TARGET

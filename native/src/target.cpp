@@ -12,11 +12,12 @@ namespace {
 
 // w[k, n] between rows of N (canonical) and panels; vectors are matrices of one row.
 template <class T>
-void pack(const Segment& segment, long p0, long p1, const void* flat, void* packed, void* transposed) {
+void pack(const PackedParameter& parameter, long p0, long p1, const void* flat, void* packed,
+          void* transposed) {
     constexpr long NR = panel_width<T>;
-    const long K = segment.inputs, N = segment.outputs;
-    const T* const from = static_cast<const T*>(flat) + segment.canonical;
-    T* const to = static_cast<T*>(packed) + segment.at;
+    const long K = parameter.inputs, N = parameter.outputs;
+    const T* const from = static_cast<const T*>(flat) + parameter.canonical;
+    T* const to = static_cast<T*>(packed) + parameter.at;
     for (long k = 0; k < K; ++k)
         for (long p = p0; p < p1; ++p) {
             const T* const row = from + k * N + p * NR;
@@ -27,8 +28,8 @@ void pack(const Segment& segment, long p0, long p1, const void* flat, void* pack
                                        : load_partial(row + v * lanes<T>, left > 0 ? int(left) : 0));
             }
         }
-    if (transposed == nullptr || segment.transposed < 0) return;
-    T* const wt = static_cast<T*>(transposed) + segment.transposed;
+    if (transposed == nullptr || parameter.transposed < 0) return;
+    T* const wt = static_cast<T*>(transposed) + parameter.transposed;
     for (long p = p0; p < p1; ++p)
         for (long k = 0; k < K; k += NR)
             transpose_block<T>(int(K - k < NR ? K - k : NR), N - p * NR, to + (p * K + k) * NR,
@@ -36,11 +37,11 @@ void pack(const Segment& segment, long p0, long p1, const void* flat, void* pack
 }
 
 template <class T>
-void unpack(const Segment& segment, long p0, long p1, const void* packed, void* flat) {
+void unpack(const PackedParameter& parameter, long p0, long p1, const void* packed, void* flat) {
     constexpr long NR = panel_width<T>;
-    const long K = segment.inputs, N = segment.outputs;
-    T* const to = static_cast<T*>(flat) + segment.canonical;
-    const T* const from = static_cast<const T*>(packed) + segment.at;
+    const long K = parameter.inputs, N = parameter.outputs;
+    T* const to = static_cast<T*>(flat) + parameter.canonical;
+    const T* const from = static_cast<const T*>(packed) + parameter.at;
     for (long k = 0; k < K; ++k)
         for (long p = p0; p < p1; ++p) {
             const T* const row = from + (p * K + k) * NR;
@@ -66,8 +67,11 @@ void read_value(const Program& program, const Tile& tile, long place, long colum
     }
 }
 
-void words(uint64_t seed, int purpose, uint64_t step, long count, uint32_t* out) {
-    random_words(random_stream(seed, purpose, 0, step), 0, 0, int(count), out);
+void words(uint64_t seed, Purpose purpose, uint64_t step, uint32_t row, long count, uint32_t* out) {
+    constexpr long at_once = 1 << 30;
+    const RandomStream stream = random_stream(seed, purpose, 0, step);
+    for (long i = 0; i < count; i += at_once)
+        random_words(stream, row, uint32_t(i), int(count - i < at_once ? count - i : at_once), out + i);
 }
 
 template <class T>

@@ -1,16 +1,16 @@
-// Training: one call is a sequence of stages. In each stage all threads share out `count` items; the last to
-// finish does what only one thread can do, and goes on to the next stage.
+// Training: one call is a sequence of parts. In each part all threads share out `count` items; the last to finish does
+// what only one thread can do, and goes on to the next part.
 //
-//     a step:  phases of the rows  ->  loss; is the gradient finite?  ->  tasks of the parameters  ->  constraints
+//     a step:  stages of the rows  ->  loss; is the gradient finite?  ->  tasks of the parameters  ->  constraints
 #include <chrono>
 #include <cmath>
 #include <cstring>
 #include <new>
 
+#include "by_threads.hpp"
 #include "engine.hpp"
 #include "floating.hpp"
-#include "sharing.hpp"
-#include "shuffle.hpp"
+#include "sums.hpp"
 
 namespace deltarule {
 
@@ -18,10 +18,7 @@ namespace {
 
 constexpr size_t chunk_bytes = size_t(32) << 20;  // row tiles of one chunk
 constexpr long chunk_rows_least = 2048;
-constexpr double panel_work = 0.1;             // of work_per_thread, where a layer is cut by panels
-constexpr double inline_work = 5e4;            // multiplications that are done while the others wait
-constexpr int inline_stages = 64;              // of them one after the other, at most
-constexpr double poll_work = 1e5;              // multiplications of a step that is not asked about every time
+constexpr double poll_work = 1e5;  // multiplications of a step that is not asked about every time
 
 // Calls poll about every 30 ms, however often it is asked.
 class Poll {
@@ -45,7 +42,7 @@ private:
 }  // namespace
 
 struct Executor::Training {
-    enum class Stage { phase, tasks, update, constrain, done };
+    enum class Part { stage, tasks, update, constrain, done };  // of a step
 
     Executor& self;
     TrainingRun& run;
@@ -53,40 +50,30 @@ struct Executor::Training {
     Program program;
     int threads = 1;
     long batch_rows = 0, chunk_rows = 0;
-    long steps_each_epoch = 0;
 
-    Stage stage = Stage::done;
+    Part part = Part::done;
     long count = 0;
-    // Each thread has a share of the items, the same in every step, so that what they work on stays in its
-    // caches; who has done its own helps the others.
-    struct alignas(64) Share {
-        std::atomic<long> next{0};
-        long last = 0;
-    };
-    std::vector<Share> shares;
     alignas(64) std::atomic<bool> stop{false};
 
-    size_t phase = 0;
-    long step_in_epoch = 0;
+    size_t stage = 0;
+    long epoch = 0, batch = 0;  // of those touched; within that epoch
     long chunk_first = 0, chunk_count = 0;
     Consume consume = Consume::update;
     double step_loss = 0, step_weight = 0, step_penalty = 0;
     bool out_of_memory = false;
-    std::vector<Extent> step_extents;    // of each segment, over the chunks of this step
-    std::vector<double> largest_weight;  // of each segment that a penalty reads
+    std::vector<Extent> step_extents;    // of each parameter, over the chunks of this step
+    std::vector<double> largest_weight;  // of each parameter that a penalty reads
     double task_work = 0;                // multiplications of all tasks
     // Instructions whose updates are deferred; the first `updated` of them have had this step's.
     std::vector<int> deferred;
     size_t updated = 0;
     void* other_tile = nullptr;
-    std::vector<int> constrained;  // segments, and their first item
+    std::vector<int> constrained;  // parameters, and their first item
     std::vector<long> constrained_first;
 
     Training(Executor& executor, TrainingRun& r) : self(executor), run(r) {
-        batch_rows = std::min(run.batch_size, run.rows);
-        steps_each_epoch =
-            run.drop_last ? run.rows / run.batch_size : (run.rows + run.batch_size - 1) / run.batch_size;
-        compiled = compile(self.network_, Purpose::train, self.kernels_.panel_width, batch_rows);
+        batch_rows = std::min(run.batch_size, run.visited);
+        compiled = compile(self.network_, Mode::train, self.kernels_.panel_width, batch_rows);
         cut_rows();
         lay_out_memory();
         collect_constraints();
@@ -114,12 +101,10 @@ struct Executor::Training {
         lay_out(compiled, capacity);
         program.capacity = capacity;
         program.tile_size = compiled.row_size * capacity;
-        for (Instruction& op : compiled.instructions) {
-            const long each = panels(op.outputs) / (2 * threads);
-            op.panel_group = each >= 4 ? 4 : each >= 2 ? 2 : 1;
-        }
-        for (const Segment& s : compiled.segments)
-            if (!s.deferred) task_work += double(s.inputs) * double(s.outputs) * double(batch_rows);
+        for (Instruction& op : compiled.instructions)
+            op.panel_group = panel_group(panels(op.outputs), threads);
+        for (const PackedParameter& p : compiled.parameters)
+            if (!p.deferred) task_work += double(p.inputs) * double(p.outputs) * double(batch_rows);
     }
 
     void lay_out_memory() {
@@ -134,11 +119,11 @@ struct Executor::Training {
         other_tile = memory + tiles * tile_bytes;
 
         program.instructions = compiled.instructions.data();
-        program.segments = compiled.segments.data();
+        program.layout = compiled.parameters.data();
         program.tiles = self.tile_table_.data();
         program.parameters = self.parameters_.need(self.packed_);
         program.transposed = self.transposed_.need(size_t(compiled.transposed) * self.size_);
-        for (int i = 0; i < self.network_.states; ++i) program.states[i] = self.state(i);
+        for (int i = 0; i < self.network_.states(); ++i) program.states[i] = self.state(i);
         if (self.network_.clip_norm > 0 || chunk_rows < batch_rows)
             program.gradient = self.gradient_.need(self.packed_);
         program.statistics = self.statistics_.need(size_t(compiled.statistics) * self.size_);
@@ -150,58 +135,59 @@ struct Executor::Training {
             program.row_weights = self.weights_.data();
         }
         self.sums_.resize(compiled.tasks.size());
-        self.extents_.resize(tiles * compiled.segments.size());
-        step_extents.resize(compiled.segments.size());
-        program.inputs[0] = run.inputs;
+        self.extents_.resize(tiles * compiled.parameters.size());
+        step_extents.resize(compiled.parameters.size());
+        program.input = run.input;
         program.targets = run.targets;
         program.weights = run.weights;
         program.outputs = run.outputs;
+        program.outputs_by_row = run.outputs_by_row;
         program.seed = run.seed;
-        program.rule = self.network_.rule;
+        program.rule = *self.network_.rule;
         program.clip_value = self.network_.clip_value;
     }
 
     void collect_constraints() {
         long first = 0;
-        for (size_t i = 0; i < compiled.segments.size(); ++i) {
-            const Segment& s = compiled.segments[i];
-            if (s.max_norm <= 0 || s.factor == 0) continue;
+        for (size_t i = 0; i < compiled.parameters.size(); ++i) {
+            const PackedParameter& p = compiled.parameters[i];
+            if (p.max_norm <= 0 || p.factor == 0) continue;
             constrained.push_back(int(i));
             constrained_first.push_back(first);
-            first += panels(s.outputs);
+            first += panels(p.outputs);
         }
         constrained_first.push_back(first);
     }
 
-    // Flat vector to panels, and back: a few panels of one segment at a time.
+    // Flat vector to panels, and back: a few panels of one parameter at a time.
     template <class Visit>
     void for_pieces(Visit visit) {
         struct Piece {
-            const Segment* segment;
+            const PackedParameter* parameter;
             long p0, p1;
         };
         constexpr long panels_each = 8;
         std::vector<Piece> pieces;
-        for (const Segment& s : compiled.segments)
-            for (long p = 0; p < panels(s.outputs); p += panels_each)
-                pieces.push_back({&s, p, std::min(p + panels_each, panels(s.outputs))});
+        for (const PackedParameter& p : compiled.parameters)
+            for (long p0 = 0; p0 < panels(p.outputs); p0 += panels_each)
+                pieces.push_back({&p, p0, std::min(p0 + panels_each, panels(p.outputs))});
         share_out(long(pieces.size()), double(compiled.packed), threads, [&](long i) {
             const Piece& piece = pieces[size_t(i)];
-            visit(*piece.segment, piece.p0, piece.p1);
+            visit(*piece.parameter, piece.p0, piece.p1);
         });
     }
     void load() {
-        for_pieces([&](const Segment& s, long p0, long p1) {
-            self.kernels_.pack(s, p0, p1, run.parameters, program.parameters, program.transposed);
+        for_pieces([&](const PackedParameter& p, long p0, long p1) {
+            self.kernels_.pack(p, p0, p1, run.parameters, program.parameters, program.transposed);
         });
-        largest_weight.assign(compiled.segments.size(), 0.0);
-        for (size_t i = 0; i < compiled.segments.size(); ++i) {
-            const Segment& s = compiled.segments[i];
-            if (s.l1 == 0 && s.l2 == 0) continue;
-            const long n = s.inputs * s.outputs;
+        largest_weight.assign(compiled.parameters.size(), 0.0);
+        for (size_t i = 0; i < compiled.parameters.size(); ++i) {
+            const PackedParameter& p = compiled.parameters[i];
+            if (p.l1 == 0 && p.l2 == 0) continue;
+            const long n = p.inputs * p.outputs;
             largest_weight[i] = self.size_ == 8
-                                    ? largest(static_cast<const double*>(run.parameters) + s.canonical, n)
-                                    : largest(static_cast<const float*>(run.parameters) + s.canonical, n);
+                                    ? largest(static_cast<const double*>(run.parameters) + p.canonical, n)
+                                    : largest(static_cast<const float*>(run.parameters) + p.canonical, n);
         }
         if (self.network_.state_count > 0)
             std::memcpy(program.running, run.running, size_t(self.network_.state_count) * self.size_);
@@ -209,8 +195,8 @@ struct Executor::Training {
             if (op.kind == Kind::batch_norm && op.use_running) self.kernels_.use_running(program, op);
     }
     void save() {
-        for_pieces([&](const Segment& s, long p0, long p1) {
-            self.kernels_.unpack(s, p0, p1, program.parameters, run.parameters);
+        for_pieces([&](const PackedParameter& p, long p0, long p1) {
+            self.kernels_.unpack(p, p0, p1, program.parameters, run.parameters);
         });
         if (self.network_.state_count > 0)
             std::memcpy(run.running, program.running, size_t(self.network_.state_count) * self.size_);
@@ -223,47 +209,34 @@ struct Executor::Training {
         return double(result);
     }
 
-    void clear_record() {
-        const size_t epochs = size_t(run.epochs), parameters = self.network_.parameters.size();
-        std::fill_n(run.loss_sum, epochs, 0.0);
-        std::fill_n(run.weight_sum, epochs, 0.0);
-        std::fill_n(run.penalty_sum, epochs, 0.0);
-        std::fill_n(run.gradient_squares, epochs * parameters, 0.0);
-        std::fill_n(run.updates, epochs, int64_t(0));
-        run.epochs_done = run.steps_done = 0;
-        run.diverged = TrainingRun::none;
-    }
-
     void execute() {
-        clear_record();
         load();
         run.interrupted = false;
-        if (run.epochs > 0 && steps_each_epoch > 0) {
-            begin_epoch();
-            begin_step();
-        } else {
-            run.epochs_done = run.epochs;
-        }
-        shares = std::vector<Share>(static_cast<size_t>(threads));
-        cut_shares();
+        run.diverged = TrainingRun::none;
+        run.steps_done = 0;
+        batch = run.first_batch;
+        if (run.steps > 0) begin_step();
         Barrier barrier(threads);
+        Shares shares(threads);
+        shares.cut(count);
         struct Team {
             Training& training;
             Barrier& barrier;
-        } team{*this, barrier};
+            Shares& shares;
+        } team{*this, barrier, shares};
         run_on_threads(
             threads,
             [](void* context, int thread) {
                 Team& t = *static_cast<Team*>(context);
                 const FlushDenormals flush;
-                t.training.work(t.barrier, thread);
+                t.training.work(t.barrier, t.shares, thread);
             },
             &team);
         flush_deferred();
         save();
     }
 
-    void work(Barrier& barrier, int thread) {
+    void work(Barrier& barrier, Shares& shares, int thread) {
         Poll poll(run.poll, run.poll_context);
         const unsigned rarely = is_short() ? 63 : 0;
         unsigned asked = 0;
@@ -272,7 +245,7 @@ struct Executor::Training {
                 stop.store(true, std::memory_order_relaxed);
         };
         if (threads == 1) {
-            while (stage != Stage::done) {
+            while (part != Part::done) {
                 for (long i = 0; i < count; ++i) {
                     look();
                     item(i, look);
@@ -281,73 +254,63 @@ struct Executor::Training {
             }
             return;
         }
-        while (stage != Stage::done) {
-            for (int other = 0; other < threads; ++other) {
-                Share& share = shares[size_t((thread + other) % threads)];
-                for (long i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.last;) {
-                    look();
-                    item(i, look);
-                }
-            }
+        while (part != Part::done) {
+            shares.for_each(thread, [&](long i) {
+                look();
+                item(i, look);
+            });
             barrier.meet([&] {
                 advance();
                 // What is too small to share out is done at once.
-                for (int i = 0; i < inline_stages && stage != Stage::done && is_small(); ++i) {
+                for (int i = 0; i < inline_parts && part != Part::done && is_small(); ++i) {
                     for (long j = 0; j < count; ++j) item(j, [] {});
                     advance();
                 }
-                cut_shares();
+                shares.cut(count);
             });
-        }
-    }
-
-    void cut_shares() {
-        for (long t = 0; t < threads; ++t) {
-            shares[size_t(t)].next.store(count * t / threads, std::memory_order_relaxed);
-            shares[size_t(t)].last = count * (t + 1) / threads;
         }
     }
 
     bool is_short() const { return compiled.multiplications * double(batch_rows) < poll_work; }
 
-    bool is_small() const { return count == 1 || (stage != Stage::phase && task_work < inline_work); }
+    bool is_small() const { return count == 1 || (part != Part::stage && task_work < inline_work); }
 
     // `look`: to be called now and then during long items.
     template <class Look>
     void item(long i, Look look) {
         const Kernels& k = self.kernels_;
-        switch (stage) {
-            case Stage::phase: {
-                const Phase& now = compiled.phases[phase];
+        switch (part) {
+            case Part::stage: {
+                const Stage& now = compiled.stages[stage];
                 const Instruction* op =
                     now.instruction < 0 ? nullptr : &compiled.instructions[size_t(now.instruction)];
                 switch (now.over) {
-                    case Phase::Over::rows: rows(now, i, look); break;
-                    case Phase::Over::outputs: k.outputs(program, *op, i); break;
-                    case Phase::Over::inputs: k.inputs(program, *op, i); break;
-                    case Phase::Over::statistics: k.column_statistics(program, *op, i); break;
-                    case Phase::Over::sums: k.column_sums(program, *op, i); break;
+                    case Stage::Over::rows: rows(now, i, look); break;
+                    case Stage::Over::outputs: k.outputs(program, *op, i); break;
+                    case Stage::Over::inputs: k.inputs(program, *op, i); break;
+                    case Stage::Over::statistics: k.column_statistics(program, *op, i); break;
+                    case Stage::Over::sums: k.column_sums(program, *op, i); break;
                 }
                 break;
             }
-            case Stage::tasks:
+            case Part::tasks:
                 self.sums_[size_t(i)] = TaskSums{};
                 k.task(program, compiled.tasks[size_t(i)], consume, self.sums_[size_t(i)]);
                 break;
-            case Stage::update: k.update(program, compiled.tasks[size_t(i)]); break;
-            case Stage::constrain: {
+            case Part::update: k.update(program, compiled.tasks[size_t(i)]); break;
+            case Part::constrain: {
                 size_t s = 0;
                 while (constrained_first[s + 1] <= i) ++s;
-                k.constrain(program, compiled.segments[size_t(constrained[s])], i - constrained_first[s]);
+                k.constrain(program, compiled.parameters[size_t(constrained[s])], i - constrained_first[s]);
                 break;
             }
-            case Stage::done: break;
+            case Part::done: break;
         }
     }
 
-    // One tile through a phase; given up between instructions where the step will be dropped.
+    // One tile through a stage; given up between instructions where the step will be dropped.
     template <class Look>
-    void rows(const Phase& now, long i, Look look) {
+    void rows(const Stage& now, long i, Look look) {
         const Tile& tile = program.tiles[i];
         const auto stopped = [&] {
             look();
@@ -363,33 +326,23 @@ struct Executor::Training {
             for (int op = now.backward_last; op > now.backward_first && !stopped(); --op)
                 self.kernels_.backward(program, op - 1, op, tile);
         }
-        if (phase + 1 == compiled.phases.size())
-            self.kernels_.extents(program, int(compiled.segments.size()), tile,
-                                  self.extents_.data() + size_t(i) * compiled.segments.size());
+        if (stage + 1 == compiled.stages.size())
+            self.kernels_.extents(program, int(compiled.parameters.size()), tile,
+                                  self.extents_.data() + size_t(i) * compiled.parameters.size());
     }
 
     // ------------------------------------------------------------- what only one thread does
 
-    void begin_epoch() {
-        if (run.shuffle) {
-            self.order_.resize(size_t(run.rows));
-            self.words_.resize(size_t(run.rows) * 3);
-            self.kernels_.random_words(run.seed, purpose_shuffle, uint64_t(run.first_epoch + run.epochs_done),
-                                       run.rows, self.words_.data());
-            stable_argsort(self.words_.data(), run.rows, self.words_.data() + run.rows, self.order_.data());
-        }
-        step_in_epoch = 0;
-    }
-
     void begin_step() {
-        const long first = step_in_epoch * run.batch_size;
-        program.batch = std::min(run.batch_size, run.rows - first);
-        const int64_t* const order = run.shuffle ? self.order_.data() : run.order;
+        const long first = batch * run.batch_size;
+        program.batch = std::min(run.batch_size, run.visited - first);
+        const int64_t* const order = run.order_each ? run.order + epoch * run.visited : run.order;
         program.order = order == nullptr ? nullptr : order + first;
         program.first_row = first;
-        program.step = uint64_t(run.first_step + run.steps_done);
-        std::memcpy(program.scalars, run.scalars + run.steps_done * run.scalars_per_row,
-                    size_t(run.scalars_per_row) * sizeof(double));
+        program.step = run.first_step + uint64_t(run.steps_done);
+        const size_t scalars = size_t(self.network_.scalars());
+        std::memcpy(program.scalars, run.scalars + size_t(run.steps_done) * scalars,
+                    scalars * sizeof(double));
         chunk_first = 0;
         program.gradient_started = false;
         std::fill(step_extents.begin(), step_extents.end(), Extent{});
@@ -405,44 +358,44 @@ struct Executor::Training {
             tile.rows = std::min(program.capacity, chunk_count - row);
         }
         program.tile_count = tiles;
-        phase = 0;
-        begin_phase();
+        stage = 0;
+        begin_stage();
     }
 
-    void begin_phase() {
-        stage = Stage::phase;
-        const Phase& now = compiled.phases[phase];
-        if (now.over == Phase::Over::rows) {
+    void begin_stage() {
+        part = Part::stage;
+        const Stage& now = compiled.stages[stage];
+        if (now.over == Stage::Over::rows) {
             count = program.tile_count;
             return;
         }
         const Instruction& op = compiled.instructions[size_t(now.instruction)];
-        count = panels(now.over == Phase::Over::inputs ? op.inputs : op.outputs);
-        if (now.over == Phase::Over::outputs) count = (count + op.panel_group - 1) / op.panel_group;
+        count = panels(now.over == Stage::Over::inputs ? op.inputs : op.outputs);
+        if (now.over == Stage::Over::outputs) count = (count + op.panel_group - 1) / op.panel_group;
     }
 
     void begin_tasks(Consume how) {
         consume = how;
-        stage = Stage::tasks;
+        part = Part::tasks;
         count = long(compiled.tasks.size());
     }
 
     void advance() {
-        switch (stage) {
-            case Stage::phase:
-                if (compiled.phases[phase].over == Phase::Over::outputs &&
-                    compiled.instructions[size_t(compiled.phases[phase].instruction)].deferred)
+        switch (part) {
+            case Part::stage:
+                if (compiled.stages[stage].over == Stage::Over::outputs &&
+                    compiled.instructions[size_t(compiled.stages[stage].instruction)].deferred)
                     ++updated;
                 if (stop.load(std::memory_order_relaxed)) {
                     run.interrupted = true;
-                    stage = Stage::done;
-                } else if (++phase < compiled.phases.size()) {
-                    begin_phase();
+                    part = Part::done;
+                } else if (++stage < compiled.stages.size()) {
+                    begin_stage();
                 } else {
                     chunk_done();
                 }
                 break;
-            case Stage::tasks:
+            case Part::tasks:
                 if (consume == Consume::accumulate) {
                     program.gradient_started = true;
                     chunk_first += chunk_count;
@@ -451,9 +404,9 @@ struct Executor::Training {
                     tasks_done();
                 }
                 break;
-            case Stage::update: begin_constraints(); break;
-            case Stage::constrain: end_step(true); break;
-            case Stage::done: break;
+            case Part::update: begin_constraints(); break;
+            case Part::constrain: end_step(true); break;
+            case Part::done: break;
         }
     }
 
@@ -486,7 +439,7 @@ struct Executor::Training {
         }
         if (!std::isfinite(step_loss)) {
             run.diverged = TrainingRun::in_loss;
-            stage = Stage::done;
+            part = Part::done;
             return;
         }
         program.gradient_scale = self.network_.mean ? 1 / step_weight : 1;
@@ -496,7 +449,7 @@ struct Executor::Training {
                 program.gradient = self.gradient_.need(self.packed_);
             } catch (const std::bad_alloc&) {
                 out_of_memory = true;
-                stage = Stage::done;
+                part = Part::done;
                 return;
             }
         }
@@ -506,39 +459,38 @@ struct Executor::Training {
     // Whether the numbers that the gradient is made of bound it, and the sum of its squares, within the dtype.
     bool surely_finite() const {
         const double limit = self.size_ == 8 ? 1e150 : 1e18;
-        for (size_t i = 0; i < compiled.segments.size(); ++i) {
-            const Segment& s = compiled.segments[i];
+        for (size_t i = 0; i < compiled.parameters.size(); ++i) {
+            const PackedParameter& p = compiled.parameters[i];
             const Extent& e = step_extents[i];
             const double sum = double(program.batch) * e.x * e.d;
             const double bound =
-                std::max(sum, sum * program.gradient_scale) + s.l1 + s.l2 * largest_weight[i];
-            if (!(bound * std::sqrt(double(s.inputs) * double(s.outputs)) < limit)) return false;
+                std::max(sum, sum * program.gradient_scale) + p.l1 + p.l2 * largest_weight[i];
+            if (!(bound * std::sqrt(double(p.inputs) * double(p.outputs)) < limit)) return false;
         }
         return true;
     }
 
     void tasks_done() {
-        double* const squares =
-            run.gradient_squares + size_t(run.epochs_done) * self.network_.parameters.size();
+        double* const squares = run.gradient_squares + size_t(epoch) * self.network_.parameters.size();
         double trained = 0;
         step_penalty = 0;
         for (size_t i = 0; i < compiled.tasks.size();) {
-            const int segment = compiled.tasks[i].segment;
+            const int parameter = compiled.tasks[i].parameter;
             double sum = 0, largest = 0;
-            for (; i < compiled.tasks.size() && compiled.tasks[i].segment == segment; ++i) {
+            for (; i < compiled.tasks.size() && compiled.tasks[i].parameter == parameter; ++i) {
                 sum += self.sums_[i].squares;
                 step_penalty += self.sums_[i].penalty;
                 largest = std::max(largest, self.sums_[i].largest);
             }
             if (!std::isfinite(sum) || !std::isfinite(step_penalty)) {
-                run.diverged = segment;
-                stage = Stage::done;
+                run.diverged = parameter;
+                part = Part::done;
                 return;
             }
             // (Who computes the whole gradient once for its size, does so from then on.)
-            largest_weight[size_t(segment)] = consume == Consume::update ? largest : HUGE_VAL;
-            squares[segment] += sum;
-            if (compiled.segments[size_t(segment)].factor != 0) trained += sum;
+            largest_weight[size_t(parameter)] = consume == Consume::update ? largest : HUGE_VAL;
+            squares[parameter] += sum;
+            if (compiled.parameters[size_t(parameter)].factor != 0) trained += sum;
         }
         if (consume == Consume::update) {
             begin_constraints();
@@ -546,7 +498,7 @@ struct Executor::Training {
         }
         const double norm = std::sqrt(trained), most = self.network_.clip_norm;
         program.clip_factor = most > 0 && norm > most ? most / norm : 1;
-        stage = Stage::update;
+        part = Part::update;
         count = long(compiled.tasks.size());
     }
 
@@ -555,7 +507,7 @@ struct Executor::Training {
             end_step(true);
             return;
         }
-        stage = Stage::constrain;
+        part = Part::constrain;
         count = constrained_first.back();
     }
 
@@ -564,18 +516,18 @@ struct Executor::Training {
             for (const Instruction& op : compiled.instructions)
                 if (op.kind == Kind::batch_norm && !op.use_running)
                     self.kernels_.move_statistics(program, op);
-            const size_t epoch = size_t(run.epochs_done);
             run.loss_sum[epoch] += step_loss;
             run.weight_sum[epoch] += step_weight;
             run.penalty_sum[epoch] += step_penalty;
             ++run.updates[epoch];
             if (!deferred.empty()) defer();
         }
-        ++run.steps_done;
-        stage = Stage::done;
-        if (++step_in_epoch == steps_each_epoch) {
-            if (++run.epochs_done == run.epochs) return;
-            begin_epoch();
+        program.outputs_first += program.batch;
+        part = Part::done;
+        if (++run.steps_done == run.steps) return;
+        if (++batch == run.steps_per_epoch) {
+            batch = 0;
+            ++epoch;
         }
         begin_step();
     }

@@ -3,9 +3,10 @@
 //   g++ -std=c++20 -O2 -ffp-contract=off -fPIC -shared -DDR_TARGET=avx2 -mavx2 -mfma -Inative/src
 //       native/tests/math_harness.cpp -o math_avx2.so
 //
-// dr_test_unary checks that `target` is the one it was compiled for, so that a test cannot pass on the
-// wrong kernels.
+// dr_test_unary and dr_test_activation check that `target` is the one it was compiled for, so that
+// a test cannot pass on the wrong kernels.
 #include <cstdint>
+#include <cstring>
 
 #include "activations.hpp"
 #include "erf.hpp"
@@ -27,10 +28,8 @@ void map(const T* in, T* out, int64_t n, F f) {
     if (i < n) store_partial(out + i, f(load_partial(in + i, int(n - i))), int(n - i));
 }
 
-constexpr int first_activation = 100, first_derivative = 200;
-
 template <class T>
-int unary(int function, T parameter, const T* in, T* out, int64_t n) {
+int unary(int function, const T* in, T* out, int64_t n) {
     using V = vec<T>;
     switch (function) {
         case 0: map(in, out, n, [](V x) { return exp(x); }); return 0;
@@ -42,17 +41,26 @@ int unary(int function, T parameter, const T* in, T* out, int64_t n) {
         case 6: map(in, out, n, [](V x) { return erfc(x); }); return 0;
         case 7: map(in, out, n, [](V x) { return normal_distribution(x).cumulative; }); return 0;
         case 8: map(in, out, n, [](V x) { return x; }); return 0;  // the cost of the loop
-        default: break;
+        default: return -1;
     }
-    const bool derivative = function >= first_derivative;
-    const int kind = function - (derivative ? first_derivative : first_activation);
-    const bool known = with_activation<T>(deltarule::ActivationKind(kind), parameter, [&](auto f) {
-        if (derivative)
-            map(in, out, n, [=](V z) { return f.derivative(z, f.value(z)); });
-        else
-            map(in, out, n, [=](V z) { return f.value(z); });
-    });
-    return known ? 0 : -1;
+}
+
+template <class T>
+int activation(const char* name, bool derivative, T setting, const T* in, T* out, int64_t n) {
+    int kind = 0;
+    for (const ActivationTraits& traits : activation_traits) {
+        if (std::strcmp(traits.name, name) == 0 && !traits.of_rows) {
+            with_activation<T>(Activation(kind), setting, [&](auto f) {
+                if (derivative)
+                    map(in, out, n, [=](vec<T> z) { return f.derivative(z, f.value(z)); });
+                else
+                    map(in, out, n, [=](vec<T> z) { return f.value(z); });
+            });
+            return 0;
+        }
+        ++kind;
+    }
+    return -1;
 }
 
 template <class T>
@@ -79,23 +87,34 @@ int dr_test_target() {
     return name[0] == 'b' ? 0 : name[3] == '2' ? 1 : 2;
 }
 
-// out[i] = function(in[i]). dtype: 0 float, 1 double. function: the switch above; 100 + kind an
-// activation, 200 + kind its derivative at z (with the default parameter unless dr_test_activation is
-// called). 0, or -1 where target or function is unknown here.
-int dr_test_activation(int target, int function, int dtype, double parameter, const void* in, void* out,
-                       int64_t n) {
+// out[i] = function(in[i]). dtype: 0 float, 1 double. function: the switch above. 0, or -1 where target or function is
+// unknown here.
+int dr_test_unary(int target, int function, int dtype, const void* in, void* out, int64_t n) {
     if (target != dr_test_target()) return -1;
-    if (dtype == 0) return here::unary<float>(function, float(parameter), (const float*)in, (float*)out, n);
-    return here::unary<double>(function, parameter, (const double*)in, (double*)out, n);
+    if (dtype == 0) return here::unary(function, (const float*)in, (float*)out, n);
+    return here::unary(function, (const double*)in, (double*)out, n);
+}
+// out[i] = f(in[i]), or f'(in[i]), of the activation of that name.
+int dr_test_activation(int target, const char* name, int derivative, int dtype, double setting,
+                       const void* in, void* out, int64_t n) {
+    if (target != dr_test_target()) return -1;
+    if (dtype == 0)
+        return here::activation(name, derivative != 0, float(setting), (const float*)in, (float*)out, n);
+    return here::activation(name, derivative != 0, setting, (const double*)in, (double*)out, n);
 }
 // The same, so many times over: for timing.
-int dr_test_repeat(int target, int function, int dtype, const void* in, void* out, int64_t n, int times) {
+int dr_test_repeat_unary(int target, int function, int dtype, const void* in, void* out, int64_t n,
+                         int times) {
     int result = 0;
-    for (int i = 0; i < times; ++i) result |= dr_test_activation(target, function, dtype, 1.0, in, out, n);
+    for (int i = 0; i < times; ++i) result |= dr_test_unary(target, function, dtype, in, out, n);
     return result;
 }
-void dr_test_unary(int target, int function, int dtype, const void* in, void* out, int64_t n) {
-    if (dr_test_activation(target, function, dtype, 1.0, in, out, n) != 0) __builtin_trap();
+int dr_test_repeat_activation(int target, const char* name, int derivative, int dtype, const void* in,
+                              void* out, int64_t n, int times) {
+    int result = 0;
+    for (int i = 0; i < times; ++i)
+        result |= dr_test_activation(target, name, derivative, dtype, 1.0, in, out, n);
+    return result;
 }
 
 // The first n of one vector of numbers `in`, n <= lanes: out[0] their sum in the order of sum_lanes, [1] the
@@ -118,37 +137,42 @@ unsigned dr_test_set_flush([[maybe_unused]] unsigned control, [[maybe_unused]] i
 #endif
 }
 
-// One row: out = softmax(z), returns log(sum(exp(z))).
-double dr_test_softmax(int dtype, const void* z, void* out, int n) {
-    if (dtype == 0) return here::softmax_row((const float*)z, (float*)out, n);
-    return here::softmax_row((const double*)z, (double*)out, n);
+// Columns of a panel.
+int dr_test_panel_width(int dtype) { return 2 * (dtype == 0 ? here::lanes<float> : here::lanes<double>); }
+
+// Rows in panels, `stride` elements apart: a = softmax(z); and d_in (+)= dL/dz for d_out = dL/da.
+void dr_test_softmax(int dtype, long rows, long columns, long stride, const void* z, void* a) {
+    if (dtype == 0)
+        here::softmax_forward(rows, columns, stride, (const float*)z, (float*)a);
+    else
+        here::softmax_forward(rows, columns, stride, (const double*)z, (double*)a);
+}
+void dr_test_softmax_backward(int dtype, long rows, long columns, long stride, const void* a,
+                              const void* d_out, void* d_in, int add) {
+    if (dtype == 0)
+        here::softmax_backward(rows, columns, stride, (const float*)a, (const float*)d_out, (float*)d_in,
+                               add != 0);
+    else
+        here::softmax_backward(rows, columns, stride, (const double*)a, (const double*)d_out, (double*)d_in,
+                               add != 0);
 }
 
-// Known answers: one block; a row of words; a row of dropout factors (0 or scale).
+// Known answers: one block; a row of words.
 void dr_test_philox(const uint32_t* counter, const uint32_t* key, uint32_t* out) {
     const auto block = here::philox4x32({counter[0], counter[1], counter[2], counter[3]}, {key[0], key[1]});
     for (int i = 0; i < 4; ++i) out[i] = block.word[i];
 }
 void dr_test_words(uint64_t seed, int purpose, int layer, uint64_t step, uint32_t row, uint32_t column, int n,
                    uint32_t* out) {
-    here::random_words(here::random_stream(seed, purpose, layer, step), row, column, n, out);
-}
-void dr_test_dropout(int dtype, uint64_t seed, int layer, uint64_t step, uint32_t row, uint32_t column, int n,
-                     double rate, void* out) {
-    const auto stream = here::random_stream(seed, here::purpose_dropout, layer, step);
-    const uint32_t threshold = here::dropout_threshold(rate);
-    const double scale = 1.0 / (1.0 - rate);
-    if (dtype == 0)
-        here::dropout_factors(stream, row, column, n, threshold, float(scale), (float*)out);
-    else
-        here::dropout_factors(stream, row, column, n, threshold, scale, (double*)out);
+    here::random_words(here::random_stream(seed, deltarule::Purpose(purpose), layer, step), row, column, n,
+                       out);
 }
 
-// A panel of 2 lanes columns, rows one after another.
+// A panel of dropout factors (0 or scale), rows one after another.
 int dr_test_dropout_panel(int dtype, uint64_t seed, int layer, uint64_t step, uint32_t row, int rows,
                           uint32_t column, double rate, void* out) {
-    const auto stream = here::random_stream(seed, here::purpose_dropout, layer, step);
-    const uint32_t threshold = here::dropout_threshold(rate);
+    const auto stream = here::random_stream(seed, deltarule::Purpose::dropout, layer, step);
+    const uint32_t threshold = deltarule::dropout_threshold(rate);
     const double scale = 1.0 / (1.0 - rate);
     if (dtype == 0)
         here::dropout_panel(stream, row, rows, column, threshold, float(scale), (float*)out);

@@ -26,16 +26,14 @@ from test_vector_functions import oracle as values  # noqa: E402
 oracle = functools.cache(values)
 
 
-def throughput(target: str, number: int, dtype: str, low: float, high: float) -> float:
+def throughput(repeat: Callable[..., int], dtype: str, low: float, high: float) -> float:
     """Return the best nanoseconds per element over a block that stays in the first-level cache."""
     x = np.random.default_rng(0).uniform(low, high, 1024).astype(dtype)
     out = np.empty_like(x)
     times, best = 200, np.inf
     for _ in range(20):
         start = time.perf_counter()
-        library(target).dr_test_repeat(
-            TARGET_NUMBERS[target],
-            number,
+        repeat(
             int(dtype == "float64"),
             ctypes.c_void_p(x.ctypes.data),
             ctypes.c_void_p(out.ctypes.data),
@@ -69,17 +67,9 @@ def dropout_throughput(target: str, dtype: str) -> float:
     return best / (1024 * width) * 1e9
 
 
-ACTIVATIONS = {  # number of the kind, after activation_kind.hpp
-    "sigmoid": 1,
-    "tanh": 2,
-    "relu": 3,
-    "elu": 5,
-    "gelu": 7,
-    "gelu_tanh": 8,
-    "silu": 9,
-    "mish": 10,
-    "softplus": 11,
-}
+ACTIVATIONS = (
+    "sigmoid", "tanh", "relu", "elu", "gelu", "gelu_tanh", "silu", "mish", "softplus",
+)  # fmt: skip
 
 
 def print_table(
@@ -96,13 +86,18 @@ def main() -> None:
     def error_and_pace(function: Function, dtype: str, target: str) -> str:
         x, high, low = oracle(function, dtype)
         error = ulps(evaluate(target, function.number, x), high, low)
-        pace = throughput(
-            target, function.number, dtype, 0.1 if function.name == "log" else -0.9, 4
+        repeat = functools.partial(
+            library(target).dr_test_repeat_unary, TARGET_NUMBERS[target], function.number
         )
+        pace = throughput(repeat, dtype, 0.1 if function.name == "log" else -0.9, 4)
         return f"{error.max():.2f} ulp, {pace:.2f} ns"
 
-    def both_paces(kind: int, dtype: str, target: str) -> str:
-        value, both = (throughput(target, first + kind, dtype, -4, 4) for first in (100, 200))
+    def both_paces(name: str, dtype: str, target: str) -> str:
+        call, number = library(target).dr_test_repeat_activation, TARGET_NUMBERS[target]
+        value, both = (
+            throughput(functools.partial(call, number, name.encode(), derivative), dtype, -4, 4)
+            for derivative in (0, 1)
+        )
         return f"{value:.2f} ns, {both:.2f} ns"
 
     write = sys.stdout.write
@@ -112,7 +107,7 @@ def main() -> None:
     print_table(
         write,
         "activation: f; f and f'",
-        {name: functools.partial(both_paces, kind) for name, kind in ACTIVATIONS.items()},
+        {name: functools.partial(both_paces, name) for name in ACTIVATIONS},
     )
     print_table(
         write, "random", {"dropout factor": lambda d, t: f"{dropout_throughput(t, d):.2f} ns"}

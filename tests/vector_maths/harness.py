@@ -88,23 +88,33 @@ def built(target: str) -> Path:
 @functools.cache
 def library(target: str) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(built(target)))
-    loaded.dr_test_activation.argtypes = (
-        [ctypes.c_int] * 3 + [ctypes.c_double] + [ctypes.c_void_p] * 2 + [ctypes.c_int64]
-    )
+    arrays = [ctypes.c_void_p] * 2 + [ctypes.c_int64]
+    loaded.dr_test_unary.argtypes = [ctypes.c_int] * 3 + arrays
+    loaded.dr_test_activation.argtypes = [
+        ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.c_double, *arrays,
+    ]  # fmt: skip
     return loaded
 
 
-def evaluate(target: str, number: int, x: np.ndarray, parameter: float = 1.0) -> np.ndarray:
+def evaluate(target: str, number: int, x: np.ndarray) -> np.ndarray:
     """Return the function of that number over x, by the kernels of the target."""
     out = np.empty_like(x)
-    failed = library(target).dr_test_activation(
-        TARGET_NUMBERS[target],
-        number,
-        int(x.dtype == np.float64),
-        parameter,
-        x.ctypes.data,
-        out.ctypes.data,
+    failed = library(target).dr_test_unary(
+        TARGET_NUMBERS[target], number, int(x.dtype == np.float64), x.ctypes.data, out.ctypes.data,
         x.size,
-    )
+    )  # fmt: skip
     assert failed == 0
+    return out
+
+
+def activate(
+    target: str, name: str, x: np.ndarray, setting: float = 1.0, *, derivative: bool = False
+) -> np.ndarray:
+    """Return f or f' of the activation of that name over x."""
+    out = np.empty_like(x)
+    failed = library(target).dr_test_activation(
+        TARGET_NUMBERS[target], name.encode(), derivative, int(x.dtype == np.float64), setting,
+        x.ctypes.data, out.ctypes.data, x.size,
+    )  # fmt: skip
+    assert failed == 0, f"the core has no activation {name!r} of elements"
     return out

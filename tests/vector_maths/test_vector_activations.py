@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import mpmath as mp
 import numpy as np
 import pytest
-from harness import DTYPES, MACHINE_TARGETS, evaluate, library
+from harness import DTYPES, MACHINE_TARGETS, activate, library
 
 Terms = tuple[mp.mpf, ...]
 
-FIRST_ACTIVATION, FIRST_DERIVATIVE = 100, 200
 ALPHA, SLOPE = 1.5, 0.25  # exact in both dtypes
 SCALE, SELU_ALPHA = (
     mp.mpf("1.0507009873554804934193349852946"),
@@ -86,7 +85,6 @@ def _gelu_tanh_factor(z: mp.mpf) -> mp.mpf:
 class Case:
     """One activation: f and f' as tuples of terms, the size that bounds errors, the factors."""
 
-    kind: int
     name: str
     f: Callable[[mp.mpf], mp.mpf]
     slope: Callable[[mp.mpf], Terms]
@@ -94,17 +92,14 @@ class Case:
     slope_factor: Callable[[mp.mpf], float]
     limits: tuple[float, float]
     slope_scale: Callable[[mp.mpf], mp.mpf] | None = None  # where a term cancels inside f'
-    parameter: float = 1.0
+    setting: float = 1.0
 
 
 EXACT = _constant(0)
 CASES = [
-    Case(0, "identity", lambda z: z, lambda z: (mp.mpf(1),), EXACT, EXACT, (-np.inf, np.inf)),
+    Case("identity", lambda z: z, lambda z: (mp.mpf(1),), EXACT, EXACT, (-np.inf, np.inf)),
+    Case("sigmoid", sigma, lambda z: (sigma_slope(z),), _constant(3), _constant(4), (0, 1), sigma),
     Case(
-        1, "sigmoid", sigma, lambda z: (sigma_slope(z),), _constant(3), _constant(4), (0, 1), sigma
-    ),
-    Case(
-        2,
         "tanh",
         mp.tanh,
         lambda z: (1 / mp.cosh(z) ** 2,),
@@ -114,7 +109,6 @@ CASES = [
         lambda z: mp.mpf(1),
     ),
     Case(
-        3,
         "relu",
         lambda z: max(z, mp.mpf(0)),
         lambda z: (mp.mpf(z > 0),),
@@ -123,17 +117,15 @@ CASES = [
         (0, np.inf),
     ),
     Case(
-        4,
         "leaky_relu",
         lambda z: z if z > 0 else SLOPE * z,
         lambda z: (mp.mpf(1 if z > 0 else SLOPE),),
         EXACT,
         EXACT,
         (-np.inf, np.inf),
-        parameter=SLOPE,
+        setting=SLOPE,
     ),
     Case(
-        5,
         "elu",
         lambda z: z if z > 0 else ALPHA * mp.expm1(z),
         lambda z: (mp.mpf(1) if z > 0 else ALPHA * mp.exp(z),),
@@ -144,7 +136,6 @@ CASES = [
         ALPHA,
     ),
     Case(
-        6,
         "selu",
         lambda z: SCALE * (z if z > 0 else SELU_ALPHA * mp.expm1(z)),
         lambda z: (SCALE if z > 0 else SCALE * SELU_ALPHA * mp.exp(z),),
@@ -154,7 +145,6 @@ CASES = [
         lambda z: SCALE * SELU_ALPHA,
     ),
     Case(
-        7,
         "gelu",
         lambda z: z * cdf(z),
         lambda z: (cdf(z), z * pdf(z)),
@@ -163,7 +153,6 @@ CASES = [
         (0, np.inf),
     ),
     Case(
-        8,
         "gelu_tanh",
         lambda z: z * sigma(twice_u(z)),
         lambda z: (sigma(twice_u(z)), z * sigma_slope(twice_u(z)) * twice_u_slope(z)),
@@ -172,7 +161,6 @@ CASES = [
         (0, np.inf),
     ),
     Case(
-        9,
         "silu",
         lambda z: z * sigma(z),
         lambda z: (sigma(z), z * sigma_slope(z)),
@@ -181,7 +169,6 @@ CASES = [
         (0, np.inf),
     ),
     Case(
-        10,
         "mish",
         lambda z: z * mish_gate(z),
         lambda z: (mish_gate(z), z * mish_slope(z)),
@@ -189,8 +176,8 @@ CASES = [
         _constant(9),
         (0, np.inf),
     ),
-    Case(11, "softplus", softplus, lambda z: (sigma(z),), _constant(3), _constant(5), (0, np.inf)),
-    Case(12, "exp", mp.exp, lambda z: (mp.exp(z),), _constant(1), _constant(1), (0, np.inf)),
+    Case("softplus", softplus, lambda z: (sigma(z),), _constant(3), _constant(5), (0, np.inf)),
+    Case("exp", mp.exp, lambda z: (mp.exp(z),), _constant(1), _constant(1), (0, np.inf)),
 ]
 
 
@@ -257,7 +244,7 @@ def test_value_and_derivative(case: Case, dtype: str) -> None:
     sizes = [abs(w[0]) for w in wanted]
     factors = [float(case.f_factor(v)) for v in exact_z]
     for target in MACHINE_TARGETS:
-        value = evaluate(target, FIRST_ACTIVATION + case.kind, z, case.parameter)
+        value = activate(target, case.name, z, case.setting)
         failure = disagreement(z, value, wanted, sizes, factors, growth(case, z))
         assert failure is None, f"{target}: {failure}"
 
@@ -271,7 +258,7 @@ def test_value_and_derivative(case: Case, dtype: str) -> None:
     ]
     factors = [float(case.slope_factor(v)) for v in exact_z]
     for target in MACHINE_TARGETS:
-        slope = evaluate(target, FIRST_DERIVATIVE + case.kind, z, case.parameter)
+        slope = activate(target, case.name, z, case.setting, derivative=True)
         failure = disagreement(z, slope, wanted, sizes, factors, growth(case, z))
         assert failure is None, f"{target}: {failure}"
 
@@ -283,12 +270,12 @@ def test_nan_is_carried_and_infinities_have_their_limits(
     case: Case, target: str, dtype: str
 ) -> None:
     z = np.array([-np.inf, np.inf, np.nan], dtype)
-    value = evaluate(target, FIRST_ACTIVATION + case.kind, z, case.parameter)
+    value = activate(target, case.name, z, case.setting)
     limits = [max(limit, float(floor_of(case, dtype))) for limit in case.limits]
     np.testing.assert_allclose(
         value, np.array([*limits, np.nan], dtype), rtol=2 * np.finfo(dtype).eps
     )
-    slope = evaluate(target, FIRST_DERIVATIVE + case.kind, z, case.parameter)
+    slope = activate(target, case.name, z, case.setting, derivative=True)
     assert np.isfinite(slope[:2]).all() or case.name == "exp"
 
 
@@ -297,11 +284,14 @@ def test_nan_is_carried_and_infinities_have_their_limits(
 @pytest.mark.parametrize("case", CASES, ids=identify)
 def test_flushing_denormals_changes_no_normal_result(case: Case, target: str, dtype: str) -> None:
     z = arguments(dtype)
-    numbers = (FIRST_ACTIVATION + case.kind, FIRST_DERIVATIVE + case.kind)
-    kept = [evaluate(target, number, z, case.parameter) for number in numbers]
+
+    def both() -> list[np.ndarray]:
+        return [activate(target, case.name, z, case.setting, derivative=d) for d in (False, True)]
+
+    kept = both()
     before = library(target).dr_test_set_flush(0, 1)
     try:
-        flushed = [evaluate(target, number, z, case.parameter) for number in numbers]
+        flushed = both()
     finally:
         library(target).dr_test_set_flush(before, 0)
     # A denormal factor is flushed as a whole: less than the least normal number, and what it is
@@ -313,46 +303,119 @@ def test_flushing_denormals_changes_no_normal_result(case: Case, target: str, dt
         assert (abs(a[near_zero] - b[near_zero]) <= bound[near_zero]).all()
 
 
-def softmax(target: str, z: np.ndarray) -> tuple[np.ndarray, float]:
-    call = library(target).dr_test_softmax
-    call.restype, call.argtypes = (
-        ctypes.c_double,
-        [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int],
-    )
-    guard = np.full(z.size + 64, 7, z.dtype)  # nothing beyond the row may be written
-    log_sum = call(int(z.dtype == np.float64), z.ctypes.data, guard.ctypes.data, z.size)
-    assert (guard[z.size :] == 7).all()
-    return guard[: z.size], log_sum
+class Panels:
+    """Rows as they lie in a tile: in panels of so many columns, beside whatever was there."""
+
+    def __init__(self, target: str, dtype: str, rows: int, columns: int) -> None:
+        self.call, self.is_double = library(target), int(dtype == "float64")
+        self.rows, self.columns, self.dtype = rows, columns, dtype
+        self.width = self.call.dr_test_panel_width(self.is_double)
+        self.count, self.capacity = -(-columns // self.width), rows + 3
+
+    @property
+    def stride(self) -> int:
+        """Elements from panel to panel."""
+        return self.capacity * self.width
+
+    def put(self, x: np.ndarray | None = None) -> np.ndarray:
+        """Return NaN in memory aligned as vectors are, (panels, rows, columns), x in its places."""
+        size = self.count * self.stride
+        whole = np.full(size + 16, np.nan, self.dtype)
+        first = -whole.ctypes.data % 64 // whole.itemsize
+        panels = whole[first : first + size].reshape(self.count, self.capacity, self.width)
+        if x is not None:
+            for j in range(self.columns):
+                panels[j // self.width, : self.rows, j % self.width] = x[:, j]
+        return panels
+
+    def take(self, panels: np.ndarray) -> np.ndarray:
+        """Return the rows; what lies beyond them must be as it was."""
+        assert np.isnan(panels[:, self.rows :]).all()
+        rows = panels[:, : self.rows].transpose(1, 0, 2).reshape(self.rows, -1)
+        return rows[:, : self.columns].copy()
+
+    def softmax(self, z: np.ndarray) -> np.ndarray:
+        """Return the softmax of each row, by the engine's kernel."""
+        call, panels, a = self.call.dr_test_softmax, self.put(z), self.put()
+        call.argtypes = [ctypes.c_int] + [ctypes.c_long] * 3 + [ctypes.c_void_p] * 2
+        call.restype = None
+        call(
+            self.is_double, self.rows, self.columns, self.stride, panels.ctypes.data, a.ctypes.data
+        )
+        return self.take(a)
+
+    def softmax_backward(
+        self, a: np.ndarray, gradient: np.ndarray, before: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return dL/dz for dL/da, added to what was there before."""
+        call = self.call.dr_test_softmax_backward
+        call.argtypes = (
+            [ctypes.c_int] + [ctypes.c_long] * 3 + [ctypes.c_void_p] * 3 + [ctypes.c_int]
+        )
+        call.restype = None
+        panels, g, d = self.put(a), self.put(gradient), self.put(before)
+        call(
+            self.is_double, self.rows, self.columns, self.stride, panels.ctypes.data,
+            g.ctypes.data, d.ctypes.data, before is not None,
+        )  # fmt: skip
+        return self.take(d)
+
+
+WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 100]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("target", MACHINE_TARGETS)
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33, 100])
-def test_softmax_and_log_sum_exp(n: int, target: str, dtype: str) -> None:
-    z = (np.random.default_rng(n).normal(size=n) * 30 + 1000).astype(dtype)
-    a, log_sum = softmax(target, z)
-    exact = [mp.exp(mp.mpf(v)) for v in z.tolist()]
-    total = mp.fsum(exact)
-    eps, span = np.finfo(dtype).eps, float(z.max() - z.min())
-    # z_j - max is rounded (span eps / 2 in the exponent); a sum of n terms in order: n eps / 2.
-    wanted = np.array([float(e / total) for e in exact])
-    np.testing.assert_allclose(
-        a,
-        wanted,
-        rtol=(4 + span / 2 + n / 2) * eps,
-        atol=4 * float(np.finfo(dtype).smallest_subnormal),
-    )
-    np.testing.assert_allclose(log_sum, float(mp.log(total)), rtol=2 * eps)
+@pytest.mark.parametrize("n", WIDTHS)
+def test_softmax(n: int, target: str, dtype: str) -> None:
+    z = (np.random.default_rng(n).normal(size=(5, n)) * 30 + 1000).astype(dtype)
+    a = Panels(target, dtype, 5, n).softmax(z)
+    eps = np.finfo(dtype).eps
+    for row, found in zip(z, a, strict=True):
+        exact = [mp.exp(mp.mpf(v)) for v in row.tolist()]
+        total, span = mp.fsum(exact), float(row.max() - row.min())
+        # z_j - max is rounded (span eps / 2 in the exponent); a sum of n terms in order: n eps / 2.
+        np.testing.assert_allclose(
+            found,
+            np.array([float(e / total) for e in exact]),
+            rtol=(4 + span / 2 + n / 2) * eps,
+            atol=4 * float(np.finfo(dtype).smallest_subnormal),
+        )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
+@pytest.mark.parametrize("n", WIDTHS)
+def test_softmax_backward(n: int, target: str, dtype: str) -> None:
+    """``dL/dz_j = a_j (g_j - sum_k g_k a_k)``, in place of what was there or added to it."""
+    rng = np.random.default_rng(n)
+    a = rng.dirichlet(np.full(n, 0.3), 5).astype(dtype)
+    g, before = (rng.normal(size=(5, n)).astype(dtype) * 100 for _ in range(2))
+    panels, eps = Panels(target, dtype, 5, n), np.finfo(dtype).eps
+    found, added = panels.softmax_backward(a, g), panels.softmax_backward(a, g, before)
+    for i in range(5):
+        terms = [mp.mpf(x) * mp.mpf(y) for x, y in zip(a[i].tolist(), g[i].tolist(), strict=True)]
+        total, size = mp.fsum(terms), mp.fsum(abs(t) for t in terms)
+        for j in range(n):
+            wanted = mp.mpf(float(a[i, j])) * (mp.mpf(float(g[i, j])) - total)
+            # The sum of n products: (n + 1) eps / 2 of their sizes; a difference and a product.
+            bound = eps * float(a[i, j]) * (abs(float(g[i, j])) + float(size) * (n + 3) / 2)
+            assert abs(float(mp.mpf(float(found[i, j])) - wanted)) <= bound
+            wanted += mp.mpf(float(before[i, j]))
+            assert abs(float(mp.mpf(float(added[i, j])) - wanted)) <= bound + eps * abs(
+                float(wanted)
+            )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("target", MACHINE_TARGETS)
 def test_softmax_at_extremes(target: str, dtype: str) -> None:
     huge = float(np.finfo(dtype).max)
-    np.testing.assert_array_equal(
-        softmax(target, np.array([huge, -huge, -np.inf], dtype))[0], [1, 0, 0]
-    )
-    for position in range(20):
-        z = np.zeros(20, dtype)
-        z[position] = np.nan
-        assert np.isnan(softmax(target, z)[0]).all()
+    z = np.array([[huge, -huge, -np.inf]], dtype)
+    np.testing.assert_array_equal(Panels(target, dtype, 1, 3).softmax(z), [[1, 0, 0]])
+    rows = Panels(target, dtype, 20, 20)
+    z = np.zeros((20, 20), dtype)
+    np.fill_diagonal(z[1:], np.nan)
+    found = rows.softmax(z)
+    np.testing.assert_array_equal(found[0], np.full(20, 1 / np.dtype(dtype).type(20)))
+    assert np.isnan(found[1:]).all()

@@ -82,34 +82,10 @@ def expected_factors(
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.5, 1 - 2**-32])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", MACHINE_TARGETS)
-def test_dropout_factors_of_a_row(target: str, dtype: str, rate: float) -> None:
-    call = library(target).dr_test_dropout
-    call.argtypes = [
-        ctypes.c_int,
-        ctypes.c_uint64,
-        ctypes.c_int,
-        ctypes.c_uint64,
-        ctypes.c_uint32,
-        ctypes.c_uint32,
-        ctypes.c_int,
-        ctypes.c_double,
-        ctypes.c_void_p,
-    ]
-    for column, n in [(0, 1), (0, 64), (3, 61), (8, 17)]:
-        out = np.full(n + 64, 7, dtype)
-        call(int(dtype == "float64"), SEED, 3, STEP, 11, column, n, rate, out.ctypes.data)
-        np.testing.assert_array_equal(
-            out[:n], expected_factors(target, dtype, 3, 11, range(column, column + n), rate)
-        )
-        assert (out[n:] == 7).all()
-
-
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 8])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("target", MACHINE_TARGETS)
-def test_dropout_factors_of_a_panel(target: str, dtype: str, rows: int) -> None:
+def test_dropout_factors_of_a_panel(target: str, dtype: str, rows: int, rate: float) -> None:
     call = library(target).dr_test_dropout_panel
     call.argtypes = [
         ctypes.c_int,
@@ -123,9 +99,9 @@ def test_dropout_factors_of_a_panel(target: str, dtype: str, rows: int) -> None:
         ctypes.c_void_p,
     ]
     out = np.full((rows + 8) * 32, 7, dtype)
-    width = call(int(dtype == "float64"), SEED, 3, STEP, 1000, rows, 96, 0.3, out.ctypes.data)
+    width = call(int(dtype == "float64"), SEED, 3, STEP, 1000, rows, 96, rate, out.ctypes.data)
     expected = [
-        expected_factors(target, dtype, 3, 1000 + r, range(96, 96 + width), 0.3)
+        expected_factors(target, dtype, 3, 1000 + r, range(96, 96 + width), rate)
         for r in range(rows)
     ]
     np.testing.assert_array_equal(out[: rows * width].reshape(rows, width), expected)

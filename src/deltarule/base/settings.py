@@ -146,6 +146,11 @@ def names(family: str) -> tuple[str, ...]:
     return tuple(sorted(_families[family]))
 
 
+def registered(family: str, name: str) -> type[Setting] | None:
+    """Return the class of a family that is known by a name, or None."""
+    return _families.get(family, {}).get(name)
+
+
 def describe(value: Any) -> Any:
     """Return plain JSON values for a setting: ``{family: name, field: value, ...}``.
 

@@ -1,25 +1,31 @@
 """The native engine: a thin adapter to the compiled core.
 
-It turns a plan into numbers, hands over arrays, and brings back the record. What the core does not
-know (activations, losses, penalties and layers written in Python) is found by exact type, so that a
-subclass with a formula of its own never runs as its base.
+It hands a plan over by name, hands over arrays, and brings back the record. A part of a plan runs
+natively if its class is the package's own, the core knows its name, and the core needs what the
+class has. All else runs in the reference engine: a subclass with a formula of its own never runs
+as its base.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import fields
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from deltarule.base.errors import InvalidValueError
+from deltarule.base.random import Purpose
+from deltarule.base.settings import Setting, registered
 from deltarule.base.types import Array
 from deltarule.data import Dataset
-from deltarule.engines.protocol import Engine, Executor, Record, Run
+from deltarule.engines.protocol import Engine, Executor, Record, Run, steps_per_epoch
 from deltarule.engines.reference import passes
-from deltarule.formulas import activations, losses, optimizers, penalties
+from deltarule.formulas import penalties
 from deltarule.formulas.clipping import Clip, ClipNorm, ClipValue
 from deltarule.formulas.constraints import MaxNorm
+from deltarule.formulas.optimizers import Optimizer
 from deltarule.network.network import Network, Views
 from deltarule.plan import (
     ActivationOperation,
@@ -42,105 +48,134 @@ except ImportError as error:
 else:
     _missing = None
 
-# The numbers of native/src/program.hpp and activation_kind.hpp.
-_GATHER, _DENSE, _ACTIVATION, _DROPOUT, _LAYER_NORM, _BATCH_NORM, _ADD = range(7)
+KINDS: dict[str, dict[str, dict[str, Any]]] = {} if _core is None else _core.kinds()
+"""What the core knows, and what each of it needs: the lists of native/src/kinds.hpp."""
 
-_ACTIVATIONS: dict[type, int] = {
-    activations.Identity: 0,
-    activations.Sigmoid: 1,
-    activations.Tanh: 2,
-    activations.ReLU: 3,
-    activations.LeakyReLU: 4,
-    activations.ELU: 5,
-    activations.SELU: 6,
-    activations.GELU: 7,
-    activations.GELUTanh: 8,
-    activations.SiLU: 9,
-    activations.Mish: 10,
-    activations.Softplus: 11,
-    activations.Exp: 12,
-    activations.Softmax: 100,
+_OPERATIONS: dict[type, str] = {
+    DenseOperation: "dense",
+    ActivationOperation: "activation",
+    DropoutOperation: "dropout",
+    LayerNormOperation: "layer_norm",
+    BatchNormOperation: "batch_norm",
+    AddOperation: "add",
 }
-_LOSSES: dict[type, int] = {
-    losses.SquaredError: 1,
-    losses.MeanSquaredError: 2,
-    losses.MeanAbsoluteError: 3,
-    losses.Huber: 4,
-    losses.Quantile: 5,
-    losses.Poisson: 6,
-    losses.BinaryCrossEntropy: 7,
-    losses.CrossEntropy: 8,
-}
-_LOSS_SETTINGS = ("threshold", "q", "label_smoothing")
-_RULES = (
-    "sgd", "momentum", "nesterov", "rmsprop", "rmsprop_centered", "rmsprop_momentum",
-    "rmsprop_centered_momentum", "adagrad", "adam", "amsgrad", "nadam", "lion", "rprop",
-)  # fmt: skip
-_OPTIMIZERS = (
-    optimizers.SGD,
-    optimizers.RMSprop,
-    optimizers.Adagrad,
-    optimizers.Adam,
-    optimizers.AdamW,
-    optimizers.NAdam,
-    optimizers.Lion,
-    optimizers.Rprop,
-)
+_EVERY_OPERATION = {"path", "source", "target", "other", "function", "position", "frozen"}
 _PENALTIES = (penalties.L1, penalties.L2, penalties.ElasticNet)
 _DTYPES = frozenset(map(np.dtype, ("float32", "float64", "int64", "int32", "uint8")))
 _IN_LOSS, _NOWHERE = -1, -2
+_ROWS_ORDERED_AT_ONCE = 1 << 18  # 2 MiB of orders, unless one epoch has more rows
 
 WORK_PER_THREAD = 4e5
 """Multiplications of a step that repay another thread; tests lower it to have many threads."""
 
 
-def _rule(optimizer: Any) -> int:
-    name = optimizer.name
-    if name == "sgd" and optimizer.momentum:
-        name = "nesterov" if optimizer.nesterov else "momentum"
-    elif name == "rmsprop":
-        name += "_centered" * bool(optimizer.centered) + "_momentum" * bool(optimizer.momentum)
-    elif name in ("adam", "adamw"):
-        name = "amsgrad" if optimizer.amsgrad else "adam"
-    return _RULES.index(name)
+# ------------------------------------------------------------------------- what the core can run
 
 
-def _operation(op: Operation, plan: Plan) -> tuple[Any, ...]:
-    """Return an operation as the core's ``operation_of`` reads it."""
-    kind, other, weight, bias, activation = -1, -1, -1, -1, 0
-    setting, momentum, mean, variance, frozen, position = 0.0, 0.0, -1, -1, 0, 0
-    match op:
-        case DenseOperation():
-            kind, weight, bias = _DENSE, op.weight, -1 if op.bias is None else op.bias
-        case ActivationOperation():
-            kind, activation = _ACTIVATION, _ACTIVATIONS[type(op.function)]
-            for name in ("negative_slope", "alpha"):
-                setting = float(getattr(op.function, name, setting))
-        case DropoutOperation():
-            kind, setting, position = _DROPOUT, op.rate, op.position
-        case LayerNormOperation():
-            kind, weight, bias, setting = _LAYER_NORM, op.scale, op.shift, op.epsilon
-        case BatchNormOperation():
-            kind, weight, bias, setting = _BATCH_NORM, op.scale, op.shift, op.epsilon
-            momentum, frozen = op.momentum, int(op.frozen)
-            mean, variance = plan.state[op.mean].offset, plan.state[op.variance].offset
-        case AddOperation():
-            kind, other = _ADD, op.other
-    return (
-        kind, op.source, other, op.target, weight, bias, activation, float(setting),
-        float(momentum), mean, variance, frozen, position,
-    )  # fmt: skip
+def _foreign(part: Setting) -> str | None:
+    """Return that a part is none of the package's own, or None where it is one."""
+    kind = type(part)
+    own = kind.__module__.startswith("deltarule.") and registered(kind.family, kind.name) is kind
+    return None if own else f"the {kind.family} {kind.__name__} is written in Python"
 
 
-def _parameter(segment: Segment) -> tuple[Any, ...]:
-    """Return a parameter as the core's ``parameter_of`` reads it."""
-    rows, columns = segment.shape if len(segment.shape) == 2 else (1, segment.shape[0])
-    l1, l2 = segment.penalty.coefficients if segment.penalty else (0.0, 0.0)
-    limit = segment.constraint.limit if isinstance(segment.constraint, MaxNorm) else 0.0
-    return (
-        segment.offset, rows, columns, float(segment.factor), float(l1), float(l2),
-        float(limit), segment.is_weight,
-    )  # fmt: skip
+def _mismatch(family: str, name: str, kind: type, has: dict[str, Any]) -> str | None:
+    """Return how the core's needs of a kind differ from what its class has, or None."""
+    needs = KINDS[family].get(name)
+    if needs is None:
+        return f"{kind.__name__} has no native form: the core knows no {family} {name!r}"
+    for what, value in has.items():
+        if needs[what] != value:
+            return (
+                f"{kind.__name__} is not the core's {family} {name!r}: "
+                f"{what} {value} there, {needs[what]} in the core"
+            )
+    return None
+
+
+def _settings(part: Setting) -> list[str]:
+    # The reduction of a loss over the rows of a batch is the description's own.
+    return [f.name for f in fields(part) if f.name != "reduction"]  # type: ignore[arg-type]
+
+
+def _why_not_setting(part: Setting) -> str | None:
+    """Return why the core cannot run an activation or a loss."""
+    family, name = part.family, part.name
+    return _foreign(part) or _mismatch(family, name, type(part), {"settings": _settings(part)})
+
+
+def _why_not_optimizer(optimizer: Optimizer) -> str | None:
+    has = {"states": len(optimizer.state_names), "scalars": list(optimizer.row_names)}
+    return _foreign(optimizer) or _mismatch("rule", optimizer.rule, type(optimizer), has)
+
+
+def _why_not_operation(op: Operation) -> str | None:
+    if isinstance(op, CustomOperation):
+        return f"layer {op.path!r}, {type(op.layer).__name__}, is written in Python"
+    name, kind = _OPERATIONS.get(type(op)), type(op).__name__
+    if name is None or name not in KINDS["operation"]:
+        return f"layer {op.path!r} has no native form: the core knows no {kind}"
+    needs = KINDS["operation"][name]
+    has = {f.name for f in fields(op)} - _EVERY_OPERATION
+    if has != {*needs["parameters"], *needs["state"], *needs["settings"]}:
+        return (
+            f"layer {op.path!r}, {kind}, is not the core's operation {name!r}: it has {sorted(has)}"
+        )
+    return _why_not_setting(op.function) if isinstance(op, ActivationOperation) else None
+
+
+# ------------------------------------------------------------------------- a plan, handed over
+
+
+def _numbers(part: Setting) -> dict[str, float]:
+    return {name: float(getattr(part, name)) for name in _settings(part)}
+
+
+def _operation(op: Operation, plan: Plan) -> _core.Operation:
+    found = _core.Operation()
+    found.kind = _OPERATIONS[type(op)]
+    found.sources = [op.source, op.other] if isinstance(op, AddOperation) else [op.source]
+    found.target = op.target
+    needs = KINDS["operation"][found.kind]
+    indices = {name: getattr(op, name) for name in needs["parameters"]}
+    found.parameters = {name: index for name, index in indices.items() if index is not None}
+    found.state = {name: plan.state[getattr(op, name)].offset for name in needs["state"]}
+    found.settings = {name: float(getattr(op, name)) for name in needs["settings"]}
+    if isinstance(op, ActivationOperation):
+        found.activation, found.settings = op.function.name, _numbers(op.function)
+    found.position = getattr(op, "position", 0)
+    found.frozen = getattr(op, "frozen", False)
+    return found
+
+
+def _parameter(segment: Segment) -> _core.Parameter:
+    found = _core.Parameter()
+    found.offset = segment.offset
+    found.rows, found.columns = segment.shape if len(segment.shape) == 2 else (1, segment.size)
+    found.factor = float(segment.factor)
+    if segment.penalty is not None:
+        found.l1, found.l2 = map(float, segment.penalty.coefficients)
+    if isinstance(segment.constraint, MaxNorm):
+        found.max_norm = float(segment.constraint.limit)
+    found.decays = segment.is_weight
+    return found
+
+
+def _description(plan: Plan, network: Network) -> _core.Description:
+    found = _core.Description()
+    found.operations = [_operation(op, plan) for op in plan.operations]
+    found.widths = list(plan.widths)
+    found.parameters = [_parameter(segment) for segment in plan.parameters]
+    if plan.loss is not None:
+        found.loss, found.loss_settings = plan.loss.name, _numbers(plan.loss)
+        found.mean = plan.loss.reduction == "mean"
+    found.canonical = plan.canonical
+    found.rule = None if plan.optimizer is None else plan.optimizer.rule
+    found.clip_value, found.clip_norm = _clipping(plan.clip)
+    found.parameter_count = len(network.vector)
+    found.state_count = len(network.state_vector)
+    found.work_per_thread = WORK_PER_THREAD
+    return found
 
 
 def _clipping(clip: Clip | None) -> tuple[float, float]:
@@ -174,49 +209,58 @@ def _aligned(array: Array) -> Array:
     return np.require(array, requirements=["C", "A"])
 
 
+def _orders(run: Run) -> Iterator[tuple[int, int, Array | None]]:
+    """Yield (first epoch, last epoch, orders) of stretches whose orders take little memory."""
+    n = len(run.data)
+    if isinstance(run.shuffle, np.ndarray):
+        yield 0, run.epochs, _aligned(np.asarray(run.shuffle, dtype=np.int64))[None, :]
+    elif not run.shuffle or run.batch_size >= n:
+        yield 0, run.epochs, None
+    else:
+        each = max(1, _ROWS_ORDERED_AT_ONCE // n)
+        for first in range(0, run.epochs, each):
+            count = min(each, run.epochs - first)
+            yield (
+                first,
+                first + count,
+                _core.permutations(
+                    seed=run.seed,
+                    purpose=Purpose.SHUFFLE,
+                    first_step=run.first_epoch + first,
+                    count=count,
+                    row=0,
+                    n=n,
+                ),
+            )
+
+
 class NativeExecutor:
     """A plan bound to a network's arrays and to the core's buffers."""
 
     def __init__(self, plan: Plan, network: Network, threads: int | None) -> None:
         self.plan, self._outputs = plan, plan.outputs
         self.vector, self.running = network.vector, network.state_vector
-        # One column: an optimizer starts every parameter alike, and the core's state starts at 0.
-        start = np.zeros((0, 1)) if plan.optimizer is None else plan.optimizer.initial_state(1)
-        self._states = len(start)
-        clip_value, clip_norm = _clipping(plan.clip)
-        loss = plan.loss
-        setting = next((float(getattr(loss, n)) for n in _LOSS_SETTINGS if hasattr(loss, n)), 0.0)
         self._core = _core.Executor(
-            operations=[_operation(op, plan) for op in plan.operations],
-            widths=list(plan.widths),
-            parameters=[_parameter(segment) for segment in plan.parameters],
-            loss=0 if loss is None else _LOSSES[type(loss)],
-            loss_setting=setting,
-            canonical=plan.canonical,
-            mean=loss is None or loss.reduction == "mean",
-            rule=0 if plan.optimizer is None else _rule(plan.optimizer),
-            states=self._states,
-            clip_value=clip_value,
-            clip_norm=clip_norm,
-            parameter_count=len(self.vector),
-            state_count=len(self.running),
-            bits=8 * plan.dtype.itemsize,
-            threads=threads or 0,
-            work_per_thread=WORK_PER_THREAD,
+            _description(plan, network), bits=8 * plan.dtype.itemsize, threads=threads or 0
         )
-        if start.any():
-            self.moments = np.repeat(start, len(self.vector), axis=1)
+        self._states = 0
+        if plan.optimizer is not None:
+            # One column: an optimizer starts all parameters alike. The core's state starts at 0.
+            start = plan.optimizer.initial_state(1)
+            self._states = len(start)
+            if start.any():
+                self.moments = np.repeat(start, len(self.vector), axis=1)
 
     @property
     def moments(self) -> Array:
         """A copy of the optimizer's state, (state arrays, parameters); the core keeps its own."""
         moments = np.empty((self._states, len(self.vector)), dtype=self.plan.dtype)
-        self._core.get_moments(moments)
+        self._core.get_optimizer_state(moments)
         return moments
 
     @moments.setter
     def moments(self, moments: Array) -> None:
-        self._core.set_moments(np.ascontiguousarray(moments, dtype=self.plan.dtype))
+        self._core.set_optimizer_state(np.ascontiguousarray(moments, dtype=self.plan.dtype))
 
     @property
     def threads_used(self) -> int:
@@ -226,39 +270,61 @@ class NativeExecutor:
     def run(self, run: Run) -> Record:
         """Train for ``run.epochs`` epochs."""
         record = Record.empty(run.epochs, len(self.plan.parameters))
-        if run.interrupt.requested:  # the core looks every 30 ms: short calls end before
-            record.interrupted = True
-            return record
-        order = run.shuffle if isinstance(run.shuffle, np.ndarray) else None
-        n = len(run.data)
-        done = self._core.train(
-            **self._data(run.data),
+        per_epoch = steps_per_epoch(len(run.data), run.batch_size, run.drop_last)
+        data = self._data(run.data)
+        for first, last, order in _orders(run):
+            if run.interrupt.requested:  # the core looks every 30 ms: short calls end before
+                record.interrupted = True
+                break
+            done = self._train(run, record, data, first, last, per_epoch, order)
+            record.steps_done += done["steps_done"]
+            record.interrupted = done["interrupted"]
+            if done["diverged"] != _NOWHERE:
+                record.diverged_at = self._place(done["diverged"], run, record)
+            if record.steps_done < last * per_epoch:
+                break
+        record.epochs_done = record.steps_done // per_epoch
+        return record
+
+    def _train(
+        self,
+        run: Run,
+        record: Record,
+        data: dict[str, Any],
+        first: int,
+        last: int,
+        per_epoch: int,
+        order: Array | None,
+    ) -> dict[str, Any]:
+        """Train for the epochs [first, last) of a run, in these orders."""
+        epochs, steps = slice(first, last), slice(first * per_epoch, last * per_epoch)
+        return self._core.train(
+            **data,
+            order=order,
             batch_size=run.batch_size,
-            drop_last=run.drop_last,
-            shuffle=order is None and bool(run.shuffle) and run.batch_size < n,
-            order=None if order is None else _aligned(np.asarray(order, dtype=np.int64)),
+            steps_per_epoch=per_epoch,
+            first_batch=0,
+            first_step=run.first_step + steps.start,
+            steps=steps.stop - steps.start,
             seed=run.seed,
-            first_epoch=run.first_epoch,
-            first_step=run.first_step,
-            epochs=run.epochs,
-            rows=np.ascontiguousarray(run.rows, dtype=np.float64),
+            scalars=np.ascontiguousarray(run.rows[steps], dtype=np.float64),
             parameters=self.vector,
             running=self.running,
             outputs=run.outputs,
-            loss_sum=record.loss_sum,
-            weight_sum=record.weight_sum,
-            penalty_sum=record.penalty_sum,
-            gradient_squares=record.gradient_squares,
-            updates=record.epoch_steps,
+            outputs_by_row=True,
+            loss_sum=record.loss_sum[epochs],
+            weight_sum=record.weight_sum[epochs],
+            penalty_sum=record.penalty_sum[epochs],
+            gradient_squares=record.gradient_squares[epochs],
+            updates=record.epoch_steps[epochs],
             stop=lambda: run.interrupt.requested,
         )
-        record.epochs_done, record.steps_done = done["epochs_done"], done["steps_done"]
-        record.interrupted = done["interrupted"]
-        if done["diverged"] == _IN_LOSS:
-            record.diverged_at = self._first_not_finite(run, record)
-        elif done["diverged"] != _NOWHERE:
-            record.diverged_at = self.plan.parameters[done["diverged"]].name
-        return record
+
+    def _place(self, diverged: int, run: Run, record: Record) -> str:
+        """Return where a step was not finite: the parameter whose gradient is, or the layer."""
+        if diverged == _IN_LOSS:
+            return self._first_not_finite(run, record)
+        return self.plan.parameters[diverged].name
 
     def predict(self, X: Array, batch_size: int | None) -> Array:
         """Return the outputs for ``X``; rows run in blocks of the core's own size."""
@@ -324,15 +390,14 @@ class NativeEngine:
         problem = unavailable()
         if problem is not None:
             return problem
-        for op in plan.operations:
-            if isinstance(op, CustomOperation):
-                return f"layer {op.path!r}, {type(op.layer).__name__}, is written in Python"
-            if isinstance(op, ActivationOperation) and type(op.function) not in _ACTIVATIONS:
-                return f"the activation {type(op.function).__name__} is written in Python"
-        if plan.loss is not None and type(plan.loss) not in _LOSSES:
-            return f"the loss {type(plan.loss).__name__} is written in Python"
-        if plan.optimizer is not None and type(plan.optimizer) not in _OPTIMIZERS:
-            return f"the optimizer {type(plan.optimizer).__name__} is written in Python"
+        parts = [_why_not_operation(op) for op in plan.operations]
+        if plan.loss is not None:
+            parts.append(_why_not_setting(plan.loss))
+        if plan.optimizer is not None:
+            parts.append(_why_not_optimizer(plan.optimizer))
+        problem = next(filter(None, parts), None)
+        if problem is not None:
+            return problem
         if plan.clip is not None and type(plan.clip) not in (ClipValue, ClipNorm):
             return f"the clipping {type(plan.clip).__name__} is written in Python"
         for segment in plan.parameters:

@@ -46,6 +46,11 @@ class Optimizer(Setting):
         """Names of the state arrays kept for each parameter."""
         return ()
 
+    @property
+    def rule(self) -> str:
+        """Name of the update rule; a variant of an optimizer has one of its own."""
+        return self.name
+
     def initial_state(self, size: int) -> Array:
         """Return the state before the first step, float64 (state arrays, size)."""
         return np.zeros((len(self.state_names), size))
@@ -101,6 +106,12 @@ class SGD(Optimizer):
     def state_names(self) -> tuple[str, ...]:
         return ("velocity",) if self.momentum else ()
 
+    @property
+    def rule(self) -> str:
+        if not self.momentum:
+            return "sgd"
+        return "sgd_nesterov" if self.nesterov else "sgd_momentum"
+
     def rows(self, t: Array, eta: Array) -> Array:
         return _columns(eta, self.momentum)
 
@@ -155,6 +166,10 @@ class RMSprop(Optimizer):
             + (("mean",) if self.centered else ())
             + (("velocity",) if self.momentum else ())
         )
+
+    @property
+    def rule(self) -> str:
+        return "rmsprop" + "_centered" * bool(self.centered) + "_momentum" * bool(self.momentum)
 
     def rows(self, t: Array, eta: Array) -> Array:
         return _columns(eta, self.rho, self.epsilon, self.momentum)
@@ -271,6 +286,10 @@ class Adam(Optimizer):
     @property
     def state_names(self) -> tuple[str, ...]:
         return ("m", "v", "v_max") if self.amsgrad else ("m", "v")
+
+    @property
+    def rule(self) -> str:
+        return "adam_amsgrad" if self.amsgrad else "adam"
 
     def rows(self, t: Array, eta: Array) -> Array:
         return _columns(

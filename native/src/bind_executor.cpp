@@ -1,0 +1,264 @@
+// The executor as Python calls it. Every array is held to the network's description and to the others; settings that
+// merely make no sense are the business of Python's checks.
+#include <nanobind/stl/string.h>
+
+#include <algorithm>
+
+#include "bind.hpp"
+#include "engine.hpp"
+
+namespace deltarule {
+
+namespace {
+
+using In = nb::ndarray<nb::ro, nb::device::cpu>;
+using Out = nb::ndarray<nb::device::cpu, nb::c_contig>;
+using Matrix = nb::ndarray<const double, nb::ndim<2>, nb::device::cpu, nb::c_contig>;
+using Order = nb::ndarray<const int64_t, nb::ndim<2>, nb::device::cpu, nb::c_contig>;
+template <class T, size_t dimensions>
+using Record = nb::ndarray<T, nb::ndim<dimensions>, nb::device::cpu, nb::c_contig>;
+
+Number number_of(nb::dlpack::dtype dtype) {
+    if (dtype == nb::dtype<float>()) return Number::float32;
+    if (dtype == nb::dtype<double>()) return Number::float64;
+    if (dtype == nb::dtype<int64_t>()) return Number::int64;
+    if (dtype == nb::dtype<int32_t>()) return Number::int32;
+    if (dtype == nb::dtype<uint8_t>()) return Number::uint8;
+    throw nb::type_error("the native engine reads float32, float64, int64, int32 and uint8");
+}
+
+// A matrix whose rows are contiguous, or a vector (columns = 0).
+Table table_of(const In& array) {
+    expect(array.ndim() == 1 || array.ndim() == 2, "a table has one or two dimensions");
+    const size_t last = array.ndim() - 1;
+    expect(array.stride(last) == 1 || array.shape(last) <= 1, "rows must be contiguous");
+    Table table;
+    table.data = array.data();
+    table.number = number_of(array.dtype());
+    table.columns = last == 1 ? long(array.shape(1)) : 0;
+    table.stride = last == 1 ? long(array.stride(0)) : 1;
+    return table;
+}
+
+// Whether all values are from 0 to limit - 1.
+bool all_below(const int64_t* values, size_t count, int64_t limit) {
+    uint64_t largest = 0;  // a negative number is larger than any other
+    for (size_t i = 0; i < count; ++i) largest = std::max(largest, uint64_t(values[i]));
+    return count == 0 || largest < uint64_t(limit);
+}
+
+// An array as it is, never a copy of it.
+template <class Array>
+Array array_of(const nb::object& object, const char* message) {
+    Array array;
+    if (!nb::try_cast(object, array, false)) throw nb::type_error(message);
+    return array;
+}
+
+template <class Array>
+auto* for_epochs(const Array& record, long epochs) {
+    expect(long(record.shape(0)) >= epochs, "a record has fewer rows than epochs are touched");
+    return record.data();
+}
+
+bool poll(void* context) {
+    const nb::gil_scoped_acquire held;
+    if (PyErr_CheckSignals() != 0) {
+        // A handler raised: stop at once; the error is raised when the network has been written back.
+        return true;
+    }
+    return nb::cast<bool>((*static_cast<nb::object*>(context))());
+}
+
+class NativeExecutor {
+public:
+    NativeExecutor(const Description& network, int bits, int threads)
+        : executor_(network, checked_bits(bits), threads, target()), bits_(bits),
+          inputs_(network.widths.front()),
+          outputs_(network.widths[size_t(network.operations.back().target)]) {}
+
+    nb::dict train(const In& x, const nb::object& y, const nb::object& weights, const nb::object& order,
+                   long batch_size, long steps_per_epoch, long first_batch, uint64_t first_step, long steps,
+                   uint64_t seed, const Matrix& scalars, const Out& parameters, const Out& running,
+                   const nb::object& outputs, bool outputs_by_row, const Record<double, 1>& loss_sum,
+                   const Record<double, 1>& weight_sum, const Record<double, 1>& penalty_sum,
+                   const Record<double, 2>& gradient_squares, const Record<int64_t, 1>& updates,
+                   nb::object stop) {
+        expect(network().loss && network().rule,
+               "an executor without a loss and an update rule only predicts");
+        expect(!y.is_none(), "training needs targets");
+        const Executor::Data data = data_of(x, y, weights);
+        const long rows = long(x.shape(0));
+        TrainingRun run;
+        run.input = data.input;
+        run.targets = data.targets;
+        run.weights = data.weights;
+        run.visited = rows;
+        run.seed = seed;
+        run.first_step = first_step;
+
+        expect(batch_size >= 1 && steps >= 0, "wrong batch size or number of steps");
+        expect(steps_per_epoch >= 1 && first_batch >= 0 && first_batch < steps_per_epoch,
+               "wrong batch of an epoch");
+        const long epochs = steps == 0 ? 0 : (first_batch + steps - 1) / steps_per_epoch + 1;
+        if (!order.is_none()) {
+            const Order orders = array_of<Order>(order, "an order is a matrix of int64, its rows contiguous");
+            run.visited = long(orders.shape(1));
+            expect(orders.shape(0) == 1 || long(orders.shape(0)) >= epochs,
+                   "an order for each epoch, or one for all");
+            expect(all_below(orders.data(), orders.size(), rows), "the order leaves the data");
+            run.order = orders.data();
+            run.order_each = orders.shape(0) > 1;
+        }
+        expect(run.visited >= 1 && steps_per_epoch <= (run.visited - 1) / batch_size + 1,
+               "an epoch has fewer batches");
+        run.batch_size = std::min(batch_size, run.visited);
+        run.steps_per_epoch = steps_per_epoch;
+        run.first_batch = first_batch;
+        run.steps = steps;
+
+        expect(long(scalars.shape(0)) >= steps && int(scalars.shape(1)) == network().scalars(),
+               "wrong scalars of the steps");
+        run.scalars = scalars.data();
+        run.parameters = checked(parameters, network().parameter_count);
+        run.running = checked(running, network().state_count);
+        if (!outputs.is_none()) {
+            const Out out = array_of<Out>(outputs, "outputs are an array, rows contiguous");
+            const long needed = outputs_by_row ? rows : rows_of(run, epochs);
+            expect(out.ndim() == 2 && long(out.shape(0)) >= needed && long(out.shape(1)) == outputs_,
+                   "wrong shape of outputs");
+            run.outputs = checked(out, long(out.size()));
+            run.outputs_by_row = outputs_by_row;
+        }
+        run.loss_sum = for_epochs(loss_sum, epochs);
+        run.weight_sum = for_epochs(weight_sum, epochs);
+        run.penalty_sum = for_epochs(penalty_sum, epochs);
+        run.gradient_squares = for_epochs(gradient_squares, epochs);
+        expect(gradient_squares.shape(1) == network().parameters.size(), "wrong record of gradients");
+        run.updates = for_epochs(updates, epochs);
+        run.poll = poll;
+        run.poll_context = &stop;
+        {
+            const nb::gil_scoped_release released;
+            executor_.train(run);
+        }
+        if (PyErr_Occurred() != nullptr) throw nb::python_error();
+        nb::dict result;
+        result["steps_done"] = run.steps_done;
+        result["interrupted"] = run.interrupted;
+        result["diverged"] = run.diverged;
+        return result;
+    }
+
+    // Fills `out` (rows, outputs); with targets also returns the sums of w_i l_i and of w_i.
+    nb::tuple forward(const In& x, const nb::object& y, const nb::object& weights, const Out& parameters,
+                      const Out& running, const nb::object& out) {
+        expect(y.is_none() || network().loss, "an executor without a loss only predicts");
+        const Executor::Data data = data_of(x, y, weights);
+        const long rows = long(x.shape(0));
+        void* const to =
+            out.is_none() ? nullptr
+                          : checked(array_of<Out>(out, "out is an array, rows contiguous"), rows * outputs_);
+        const void* const p = checked(parameters, network().parameter_count);
+        const void* const s = checked(running, network().state_count);
+        Executor::Sums sums;
+        {
+            const nb::gil_scoped_release released;
+            executor_.forward(p, s, data, rows, to, y.is_none() ? nullptr : &sums);
+        }
+        return nb::make_tuple(sums.loss, sums.weight);
+    }
+
+    void set_optimizer_state(const Out& flat) { executor_.set_optimizer_state(checked(flat, state_size())); }
+    void get_optimizer_state(const Out& flat) const {
+        executor_.get_optimizer_state(checked(flat, state_size()));
+    }
+
+    int threads_used() const { return executor_.threads_used(); }
+
+private:
+    static const Target& target() {
+        const Target* const found = chosen_target();
+        if (found == nullptr)
+            throw std::runtime_error("DELTARULE_TARGET names a target this machine has not");
+        return *found;
+    }
+    static int checked_bits(int bits) {
+        expect(bits == 32 || bits == 64, "bits must be 32 or 64");
+        return bits;
+    }
+
+    const Description& network() const { return executor_.network(); }
+    long state_size() const { return network().states() * network().parameter_count; }
+
+    Executor::Data data_of(const In& x, const nb::object& y, const nb::object& weights) const {
+        Executor::Data data;
+        data.input = table_of(x);
+        const size_t rows = x.shape(0);
+        expect(data.input.columns == inputs_ && rows >= 1, "x has the wrong shape");
+        if (!y.is_none()) {
+            const In t = array_of<In>(y, "y is an array");
+            data.targets = table_of(t);
+            expect(t.shape(0) == rows, "x and y differ in length");
+            if (data.targets.columns == 0) {
+                expect(network().loss == Loss::cross_entropy && data.targets.number == Number::int64,
+                       "y has the wrong form");
+                expect(all_below(static_cast<const int64_t*>(t.data()), rows, outputs_),
+                       "a label is no class");
+            } else {
+                expect(data.targets.columns == outputs_, "y has the wrong number of columns");
+            }
+        }
+        if (!weights.is_none()) {
+            const In w = array_of<In>(weights, "weights are an array");
+            data.weights = table_of(w);
+            expect(w.ndim() == 1 && data.weights.number == Number::float64 && w.shape(0) == rows,
+                   "wrong weights");
+        }
+        return data;
+    }
+
+    // Rows of all steps of a run.
+    static long rows_of(const TrainingRun& run, long epochs) {
+        if (epochs == 0) return 0;
+        const auto before = [&](long batch) { return std::min(batch * run.batch_size, run.visited); };
+        const long end = run.first_batch + run.steps - (epochs - 1) * run.steps_per_epoch;
+        return (epochs - 1) * before(run.steps_per_epoch) + before(end) - before(run.first_batch);
+    }
+
+    void* checked(const Out& array, long count) const {
+        const Number own = bits_ == 64 ? Number::float64 : Number::float32;
+        expect(long(array.size()) == count, "an array has the wrong size");
+        expect(count == 0 || number_of(array.dtype()) == own, "an array has the wrong dtype");
+        return array.data();
+    }
+
+    Executor executor_;
+    int bits_;
+    long inputs_, outputs_;
+};
+
+}  // namespace
+
+void bind_executor(nb::module_& m) {
+    nb::class_<NativeExecutor>(m, "Executor", "A network bound to memory, that trains and predicts.")
+        .def(nb::init<const Description&, int, int>(), nb::arg("network"), nb::kw_only(), nb::arg("bits"),
+             nb::arg("threads"))
+        .def("train", &NativeExecutor::train, nb::kw_only(), nb::arg("x"), nb::arg("y"),
+             nb::arg("weights").none(), nb::arg("order").none(), nb::arg("batch_size"),
+             nb::arg("steps_per_epoch"), nb::arg("first_batch"), nb::arg("first_step"), nb::arg("steps"),
+             nb::arg("seed"), nb::arg("scalars").noconvert(), nb::arg("parameters").noconvert(),
+             nb::arg("running").noconvert(), nb::arg("outputs").none(), nb::arg("outputs_by_row"),
+             nb::arg("loss_sum").noconvert(), nb::arg("weight_sum").noconvert(),
+             nb::arg("penalty_sum").noconvert(), nb::arg("gradient_squares").noconvert(),
+             nb::arg("updates").noconvert(), nb::arg("stop"),
+             "Do some steps; the records, a row for each epoch touched, are added to.")
+        .def("forward", &NativeExecutor::forward, nb::kw_only(), nb::arg("x"), nb::arg("y").none(),
+             nb::arg("weights").none(), nb::arg("parameters").noconvert(), nb::arg("running").noconvert(),
+             nb::arg("out").none())
+        .def("set_optimizer_state", &NativeExecutor::set_optimizer_state, nb::arg("flat").noconvert())
+        .def("get_optimizer_state", &NativeExecutor::get_optimizer_state, nb::arg("flat").noconvert())
+        .def_prop_ro("threads_used", &NativeExecutor::threads_used);
+}
+
+}  // namespace deltarule

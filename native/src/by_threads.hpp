@@ -1,0 +1,83 @@
+// Everything whose outcome may depend on the number of threads: how many there are, and how rows, panels and other
+// items are cut among them. No sum may be decided here: the order of every sum is fixed by shapes (sums.hpp,
+// compile.cpp), so that the number of threads changes no bit.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <vector>
+
+#include "compile.hpp"
+#include "pool.hpp"
+
+namespace deltarule {
+
+inline constexpr long tile_rows_wanted = 208;  // many, since wide layers are read again for each tile
+inline constexpr double panel_work = 0.1;      // of work_per_thread, where a layer is cut by panels
+inline constexpr double shared_work = 1e6;     // elements moved that repay other threads
+inline constexpr double inline_work = 5e4;     // multiplications that are done while the others wait
+inline constexpr int inline_parts = 64;        // of them one after the other, at most
+
+inline int threads_for(double work, double work_each, long most) {
+    return int(std::clamp(work / work_each, 1.0, double(most)));
+}
+
+// Rows of a tile: evenly cut, a whole number of tiles for each thread.
+inline long tile_capacity(long rows, long threads) {
+    const long rounds = (rows + threads * tile_rows_wanted - 1) / (threads * tile_rows_wanted);
+    return (rows + threads * rounds - 1) / (threads * rounds);
+}
+
+// Panels of outputs that make one item, where a layer is cut by panels.
+inline long panel_group(long panels, int threads) {
+    const long each = panels / (2 * threads);
+    return each >= 4 ? 4 : each >= 2 ? 2 : 1;
+}
+
+// Calls visit(i) for each i below count, on several threads where there is much to do.
+template <class Visit>
+void share_out(long count, double work, int threads, Visit visit) {
+    struct Share {
+        std::atomic<long> next{0};
+        long count;
+        Visit& visit;
+    } share{{0}, count, visit};
+    run_on_threads(
+        work < shared_work ? 1 : threads,
+        [](void* context, int) {
+            Share& s = *static_cast<Share*>(context);
+            for (long i; (i = s.next.fetch_add(1)) < s.count;) s.visit(i);
+        },
+        &share);
+}
+
+// Items that threads share out again and again. Each thread has a share of its own, the same in every step, so that
+// what it works on stays in its caches; who has done its own helps the others.
+class Shares {
+public:
+    explicit Shares(int threads) : shares_(static_cast<size_t>(threads)) {}
+    void cut(long count) {
+        const long threads = long(shares_.size());
+        for (long t = 0; t < threads; ++t) {
+            shares_[size_t(t)].next.store(count * t / threads, std::memory_order_relaxed);
+            shares_[size_t(t)].last = count * (t + 1) / threads;
+        }
+    }
+    template <class Visit>
+    void for_each(int thread, Visit visit) {
+        const size_t threads = shares_.size();
+        for (size_t other = 0; other < threads; ++other) {
+            Share& share = shares_[(size_t(thread) + other) % threads];
+            for (long i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.last;) visit(i);
+        }
+    }
+
+private:
+    struct alignas(64) Share {
+        std::atomic<long> next{0};
+        long last = 0;
+    };
+    std::vector<Share> shares_;
+};
+
+}  // namespace deltarule
