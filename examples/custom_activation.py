@@ -1,4 +1,4 @@
-"""An activation of your own: f and f', checked by finite differences, trained and saved."""
+"""Your own activation: f and f', checked by finite differences, trained and saved."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,7 +27,7 @@ class Sine(dr.activations.ActivationFunction):
 x = np.linspace(-1, 1, 200)[:, None]
 t = np.sin(9 * x) * x
 
-# The target is even and the sine is odd: random biases give it a part that is even.
+# The target is an even function and the sine is odd: random biases add an even part.
 hidden = dr.Dense(32, Sine(20.0), bias_initializer=dr.initializers.Uniform(-1, 1))
 net = dr.Network([hidden, dr.Dense(1)], inputs=1, seed=0)
 check = dr.check_gradients(net, x[:20], t[:20], "squared_error")
@@ -37,5 +37,5 @@ check.raise_if_wrong()
 dr.train(net, x, t, loss="squared_error", optimizer=dr.Adam(dr.Cosine(1e-2)), epochs=150)
 print(f"r2 {dr.evaluate(net, x, t, 'squared_error', metrics=['r2'])['r2']:.4f}")
 
-net.save("sine.safetensors")  # a frozen dataclass with a name is written with its settings
+net.save("sine.safetensors")  # a frozen dataclass with a name can be saved
 print(dr.load("sine.safetensors").layers[0].activation)

@@ -9,7 +9,7 @@ X, y = load_diabetes(return_X_y=True, scaled=False)
 rows = np.random.default_rng(0).permutation(len(X))
 train, test = rows[:342], rows[342:]
 
-# Mean and deviation come from the training rows alone.
+# Mean and standard deviation come from the training rows only.
 X = (X - X[train].mean(axis=0)) / X[train].std(axis=0)
 mean, deviation = y[train].mean(), y[train].std()
 t = (y - mean) / deviation

@@ -1,4 +1,4 @@
-"""XOR: four points that no single line divides. Several seeds, as some get stuck."""
+"""XOR: four points that no straight line separates. Several seeds, because some get stuck."""
 
 import numpy as np
 

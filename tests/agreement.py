@@ -26,7 +26,9 @@ import numpy as np
 
 import deltarule as dr
 from deltarule.engines.reference import executor as reference
+from deltarule.engines.reference import formulas
 from deltarule.engines.reference import passes as backpropagation
+from deltarule.plan import compile_network
 from problems import FEW, TARGETS
 
 # Under sanitizers, which look for other errors, one draw, which may happen to be small.
@@ -79,7 +81,7 @@ class Problem:
     def terms(self) -> int:
         """The longest sum: over a layer's inputs or outputs, or over the rows of a batch."""
         network = dr.Network(self.layers, inputs=self.X.shape[1], dtype=self.dtype)
-        widths = dr.plan.compile_network(network).widths
+        widths = compile_network(network).widths
         return max(*widths, min(self.batch_size, len(self.X)), FEWEST_TERMS)
 
 
@@ -88,9 +90,10 @@ def _outcome(trainer, history, X, engine, start):
     found = {f"parameter {name}": p.copy() for name, p in network.parameters.items()}
     found |= {f"moved {s.name}": network.vector[s.slice] - start[s.slice] for s in plan.parameters}
     found |= {f"statistic {name}": s.copy() for name, s in network.state.items()}
-    for name, moment in zip(plan.optimizer.state_names, trainer._executor.moments, strict=True):
-        for segment in plan.parameters:
-            found[f"{name} of {segment.name}"] = moment[segment.slice].copy()
+    states = trainer._executor.optimizer_state
+    for name, array in zip(plan.optimizer.state_names, states, strict=True):
+        for parameter in plan.parameters:
+            found[f"{name} of {parameter.name}"] = array[parameter.slice].copy()
     found |= {f"history {name}": np.array(history[name]) for name in history}
     found["outputs"] = network.predict(X, engine=engine)
     return found
@@ -106,8 +109,8 @@ def perturbed(terms: int, dtype: str, seed: int) -> Iterator[None]:
         return x + x * ((2 * signs - 1) * x.dtype.type(size))
 
     plain_forward, plain_backward = backpropagation._forward, backpropagation._backward
-    plain_batch_norm = backpropagation.batch_norm_forward
-    plain_layer_norm = backpropagation.layer_norm_forward
+    plain_batch_norm = formulas.batch_norm_forward
+    plain_layer_norm = formulas.layer_norm_forward
     plain_update = reference.ReferenceExecutor._update
 
     # Within a normalisation the mean has rounding errors of its own: they do not leave x - mean.
@@ -122,15 +125,13 @@ def perturbed(terms: int, dtype: str, seed: int) -> Iterator[None]:
 
     def with_parameters(op, c):
         parameters = list(c.parameters)
-        for role in ("weight", "bias", "scale", "shift"):
-            index = getattr(op, role, None)
-            if index is not None:
-                parameters[index] = off(parameters[index])
+        for index in op.parameters.values():
+            parameters[index] = off(parameters[index])
         return replace(c, parameters=parameters)
 
     def forward(op, values, c):
         values = list(values)
-        for slot in {op.source, getattr(op, "other", op.source)}:
+        for slot in set(op.sources):
             values[slot] = off(values[slot])
         y, cache = plain_forward(op, values, with_parameters(op, c))
         return off(y), cache
@@ -147,17 +148,17 @@ def perturbed(terms: int, dtype: str, seed: int) -> Iterator[None]:
         for slot, gradient in plain_backward(op, own, with_parameters(op, c), whole):
             yield slot, off(gradient)
 
-    def update(executor, i, gradient, row):
-        plain_update(executor, i, off(gradient), row)
-        segment = executor.plan.parameters[i]
-        for stored in (executor.parameters[i], executor.moments[:, segment.slice]):
+    def update(executor, i, gradient, scalars):
+        plain_update(executor, i, off(gradient), scalars)
+        place = executor.plan.parameters[i].slice
+        for stored in (executor.parameters[i], executor.optimizer_state[:, place]):
             stored[...] = off(stored, STORED * eps)
 
     with (
         mock.patch.object(backpropagation, "_forward", forward),
         mock.patch.object(backpropagation, "_backward", backward),
-        mock.patch.object(backpropagation, "batch_norm_forward", batch_norm),
-        mock.patch.object(backpropagation, "layer_norm_forward", layer_norm),
+        mock.patch.object(formulas, "batch_norm_forward", batch_norm),
+        mock.patch.object(formulas, "layer_norm_forward", layer_norm),
         mock.patch.object(reference.ReferenceExecutor, "_update", update),
     ):
         yield

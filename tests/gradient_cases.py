@@ -74,6 +74,7 @@ LAYERS = {
         dr.Activation(f),
     ],
     "layer norm": lambda f: [dr.Dense(5), dr.LayerNorm(), dr.Activation(f)],
+    "scale": lambda f: [dr.Dense(5, f), dr.Scale(1.5)],
     "dropout": lambda f: [dr.Dense(5, f), dr.Dropout(0.3)],
     "residual": lambda f: [dr.Residual([dr.Dense(5, f), dr.Dense(3)])],
     "residual with projection": lambda f: [dr.Residual([dr.Dense(4, f), dr.Dense(5)])],

@@ -46,6 +46,8 @@ STACKS = {
     "two batch norms": [D(5), dr.BatchNorm(), D(6, bias=False), dr.BatchNorm(), D(3)],
     "frozen batch norm": [D(5), dr.BatchNorm(learning_rate_factor=0), D(3)],
     "layer norm": [D(20), dr.LayerNorm(), dr.Activation("gelu"), D(3)],
+    "scale": [D(20, "tanh"), dr.Scale(0.5), D(3)],
+    "scale of the input and the output": [dr.Scale(learning_rate_factor=6), D(3), dr.Scale()],
     "dropout": [D(20, "tanh"), dr.Dropout(0.3), D(3)],
     "dropout of the input": [dr.Dropout(0.3), D(20, "tanh"), D(3)],
     "dropout at rate 0": [D(20, "tanh"), dr.Dropout(0.0), D(3)],

@@ -69,6 +69,7 @@ def bits(layers, X, y, threads, **settings):
     """Return all that a native training leaves, as bytes."""
     net, trainer, history = trained("native", layers, X, y, threads=threads, **settings)
     return (
-        net.vector.tobytes(), net.state_vector.tobytes(), trainer._executor.moments.tobytes(),
+        net.vector.tobytes(), net.state_vector.tobytes(),
+        trainer._executor.optimizer_state.tobytes(),
         np.array(history["loss"]).tobytes(), net.predict(X, threads=threads).tobytes(),
     )  # fmt: skip

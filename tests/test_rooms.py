@@ -93,9 +93,9 @@ def test_what_reaches_upward_is_named_in_one_place() -> None:
     assert not late
 
 
-def test_the_compiled_core_is_known_to_its_adapter_alone() -> None:
-    users = [n for n, path in MODULES.items() if "deltarule._native" in path.read_text()]
-    assert users == ["engines.native"]
+def test_the_compiled_core_is_known_to_its_adapter_and_to_random_orders_alone() -> None:
+    users = {n for n, path in MODULES.items() if "deltarule._native" in path.read_text()}
+    assert users == {"engines.native", "base.random"}
 
 
 def test_no_leaf_is_imported_when_the_package_loads() -> None:

@@ -180,7 +180,7 @@ private:
     static const Target& target() {
         const Target* const found = chosen_target();
         if (found == nullptr)
-            throw std::runtime_error("DELTARULE_TARGET names a target this machine has not");
+            throw std::runtime_error("DELTARULE_TARGET names a target that this machine lacks");
         return *found;
     }
     static int checked_bits(int bits) {

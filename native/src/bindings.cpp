@@ -97,7 +97,7 @@ Orders random_orders(uint64_t seed, int purpose, uint64_t first_step, long count
 
 NB_MODULE(_native, m) {
     m.def("target", &target_name,
-          "Name of the vector target in use; empty where DELTARULE_TARGET names one this machine has not.");
+          "Name of the vector target in use; empty where DELTARULE_TARGET names one that this machine lacks.");
     m.def("targets", &target_names, "Names of the vector targets that this machine has, the best first.");
     m.def("processors", &available_processors, "Processors this process may use.");
     m.def("kinds", &kinds,

@@ -1,6 +1,6 @@
 // Everything whose outcome may depend on the number of threads: how many there are, and how rows, panels and other
 // items are cut among them. No sum may be decided here: the order of every sum is fixed by shapes (sums.hpp,
-// compile.cpp), so that the number of threads changes no bit.
+// compile.cpp), so that results are identical for any number of threads.
 #pragma once
 
 #include <algorithm>

@@ -114,8 +114,8 @@ private:
                 case Kind::batch_norm:
                     now.use_running = op.frozen || !training_;
                     now.momentum = op.settings.at("momentum");
-                    now.running_mean = op.state.at("mean");
-                    now.running_var = op.state.at("variance");
+                    now.running_mean = op.state.at("running_mean");
+                    now.running_var = op.state.at("running_variance");
                     for (long* s : {&now.mean, &now.variance, &now.rstd, &now.sum_d, &now.sum_dx})
                         *s = statistics(now.outputs);
                     out_.cut = out_.cut || !now.use_running;
@@ -127,6 +127,11 @@ private:
                     now.bias = packed(op, "shift").at;
                     now.aux = place(now.outputs);
                     if (op.kind == Kind::layer_norm) now.row_aux = place(1);
+                    now.out = value_[size_t(op.target)] = place(now.outputs);
+                    break;
+                case Kind::scale:
+                    out_.only_dense = false;
+                    now.weight = packed(op, "scale").at;
                     now.out = value_[size_t(op.target)] = place(now.outputs);
                     break;
                 case Kind::add:
@@ -259,6 +264,14 @@ private:
                     shift.form = PackedParameter::Form::column_sum;
                     scale.x = now.aux;
                     scale.d = shift.d = now.d_out;
+                    now.d_in = input_delta(op.source(), -1, false, now.add_d_in);
+                    break;
+                }
+                case Kind::scale: {
+                    PackedParameter& scale = packed(op, "scale");
+                    scale.form = PackedParameter::Form::column_dot;
+                    scale.x = now.in;
+                    scale.d = now.d_out;
                     now.d_in = input_delta(op.source(), -1, false, now.add_d_in);
                     break;
                 }

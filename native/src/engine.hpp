@@ -101,6 +101,8 @@ private:
     std::vector<PackedParameter> layout_;     // where each parameter lies in the packed vectors
     size_t packed_ = 0;                       // bytes of one of them
     std::shared_ptr<Prediction> prediction_;  // of the last call, for the next of the same shape
+    Compiled trained_;                        // the program of the last training, not laid out yet, and its
+    long trained_rows_ = 0;                   // rows of a batch
     Buffer parameters_, transposed_, states_, gradient_, running_, statistics_, tiles_;
     std::vector<Tile> tile_table_;
     std::vector<double> losses_, weights_;

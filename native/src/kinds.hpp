@@ -60,7 +60,8 @@ namespace deltarule {
     OPERATION(activation, 1, "",             "",              "")                 \
     OPERATION(dropout,    1, "",             "",              "rate")             \
     OPERATION(layer_norm, 1, "scale shift",  "",              "epsilon")          \
-    OPERATION(batch_norm, 1, "scale shift",  "mean variance", "epsilon momentum") \
+    OPERATION(batch_norm, 1, "scale shift",  "running_mean running_variance", "epsilon momentum") \
+    OPERATION(scale,      1, "scale",        "",              "")                 \
     OPERATION(add,        2, "",             "",              "")
 
 // clang-format on

@@ -26,29 +26,6 @@ inline constexpr int philox_rounds = 10;
 inline constexpr uint32_t philox_multiplier[2] = {0xD2511F53, 0xCD9E8D57};
 inline constexpr uint32_t philox_key_step[2] = {0x9E3779B9, 0xBB67AE85};
 
-struct PhiloxBlock {
-    uint32_t word[4];
-};
-struct PhiloxKey {
-    uint32_t word[2];
-};
-
-DR_INLINE PhiloxBlock philox4x32(PhiloxBlock counter, PhiloxKey key) {
-    uint32_t (&c)[4] = counter.word;
-    uint32_t (&k)[2] = key.word;
-    for (int round = 0; round < philox_rounds; ++round) {
-        const uint64_t product0 = uint64_t(philox_multiplier[0]) * c[0];
-        const uint64_t product1 = uint64_t(philox_multiplier[1]) * c[2];
-        c[0] = uint32_t(product1 >> 32) ^ c[1] ^ k[0];
-        c[1] = uint32_t(product1);
-        c[2] = uint32_t(product0 >> 32) ^ c[3] ^ k[1];
-        c[3] = uint32_t(product0);
-        k[0] += philox_key_step[0];
-        k[1] += philox_key_step[1];
-    }
-    return counter;
-}
-
 // All but row and column of what words are for, with the keys of the ten rounds.
 struct RandomStream {
     uint64_t round_key[philox_rounds][2];

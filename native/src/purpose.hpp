@@ -5,7 +5,7 @@
 
 namespace deltarule {
 
-enum class Purpose : int { initializer, shuffle, dropout, split, restart, direction };
+enum class Purpose : int { initializer, shuffle, dropout, split, restart, direction, shuffle_blocks };
 
 // A unit is kept where its word >= threshold = floor(rate 2^32), rate in [0, 1).
 __attribute__((always_inline)) inline uint32_t dropout_threshold(double rate) {

@@ -205,6 +205,40 @@ void add_backward(const Program& program, const Instruction& op, const Tile& til
     pass(op.d_in2, op.add_d_in2);
 }
 
+// ------------------------------------------------------------------------------------------- scale
+
+// y = x * scale
+template <class T>
+void scale_forward(const Program& program, const Instruction& op, const Tile& tile) {
+    constexpr long NR = panel_width<T>, L = lanes<T>;
+    T* const base = static_cast<T*>(tile.base);
+    const T* const scale = static_cast<const T*>(program.parameters) + op.weight;
+    for (long p = 0; p < panels<T>(op.outputs); ++p)
+        for (long v = 0; v < vectors_in_use<T>(op.outputs, p); ++v) {
+            const vec<T> factor = load(scale + p * NR + v * L);
+            const long first = p * program.capacity * NR + v * L;
+            for (long i = first; i < first + tile.rows * NR; i += NR)
+                store(base + op.out + i, load(base + op.in + i) * factor);
+        }
+}
+
+// dL/dx = dL/dy * scale;  the gradient of scale, the sum of x dL/dy over rows, is a column_dot
+template <class T>
+void scale_backward(const Program& program, const Instruction& op, const Tile& tile) {
+    constexpr long NR = panel_width<T>, L = lanes<T>;
+    T* const base = static_cast<T*>(tile.base);
+    const T* const scale = static_cast<const T*>(program.parameters) + op.weight;
+    for (long p = 0; p < panels<T>(op.outputs); ++p)
+        for (long v = 0; v < vectors_in_use<T>(op.outputs, p); ++v) {
+            const vec<T> factor = load(scale + p * NR + v * L);
+            const long first = p * program.capacity * NR + v * L;
+            for (long i = first; i < first + tile.rows * NR; i += NR) {
+                const vec<T> d = load(base + op.d_out + i) * factor;
+                store(base + op.d_in + i, op.add_d_in ? load(base + op.d_in + i) + d : d);
+            }
+        }
+}
+
 // ----------------------------------------------------------------------------------------- dropout
 
 // a = x * mask / (1 - rate): mask and scale are kept for the way back

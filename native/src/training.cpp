@@ -73,7 +73,10 @@ struct Executor::Training {
 
     Training(Executor& executor, TrainingRun& r) : self(executor), run(r) {
         batch_rows = std::min(run.batch_size, run.visited);
-        compiled = compile(self.network_, Mode::train, self.kernels_.panel_width, batch_rows);
+        if (self.trained_rows_ != batch_rows)
+            self.trained_ = compile(self.network_, Mode::train, self.kernels_.panel_width, batch_rows);
+        self.trained_rows_ = batch_rows;
+        compiled = self.trained_;
         cut_rows();
         lay_out_memory();
         collect_constraints();

@@ -2,7 +2,7 @@
 // what a change in the core is worth. From a build folder of CMake (-DDELTARULE_SYMBOLS=ON):
 //
 //     c++ -std=c++20 -O2 -march=native -ffp-contract=fast -I../native/src ../native/tools/bench_steps.cpp -o bench_steps
-//         CMakeFiles/_native.dir/native/src/{compile,engine,memory,pool,prediction,shuffle,targets,training}.cpp.o
+//         CMakeFiles/_native.dir/native/src/{compile,description,engine,memory,names,pool,prediction,targets,training}.cpp.o
 //         CMakeFiles/kernels_*.dir/native/src/target.cpp.o -lpthread
 //     ./bench_steps W3 2 5       (workload, threads, seconds)
 #include <algorithm>
@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 #include <random>
 
 #include "engine.hpp"
@@ -73,10 +74,10 @@ Description describe(const Workload& w) {
     for (size_t i = 1; i < w.widths.size(); ++i) {
         const bool last = i + 1 == w.widths.size();
         Operation dense;
-        dense.source = int(d.widths.size()) - 1;
+        dense.sources = {int(d.widths.size()) - 1};
         dense.target = int(d.widths.size());
-        dense.weight = int(d.parameters.size());
-        dense.bias = dense.weight + 1;
+        const int weight = int(d.parameters.size());
+        dense.parameters = {{"weight", weight}, {"bias", weight + 1}};
         for (const long rows : {w.widths[i - 1], 1L}) {
             Parameter p;
             p.offset = d.parameter_count;
@@ -90,16 +91,16 @@ Description describe(const Workload& w) {
         if (last && !w.classifies) continue;
         Operation f;
         f.kind = Kind::activation;
-        f.activation = last ? softmax_kind : w.hidden;
-        f.source = dense.target;
+        f.activation = last ? Activation::softmax : w.hidden;
+        f.sources = {dense.target};
         f.target = dense.target + 1;
         d.widths.push_back(w.widths[i]);
         d.operations.push_back(f);
     }
     d.loss = w.classifies ? Loss::cross_entropy : Loss::squared_error;
+    if (w.classifies) d.loss_settings = {{"label_smoothing", 0.0}};
     d.canonical = true;
     d.rule = w.adam ? Rule::adam : Rule::sgd;
-    d.states = w.adam ? 2 : 0;
     return d;
 }
 
@@ -123,6 +124,10 @@ int main(int argc, char** argv) {
         for (const Parameter& p : d.parameters)
             for (long i = 0; p.rows > 1 && i < p.rows * p.columns; ++i)
                 parameters[size_t(p.offset + i)] = normal(random) / std::sqrt(float(p.rows));
+        std::vector<int64_t> orders(size_t(w.rows));
+        std::iota(orders.begin(), orders.end(), int64_t(0));
+        std::shuffle(orders.begin(), orders.end(), random);
+        const double adam[] = {1e-3, .9, .999, 1.0, 1e-8, 0.0};
         const long steps = (w.rows + w.batch - 1) / w.batch;
         long epochs = 1;
         double best = 1e30, spent = 0, weights = 0;
@@ -134,19 +139,23 @@ int main(int argc, char** argv) {
             std::vector<double> scalars, record(size_t(epochs) * (3 + d.parameters.size()));
             std::vector<int64_t> updates(static_cast<size_t>(epochs));
             for (long s = 0; s < epochs * steps; ++s)
-                for (const double v : {1e-3, .9, .999, 1.0, 1e-8, 0.0}) scalars.push_back(v);
+                for (int i = 0; i < d.scalars(); ++i)
+                    scalars.push_back(i == 0 ? 1e-3 : w.adam ? adam[i] : 0.0);
             TrainingRun run;
-            run.inputs = {x.data(), Number::float32, w.widths[0], w.widths[0]};
+            run.input = {x.data(), Number::float32, w.widths[0], w.widths[0]};
             if (w.classifies)
                 run.targets = {labels.data(), Number::int64, 0, 1};
             else
                 run.targets = {y.data(), Number::float32, 1, 1};
-            run.rows = w.rows;
+            run.visited = w.rows;
             run.batch_size = w.batch;
-            run.shuffle = w.batch < w.rows;
-            run.epochs = epochs;
+            run.steps_per_epoch = steps;
+            run.steps = epochs * steps;
+            if (w.batch < w.rows) {
+                run.order = orders.data();
+                run.order_each = false;
+            }
             run.scalars = scalars.data();
-            run.scalars_per_row = 6;
             run.parameters = parameters.data();
             double* at = record.data();
             for (double** to : {&run.loss_sum, &run.weight_sum, &run.penalty_sum}) {

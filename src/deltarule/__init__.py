@@ -59,15 +59,15 @@ from deltarule.formulas.schedules import (
 )
 from deltarule.inspect import GradientCheck, Trace, backpropagate, check_gradients
 from deltarule.network import layers
+from deltarule.network.layer import CustomLayer, Layer, ParameterSpec, StateSpec
 from deltarule.network.layers import (
     Activation,
     BatchNorm,
-    CustomLayer,
     Dense,
     Dropout,
-    Layer,
     LayerNorm,
     Residual,
+    Scale,
 )
 from deltarule.network.model_file import load, save
 from deltarule.network.network import Network
@@ -122,6 +122,7 @@ __all__ = [
     "NAdam",
     "Network",
     "OneCycle",
+    "ParameterSpec",
     "Piecewise",
     "Poisson",
     "Polynomial",
@@ -131,8 +132,10 @@ __all__ = [
     "Residual",
     "Restarts",
     "Rprop",
+    "Scale",
     "SquaredError",
     "State",
+    "StateSpec",
     "Step",
     "Trace",
     "Trainer",

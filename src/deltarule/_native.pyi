@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 def target() -> str:
     """
-    Name of the vector target in use; empty where DELTARULE_TARGET names one this machine has not.
+    Name of the vector target in use; empty where DELTARULE_TARGET names one that this machine lacks.
     """
 
 def targets() -> list[str]:

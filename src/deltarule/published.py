@@ -1,9 +1,10 @@
-"""Two published worked examples of backpropagation, with what their texts print.
+"""Two published worked examples of backpropagation, with the figures that their texts print.
 
-:func:`specification` is a 2-2-1 network of sigmoid units; :func:`mazur` is the 2-2-2 network of
-Matt Mazur's "A step by step backpropagation example" (2015). Both are float64 networks ready for
-:func:`deltarule.backpropagate`; :func:`slips` and :func:`mazur_quantities` hold the printed figures
-against the computed ones.
+:func:`specification` is the 2-2-1 network of the specification, the tutorial on backpropagation
+after which deltarule was written (docs/backpropagation.md works through it). :func:`mazur` is the
+2-2-2 network of Matt Mazur's "A step by step backpropagation example" (2015). Both are float64
+networks ready for :func:`deltarule.backpropagate`; :func:`slips` and :func:`mazur_quantities`
+compare the printed figures with the computed ones.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Example(NamedTuple):
 
 
 class Printed(NamedTuple):
-    """A figure as a text prints it, and what float64 arithmetic makes of it."""
+    """A figure as a text prints it, and as float64 arithmetic gives it."""
 
     quantity: str
     printed: str
@@ -46,7 +47,7 @@ class Printed(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What became of it: "right" as rounded, "cut off" (right digits, not rounded) or "off"."""
+        """Whether it is "right" as rounded, "cut off" (right digits, but not rounded) or "off"."""
         digits = len(self.printed.rpartition(".")[2])
         unit = 10.0**-digits
         shown = float(self.printed)
@@ -59,9 +60,9 @@ class Printed(NamedTuple):
 def specification() -> Example:
     """Return the example of the specification: 2-2-1, sigmoid units, ``x = (.5, .8)``, ``y = 1``.
 
-    The text gives ``z_h = (.1, .3)``, ``z_o = .2`` and ``w_o = (.4, .6)``, and neither the weights
-    into the hidden layer nor the biases. Here ``w_h = ((.3, .1), (.2, .5))``, a row for each unit,
-    and ``b_h = (-.13, -.2)`` are a choice that yields exactly those z_h; b_o follows from z_o.
+    The text gives ``z_h = (.1, .3)``, ``z_o = .2`` and ``w_o = (.4, .6)``, but neither the weights
+    into the hidden layer nor the biases. Here ``w_h = ((.3, .1), (.2, .5))``, one row for each
+    unit, and ``b_h = (-.13, -.2)`` are chosen so that z_h comes out exactly; b_o follows from z_o.
 
     Examples
     --------
@@ -82,11 +83,11 @@ def specification() -> Example:
 
 
 def slips() -> list[Printed]:
-    """Return the figures that the specification's text prints, each with the computed one.
+    """Return the figures that the specification prints, each with the computed one.
 
     Its ``a_o`` is cut off instead of rounded, and the loss and ``a_o - y`` are off because they
-    are computed from it; its two derivatives ``sigma'(z_h)`` are off on their own. Everything
-    after them is rounded so far that it comes out right again.
+    are computed from it. Its two derivatives ``sigma'(z_h)`` are off independently of that. The
+    figures computed from these are right in the three digits that are printed.
     """
     trace = specification().trace()
     a_h, a_o = trace.activations["0"][0], float(trace.activations["1"][0, 0])
@@ -140,7 +141,7 @@ def mazur() -> Example:
 
 
 def mazur_after(steps: int) -> Example:
-    """Return Mazur's example after so many steps of gradient descent at rate 1/2."""
+    """Return Mazur's example after ``steps`` steps of gradient descent with learning rate 1/2."""
     check_integer("steps", steps)
     example = mazur()
     trainer = Trainer(example.network, SquaredError(), SGD(MAZUR_LEARNING_RATE))
@@ -149,16 +150,16 @@ def mazur_after(steps: int) -> Example:
 
 
 def mazur_error(example: Example) -> float:
-    """Return the total error E of Mazur's example as its network stands."""
+    """Return the total error E of Mazur's example with its current parameters."""
     return evaluate(example.network, example.x, example.t, SquaredError())["loss"]
 
 
 def mazur_with_the_slip(steps: int) -> tuple[float, Array]:
-    """Return E and the outputs (2,) after so many steps done as the article's first code did them.
+    """Return E and the outputs (2,) after ``steps`` steps with the mistake of the article's code.
 
     Spot the bug: the output weights are updated first, and then the hidden deltas are computed
-    with the new ones. The deltas of a step belong to the weights of its forward pass. Its author
-    mended the code a day later; the article kept the numbers.
+    with the new weights. All deltas of a step must use the weights of its forward pass. The author
+    fixed the code a day later; the article kept the numbers.
     """
     check_integer("steps", steps)
     network, x, t = mazur()
@@ -167,7 +168,7 @@ def mazur_with_the_slip(steps: int) -> tuple[float, Array]:
         hidden, outputs = _logistic_pass(x, W1, b1, W2, b2)
         delta_o = (outputs - t) * outputs * (1 - outputs)
         W2 -= MAZUR_LEARNING_RATE * hidden.T @ delta_o
-        delta_h = (delta_o @ W2.T) * hidden * (1 - hidden)  # the slip: this W2 is already new
+        delta_h = (delta_o @ W2.T) * hidden * (1 - hidden)  # the mistake: W2 is already updated
         W1 -= MAZUR_LEARNING_RATE * x.T @ delta_h
     _, outputs = _logistic_pass(x, W1, b1, W2, b2)
     return float(0.5 * ((outputs - t) ** 2).sum()), outputs[0]
@@ -203,7 +204,7 @@ def mazur_quantities() -> list[tuple[str, list[float]]]:
 
 
 class AfterUpdate(NamedTuple):
-    """A figure after the update: as published, computed, and computed with the article's slip."""
+    """A figure after the update: as published, computed, and computed with the mistake."""
 
     quantity: str
     published: str
@@ -212,7 +213,7 @@ class AfterUpdate(NamedTuple):
 
 
 def mazur_after_update() -> list[AfterUpdate]:
-    """Return the figures that the article publishes for after the update; takes a second."""
+    """Return the figures that the article prints for the time after the update; takes a second."""
     once, trained = mazur_after(1), mazur_after(10_000)
     outputs = trained.network.predict(trained.x)[0].tolist()
     slipped, slipped_outputs = mazur_with_the_slip(10_000)

@@ -96,6 +96,7 @@ def test_the_purposes_keep_their_numbers():
         "SPLIT": 3,
         "RESTART": 4,
         "DIRECTION": 5,
+        "SHUFFLE_BLOCKS": 6,
     }
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import deltarule as dr
+from deltarule.engines.reference import formulas
 from deltarule.engines.reference import passes as backpropagation
 from deltarule.formulas import activations, losses, penalties
 from gradient_cases import (
@@ -330,6 +331,7 @@ FROZEN = [
     dr.Dense(OUTPUTS),
 ]
 LAYER_NORM = [dr.Dense(5), dr.LayerNorm(), dr.Activation("tanh"), dr.Dense(OUTPUTS)]
+SCALE = [dr.Dense(5, "tanh"), dr.Scale(1.5), dr.Dense(OUTPUTS)]
 DROPOUT = [dr.Dense(5), dr.Dropout(0.4), dr.Activation("tanh"), dr.Dense(OUTPUTS)]
 
 
@@ -368,9 +370,9 @@ def _part(f, number, change):
 
 
 dense, batch, layer = (
-    backpropagation.dense_backward,
-    backpropagation.batch_norm_backward,
-    backpropagation.layer_norm_backward,
+    formulas.dense_backward,
+    formulas.batch_norm_backward,
+    formulas.layer_norm_backward,
 )
 NORM = {"1.scale", "1.shift"}
 
@@ -519,6 +521,18 @@ BACKWARDS = {
         LAYER_NORM,
         {"1.shift"},
     ),
+    "scale: scale forgotten": (
+        "scale_backward",
+        _part(formulas.scale_backward, 0, lambda g, x, s, dx: g),
+        SCALE,
+        {"0.weight", "0.bias"},
+    ),
+    "scale: dscale averaged": (
+        "scale_backward",
+        _part(formulas.scale_backward, 1, lambda g, x, s, ds: (g * x).mean(0)),
+        SCALE,
+        {"1.scale"},
+    ),
     "dropout: mask forgotten": (
         "dropout_backward",
         lambda gradient, keep, rate: gradient / (1 - rate),
@@ -563,12 +577,12 @@ def test_a_broken_backward_formula_is_noticed(what, monkeypatch):
     function, broken, layers, wrong = BACKWARDS[what]
     case = Case(layers, SQUARED)
     case.check().raise_if_wrong()
-    monkeypatch.setattr(backpropagation, function, broken)
+    monkeypatch.setattr(formulas, function, broken)
     case.notices(wrong)
 
 
 def test_every_backward_function_of_the_engine_is_broken_here():
-    own = {name for name in vars(backpropagation) if name.endswith("_backward")} - {"_backward"}
+    own = {name for name in vars(formulas) if name.endswith("_backward")}
     assert own == {row[0] for row in BACKWARDS.values()}
 
 
@@ -595,7 +609,7 @@ def test_a_delta_that_one_branch_of_a_residual_does_not_get_is_noticed(
 
     def broken(op, done, context, whole):
         shares = list(right(op, done, context, whole))
-        if isinstance(op, backpropagation.AddOperation):
+        if len(op.sources) == 2:
             slot, gradient = shares[dropped]
             shares[dropped] = slot, 0 * gradient
         yield from shares
@@ -677,7 +691,7 @@ def test_one_wrong_coordinate_is_named_by_the_check_of_every_coordinate(monkeypa
             dW[3, 1] *= 1.001
         return da_prev, dW, db
 
-    monkeypatch.setattr(backpropagation, "dense_backward", broken)
+    monkeypatch.setattr(formulas, "dense_backward", broken)
     check = dr.check_gradients(
         network(DENSE), features(), targets(SQUARED), SQUARED, every_coordinate=True
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import deltarule as dr
-from deltarule.plan import ActivationOperation, compile_network
+from deltarule.plan import compile_network
 from gradient_cases import (
     ACTIVATIONS,
     BATCH,
@@ -307,8 +307,7 @@ def _distance_from_kinks(net, x, t, loss, **settings):
     gaps = [
         np.abs(trace.preactivations[op.path] - kink).min()
         for op in compile_network(net).operations
-        if isinstance(op, ActivationOperation)
-        for kink in op.function.kinks
+        for kink in op.layer.kinks
     ]
     return min(gaps, default=np.inf)
 

@@ -144,7 +144,7 @@ def arguments(net, **changed):
     given = dict(
         x=rng.normal(size=(8, 4)), y=rng.integers(0, 2, 8), weights=None, order=None, batch_size=3,
         steps_per_epoch=3, first_batch=0, first_step=0, steps=3, seed=0,
-        scalars=dr.Adam().rows(np.arange(1.0, 4), np.full(3, 1e-3)), parameters=net.vector,
+        scalars=dr.Adam().scalars(np.arange(1.0, 4), np.full(3, 1e-3)), parameters=net.vector,
         running=net.state_vector, outputs=None, outputs_by_row=True, loss_sum=np.zeros(1),
         weight_sum=np.zeros(1), penalty_sum=np.zeros(1),
         gradient_squares=np.zeros((1, len(net.parameters))), updates=np.zeros(1, np.int64),

@@ -83,7 +83,7 @@ def test_one_call_is_many(weighted, target):
             X[part], y[part], epochs=1, batch_size=1, shuffle=False, sample_weight=w, progress=False
         )
     assert a.vector.tobytes() == b.vector.tobytes()
-    assert ta._executor.moments.tobytes() == tb._executor.moments.tobytes()
+    assert ta._executor.optimizer_state.tobytes() == tb._executor.optimizer_state.tobytes()
 
 
 def test_divergence_leaves_the_parameters_of_the_last_good_step(target):

@@ -1,6 +1,5 @@
 """What Python knows and the core does not runs in the reference engine, which says why."""
 
-from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 import deltarule as dr
 from deltarule.base.settings import names, setting
 from deltarule.engines import native
-from deltarule.plan import Operation, compile_network
+from deltarule.plan import compile_network
 
 D = dr.Dense
 X, Y = np.ones((6, 4)), np.ones((6, 2))
@@ -78,35 +77,33 @@ def test_an_optimizer_that_keeps_a_state_too_few(monkeypatch):
     assert "states 1 there, 2 in the core" in native.NativeEngine().why_not(plan)
 
 
-def test_a_layer_of_the_package_without_a_native_form():
+def test_a_layer_of_the_package_without_a_native_form(monkeypatch):
     """It once was sent as operation -1: a wrong result or a segmentation fault."""
-
-    @dataclass(frozen=True)
-    class ScaleOperation(Operation):
-        factor: float
-
-    plan, net = plan_of([D(3, "elu"), D(2)])
-    slot = len(plan.widths)
-    more = (*plan.operations, ScaleOperation("2", slot - 1, slot, 2.0))
-    plan = replace(plan, operations=more, widths=(*plan.widths, 2))
-    assert "the core knows no ScaleOperation" in native.NativeEngine().why_not(plan)
-    with pytest.raises(ValueError, match="ScaleOperation"):
-        native.NativeEngine().executor(plan, net)
+    monkeypatch.delitem(native.KINDS["operation"], "layer_norm")
+    assert_runs_in_the_reference_engine(
+        "layer '1': LayerNorm has no native form", layers=[D(3, "elu"), dr.LayerNorm(), D(2)]
+    )
 
 
-def test_a_setting_of_an_operation_that_the_core_does_not_know():
-    from deltarule.plan import LayerNormOperation
+def test_a_layer_whose_formulas_need_a_setting_that_the_core_does_not_know(monkeypatch):
+    monkeypatch.setattr(dr.LayerNorm, "formula_settings", ("epsilon", "centre"))
+    plan, _ = plan_of([D(3, "elu"), dr.LayerNorm(), D(2)])
+    why = native.NativeEngine().why_not(plan)
+    assert why is not None
+    assert "settings ['epsilon', 'centre'] there, ['epsilon'] in the core" in why
 
-    @dataclass(frozen=True)
-    class Centred(LayerNormOperation):
-        centre: float = 0.0
 
-    plan, _ = plan_of([D(3), dr.LayerNorm(), D(2)])
-    own = [op for op in plan.operations if isinstance(op, LayerNormOperation)]
-    spoilt = [Centred(**vars(op)) if op in own else op for op in plan.operations]
-    assert own
-    why = native.NativeEngine().why_not(replace(plan, operations=tuple(spoilt)))
-    assert "the core knows no Centred" in why
+def test_a_layer_of_a_user_never_runs_as_the_one_it_derives_from():
+    @setting
+    class Widened(dr.Dense):
+        name: ClassVar[str] = "widened"
+
+    @setting
+    class UnnamedNorm(dr.LayerNorm):
+        pass
+
+    for layer in (Widened(3, "elu"), UnnamedNorm()):
+        assert_runs_in_the_reference_engine("written in Python", layers=[layer, D(2)])
 
 
 def test_classes_of_a_user_never_run_as_the_one_they_derive_from():

@@ -1,6 +1,6 @@
 """How much memory training takes, above that of an interpreter that has imported the library.
 
-At most: data + parameters * (2 + moments of the optimizer), + parameters for each of a whole
+At most: data + parameters * (2 + state arrays of the optimizer), + parameters for each of a whole
 gradient, best weights and averaging, where asked for, + twice the activations of a chunk + 16 MB.
 """
 
@@ -54,7 +54,7 @@ part_done("run")
 print(json.dumps({
     "parts": parts, "total": highest - start,
     "data": X.nbytes + y.nbytes, "vector": net.vector.nbytes,
-    "moments": len(trainer._executor.moments),
+    "states": len(trainer._executor.optimizer_state),
 }))
 """
 
@@ -68,7 +68,7 @@ CASES = {
     "wide, best weights kept": dict(
         widths=[1024, 2048, 2048, 10], batch=512, n=2048, optimizer="adam", best=True
     ),
-    "wide, without moments": dict(
+    "wide, without optimizer state": dict(
         widths=[1024, 2048, 2048, 10], batch=512, n=2048, optimizer="sgd"
     ),
 }
@@ -87,7 +87,7 @@ def test_memory_stays_within_its_budget(name):
     case = {"clip": False, "best": False} | CASES[name]
     found = measured(case)
     activations = 4 * case["batch"] * sum(case["widths"])  # a whole batch is one chunk here
-    copies = 2 + found["moments"] + case["clip"] + case["best"]
+    copies = 2 + found["states"] + case["clip"] + case["best"]
     budget = found["data"] + copies * found["vector"] + 2 * activations + SLACK
     megabytes = {
         part: {what: round(size / MB) for what, size in sizes.items()}

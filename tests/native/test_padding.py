@@ -36,7 +36,8 @@ def course(layers, X, y, *, loss="squared_error", optimizer=None, dtype, poison)
         assert np.isnan(trainer._executor.predict(left, None)).all()
     history = trainer.run(X, y, batch_size=13, epochs=2, progress=False)
     return (
-        net.vector.tobytes(), net.state_vector.tobytes(), trainer._executor.moments.tobytes(),
+        net.vector.tobytes(), net.state_vector.tobytes(),
+        trainer._executor.optimizer_state.tobytes(),
         *(np.array(history[name]).tobytes() for name in history),
         trainer._executor.predict(X, None).tobytes(),
     )  # fmt: skip
@@ -75,6 +76,7 @@ AFTER_INFINITY = {
     "softmax": [dr.Activation("softmax")],
     "layer norm": [dr.LayerNorm()],
     "batch norm": [dr.BatchNorm()],
+    "scale": [dr.Scale(2.0)],
     "dropout": [dr.Dropout(0.5)],
     "residual": [dr.Residual([D(4, "sigmoid"), dr.LayerNorm()])],
 }

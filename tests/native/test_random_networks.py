@@ -38,6 +38,7 @@ layers = st.one_of(
         dr.BatchNorm, st.just(1e-3), st.sampled_from([0.1, 0.5]), learning_rate_factor=factors
     ),
     st.builds(dr.LayerNorm, st.just(1e-3), learning_rate_factor=factors),
+    st.builds(dr.Scale, st.sampled_from([0.5, 1.0]), learning_rate_factor=factors),
     st.builds(dr.Dropout, st.sampled_from([0.0, 0.1, 0.5])),
 )  # fmt: skip
 stacks = st.lists(

@@ -12,7 +12,8 @@ import deltarule as dr
 from ctrl_c import interrupted, pressed_in
 from deltarule.base.interrupt import Interrupt
 from deltarule.data import Dataset
-from deltarule.engines import Run
+from deltarule.data.source import Batches, InMemory
+from deltarule.engines import Record, Run
 from native_cases import ACTIVATIONS, LOSSES
 from pairwise import pairwise
 from problems import TARGETS, examples, trained
@@ -53,8 +54,8 @@ def test_nan_reaches_the_loss(activation, layer, where, engine, target):
     trainer = dr.Trainer(net, loss="squared_error", engine=engine)
     executor, data = trainer._executor, Dataset(X, y)
     assert np.isnan(executor.evaluate(data)[0])
-    rates = trainer._rates(1, 4, 1)
-    record = executor.run(trainer._call(data, 1, 10, rates, Interrupt()))
+    batches = Batches(InMemory(data), 10)
+    record = trainer._run(batches, 0, 4, trainer._rates(0, 4, 4, 4), Interrupt())
     assert record.diverged_at == "0" if where != "data" else record.diverged_at is not None
     assert record.steps_done == (3 if where == "data" else 0)
     if where != "data":
@@ -239,9 +240,11 @@ def test_more_than_two_to_the_31_values():
         trainer = dr.Trainer(net, loss="squared_error", optimizer=dr.SGD(1e-6), engine="native")
         stop = Interrupt()
         steps = -(-len(data) // 8)
-        rates = np.zeros((steps, 2))
-        rates[0, 0] = 1e-6
-        trainer._executor.run(Run(data, 8, False, order, 0, 0, 0, 1, rates, stop))
+        scalars = np.zeros((steps, 2))
+        scalars[0, 0] = 1e-6
+        batches = Batches(InMemory(data), 8, shuffle=order)
+        record = Record.empty(1, len(trainer.plan.parameters))
+        trainer._executor.run(Run(batches, 0, 0, steps, 0, scalars, stop), record)
         vectors.append(net.vector.copy())
     np.testing.assert_array_equal(*vectors)
     assert vectors[0].any()

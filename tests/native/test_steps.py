@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import deltarule as dr
-from deltarule.base.random import Purpose, permutation, words
+from deltarule.base.random import Purpose, permutations_in_numpy, words
 from deltarule.engines import native
 from deltarule.plan import compile_network
 from problems import examples
@@ -41,7 +41,7 @@ class Course:
         return self.executor.train(
             x=X, y=Y, weights=None, order=order, batch_size=batch_size, steps_per_epoch=per_epoch,
             first_batch=batch, first_step=first, steps=steps, seed=7,
-            scalars=ADAM.rows(t, np.full(steps, 1e-2)), parameters=self.net.vector,
+            scalars=ADAM.scalars(t, np.full(steps, 1e-2)), parameters=self.net.vector,
             running=self.net.state_vector, outputs=outputs, outputs_by_row=by_row,
             loss_sum=self.losses[touched], weight_sum=self.weights[touched],
             penalty_sum=self.penalties[touched], gradient_squares=self.squares[touched],
@@ -93,7 +93,7 @@ def test_an_order_is_the_rows_themselves(target):
             one.executor.train(
                 x=X[rows], y=Y[rows], weights=None, order=None, batch_size=5, steps_per_epoch=1,
                 first_batch=0, first_step=0, steps=1, seed=7,
-                scalars=ADAM.rows(t, np.full(1, 1e-2)), parameters=by_rows.net.vector,
+                scalars=ADAM.scalars(t, np.full(1, 1e-2)), parameters=by_rows.net.vector,
                 running=by_rows.net.state_vector, outputs=None, outputs_by_row=True,
                 loss_sum=one.losses, weight_sum=one.weights,
                 penalty_sum=one.penalties, gradient_squares=one.squares, updates=one.updates,
@@ -144,7 +144,7 @@ def test_random_orders_are_those_of_the_reference(n, seed, target):
     assert found.shape == (count, n)
     assert found.dtype == np.int64
     for e in range(count):
-        expected = permutation(seed, Purpose.SHUFFLE, n, step=first + e)
+        expected = permutations_in_numpy(seed, Purpose.SHUFFLE, n, first_step=first + e)[0]
         np.testing.assert_array_equal(found[e], expected)
 
 

@@ -43,6 +43,12 @@ RESIDUALS = {
         ),
         dr.Dense(4),
     ],
+    "scaled": [
+        dr.Scale(),
+        dr.Dense(8, "tanh"),
+        dr.Residual([dr.Dense(5, "tanh"), dr.Dense(8), dr.Scale()]),
+        dr.Dense(4),
+    ],
     "one within another": [
         dr.Dense(8, "tanh"),
         dr.Residual(

@@ -67,6 +67,17 @@ class Shortcut(nn.Module):
         return self.projection(x) + self.inner(x)
 
 
+class ScaleTwin(nn.Module):
+    """``x * scale``."""
+
+    def __init__(self, width, dtype):
+        super().__init__()
+        self.factors = nn.Parameter(torch.ones(width, dtype=dtype))
+
+    def forward(self, x):
+        return x * self.factors
+
+
 class Twin(nn.Module):
     """The same network in PyTorch; returns ``(z, a)`` of the last layer.
 
@@ -104,6 +115,10 @@ class Twin(nn.Module):
                 case dr.LayerNorm():
                     norm = nn.LayerNorm(width, layer.epsilon, dtype=self.dtype)
                     modules.append(self._norm(path, norm))
+                case dr.Scale():
+                    scale = ScaleTwin(width, self.dtype)
+                    self.named[f"{path}.scale"] = scale.factors
+                    modules.append(scale)
                 case dr.Residual():
                     inner = self._modules_of(layer.layers, width, f"{path}.")
                     projection = nn.Identity()

@@ -160,15 +160,15 @@ def test_the_published_outputs_come_from_it_too(net):
 
 def test_the_bug_put_into_the_engine_makes_the_published_error(net, monkeypatch):
     """``delta @ W.T`` with W as it will be after the step: the gradient check names the lesson."""
-    from deltarule.engines.reference import passes as backpropagation
+    from deltarule.engines.reference import formulas
 
-    right = backpropagation.dense_backward
+    right = formulas.dense_backward
 
     def broken(delta, a_prev, W):
         _, dW, db = right(delta, a_prev, W)
         return delta @ (W - 0.5 * dW).T, dW, db
 
-    monkeypatch.setattr(backpropagation, "dense_backward", broken)
+    monkeypatch.setattr(formulas, "dense_backward", broken)
     check = dr.check_gradients(net, X, T, dr.SquaredError())
     assert not check
     assert check.worst.name in ("0.weight", "0.bias")

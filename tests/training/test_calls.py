@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import deltarule as dr
-from deltarule.training import trainer as module
+from deltarule.training import pace
 
 ENGINES = [name for name, state in dr.engines().items() if state.startswith("available")]
 RNG = np.random.default_rng(3)
@@ -18,11 +18,13 @@ def network() -> dr.Network:
 
 
 def counted(trainer: dr.Trainer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list that grows by the epochs of each call."""
+    """Return a list that grows by the steps of each call."""
     calls: list[int] = []
     run = trainer._executor.run
     monkeypatch.setattr(
-        trainer._executor, "run", lambda call: (calls.append(call.epochs), run(call))[1]
+        trainer._executor,
+        "run",
+        lambda call, record: (calls.append(call.steps), run(call, record))[1],
     )
     return calls
 
@@ -36,7 +38,7 @@ def test_the_cut_changes_no_bit(
 ) -> None:
     results = []
     for steps_per_call in (1, 6, 1 << 13):
-        monkeypatch.setattr(module, "_STEPS_PER_CALL", steps_per_call)
+        monkeypatch.setattr(pace, "STEPS_PER_CALL", steps_per_call)
         net = network()
         trainer = dr.Trainer(
             net, "squared_error", dr.Adam(schedule), penalty=dr.L2(0.01), engine=engine
@@ -46,7 +48,7 @@ def test_the_cut_changes_no_bit(
         assert (trainer.epochs, trainer.steps, history.steps) == (20, 40, 40)
         results.append((sum(calls), net.vector.tobytes(), dict(history)))
         if steps_per_call == 1:
-            assert calls == [1] * 20
+            assert calls == [2] * 20
     assert results[0] == results[1] == results[2]
     assert len(results[0][2]["loss"]) == 20
 
@@ -57,11 +59,11 @@ def test_calls_grow_where_they_are_short_and_not_beyond_their_time(
     """Each has its fixed cost: 10,000 tiny epochs need few calls."""
     trainer = dr.Trainer(network(), "squared_error")
     calls = counted(trainer, monkeypatch)
-    monkeypatch.setattr(module, "_SECONDS_PER_CALL", 1e9)
+    monkeypatch.setattr(pace, "SECONDS_PER_CALL", 1e9)
     trainer.run(X, Y, epochs=10_000, batch_size=None)
     assert calls == [1, 64, 64**2, 10_000 - 1 - 64 - 64**2]
     calls.clear()
-    monkeypatch.setattr(module, "_SECONDS_PER_CALL", 0.0)
+    monkeypatch.setattr(pace, "SECONDS_PER_CALL", 0.0)
     trainer.run(X, Y, epochs=5, batch_size=None)
     assert calls == [1] * 5
 
@@ -100,13 +102,13 @@ def test_an_epoch_in_which_nothing_had_weight_has_loss_0(engine: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adam", "adamw", "nadam", "lion"])
-def test_a_table_of_scalars_has_the_row_of_each_step(name: str) -> None:
+def test_a_table_of_scalars_has_those_of_each_step(name: str) -> None:
     optimizer = dr.optimizers.Optimizer.resolve(name)
     t, eta = np.arange(1.0, 6.0), np.array([0.5, 0.25, 0.125, 1.0, 2.0])
-    table = optimizer.rows(t, eta)
-    assert table.shape == (5, len(optimizer.row_names))
+    table = optimizer.scalars(t, eta)
+    assert table.shape == (5, len(optimizer.scalar_names))
     assert table.dtype == np.float64
     for i in range(5):
         np.testing.assert_array_equal(
-            table[i : i + 1], optimizer.rows(t[i : i + 1], eta[i : i + 1])
+            table[i : i + 1], optimizer.scalars(t[i : i + 1], eta[i : i + 1])
         )

@@ -512,7 +512,7 @@ def test_a_diverging_step_is_not_made() -> None:
         trainer.step(X, TARGETS)
     assert (caught.value.step, caught.value.layer) == (1, "1")
     np.testing.assert_array_equal(net.vector, before)
-    assert not trainer._executor.moments.any()
+    assert not trainer._executor.optimizer_state.any()
 
 
 def test_early_stopping_keeps_the_best_weights_through_a_divergence() -> None:

@@ -1,1 +1,1 @@
-"""What everything stands on: errors, settings, random words, files. Nothing of ours is above it."""
+"""The base of the package: errors, settings, random numbers, files. It imports no other part."""

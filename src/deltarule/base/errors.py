@@ -30,13 +30,13 @@ class DivergenceError(DeltaruleError, ArithmeticError):
     epoch, step : int
         Where it happened; both count from 1 over the life of the trainer.
     layer : str or None
-        The first layer whose output, or parameter whose gradient, is not finite; None where only
-        the loss is.
+        The first layer whose output, or the first parameter whose gradient, is not finite; None if
+        only the loss is not.
     history : History or None
-        The epochs that were finished before.
+        The epochs that were complete.
     """
 
-    history: Any = None  # a History: this floor knows nothing of those above
+    history: Any = None  # a History, which this module must not import
 
     def __init__(self, message: str, *, epoch: int, step: int, layer: str | None) -> None:
         super().__init__(message)
@@ -65,7 +65,7 @@ class MissingFileError(DeltaruleError, FileNotFoundError):
 
 
 class WriteError(DeltaruleError, OSError):
-    """A file cannot be written; whatever stood there before is untouched."""
+    """A file cannot be written; an existing file is unchanged."""
 
 
 class MissingExtraError(DeltaruleError, ImportError):
@@ -80,12 +80,12 @@ def missing_extra(feature: str, extra: str) -> MissingExtraError:
 
 
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> InvalidValueError:
-    """Return the error for an unknown name, with the nearest right one."""
+    """Return the error for an unknown name; it suggests the nearest known one."""
     return InvalidValueError(_unknown(kind, got, sorted(known)))
 
 
 def unknown_key(kind: str, got: object, known: Iterable[str]) -> UnknownNameError:
-    """Return the error for a name that a mapping does not have, with the nearest right one."""
+    """Return the error for a name that a mapping lacks; it suggests the nearest known one."""
     return UnknownNameError(_unknown(kind, str(got), list(known)))
 
 

@@ -9,7 +9,7 @@ from deltarule.base.errors import WriteError
 
 
 def check_writable(path: str | Path) -> Path:
-    """Raise WriteError where a file of this path could not be written; write nothing."""
+    """Raise WriteError if no file could be written at this path; write nothing."""
     path = Path(path)
     if path.is_dir():
         raise WriteError(f"cannot write {path}: it is a folder; add a file name")
@@ -21,16 +21,16 @@ def check_writable(path: str | Path) -> Path:
 
 
 def write_atomically(path: str | Path, content: bytes) -> Path:
-    """Write a file beside its place, flush it to disk, then rename it.
+    """Write a file under a temporary name, flush it to disk, then rename it.
 
-    After a crash at any moment either the old or the new file stands there, whole.
+    After a crash at any moment there is either the complete old file or the complete new one.
 
     Raises
     ------
     WriteError
-        An OSError with the system's errno; the old file is untouched.
+        An OSError with the system's errno; the old file is unchanged.
     """
-    path = Path(os.path.realpath(check_writable(path)))  # not a link, but what it points to
+    path = Path(os.path.realpath(check_writable(path)))  # of a link, the file it points to
     part: Path | None = None
     try:
         part = _create_part(path)
@@ -66,7 +66,7 @@ def _write_error(path: Path, error: OSError) -> WriteError:
 
 
 def _usual_mode(path: Path) -> int:
-    """Return the mode the file has, or a new one would have; temporary files are private."""
+    """Return the mode of the file, or that of a new one; temporary files are private."""
     if path.exists():
         return path.stat().st_mode & 0o777
     mask = os.umask(0)

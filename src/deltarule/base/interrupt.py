@@ -1,4 +1,4 @@
-"""Ctrl-C between steps: the step in progress ends first, so that no parameter is half updated."""
+"""Ctrl-C between steps: the current step is finished first, so no parameter is half updated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Interrupt:
     ----------
     requested : bool
     shared : bool
-        Whether it ends several runs at once. Who shares it then tells the user, not each run.
+        Whether it ends several runs at once. Then their common caller tells the user, not each run.
     """
 
     def __init__(self, *, shared: bool = False) -> None:
@@ -29,7 +29,7 @@ _obeyed = threading.local()
 
 @contextmanager
 def obeying(interrupt: Interrupt) -> Iterator[None]:
-    """Let runs in this thread, which gets no signals itself, end when ``interrupt`` says so."""
+    """Make runs in this thread, which receives no signals, end when ``interrupt`` says so."""
     _obeyed.interrupt = interrupt
     try:
         yield

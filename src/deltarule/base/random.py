@@ -1,4 +1,4 @@
-"""Counter-based random numbers: a pure function of what they are for, not of what came before.
+"""Counter-based random numbers: pure functions of their purpose, without a generator's state.
 
 Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011)
 maps a 128-bit counter under a 64-bit key to four 32-bit words. The seed is the key; the counter
@@ -13,7 +13,7 @@ c2    step or epoch, low 32 bits
 c3    purpose in the top 4 bits, layer in the next 12, step's bits 32 to 47
 ====  =====================================================================
 
-So any engine, in any order and on any number of threads, draws the same mask for the same unit.
+So every engine draws the same mask for the same unit, in any order and on any number of threads.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ from deltarule.base.errors import InvalidValueError
 from deltarule.base.settings import check_integer
 from deltarule.base.types import Array
 
+try:
+    import deltarule._native as _core
+except ImportError:  # an installation without the compiled core
+    _core = None  # type: ignore[assignment]
+
 
 class Purpose(IntEnum):
     """What a random word is for."""
@@ -37,6 +42,7 @@ class Purpose(IntEnum):
     SPLIT = 3
     RESTART = 4
     DIRECTION = 5
+    SHUFFLE_BLOCKS = 6
 
 
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
@@ -84,7 +90,7 @@ def words(
 
 
 def _parts(rows: int, columns: int) -> Iterator[slice]:
-    """Cut rows so that what is computed on the way stays small, whatever is drawn."""
+    """Cut the rows into parts, so that intermediate arrays stay small."""
     each = max(1, _WORDS_AT_ONCE // max(columns, 1))
     return (slice(first, min(first + each, rows)) for first in range(0, rows, each))
 
@@ -93,7 +99,7 @@ def _words(seed: int, purpose: Purpose, part: slice, columns: int, step: int, la
     """Return the words of some rows."""
     if not (0 <= layer < 1 << 12 and 0 <= step < 1 << 48):
         raise InvalidValueError(
-            "random words know 4096 layers (or parameter arrays) and 2^48 steps, "
+            "random numbers exist for at most 4096 layers (or parameter arrays) and 2^48 steps, "
             f"got layer {layer}, step {step}"
         )
     rows, blocks = part.stop - part.start, -(-columns // 4)
@@ -140,8 +146,36 @@ def normals(
 
 def permutation(seed: int, purpose: Purpose, n: int, *, step: int = 0) -> Array:
     """Return a random order of ``n`` rows: the stable argsort of one word per row."""
-    drawn = words(seed, purpose, rows=1, columns=n, step=step)[0]
-    return np.argsort(drawn, kind="stable")
+    order: Array = permutations(seed, purpose, n, first_step=step)[0]
+    return order
+
+
+def permutations(
+    seed: int, purpose: Purpose, n: int, *, first_step: int = 0, count: int = 1, row: int = 0
+) -> Array:
+    """Return random orders (count, n) of ``n`` rows, one for each step from ``first_step``.
+
+    Each is the stable argsort of n words: those of the columns of counter row ``row``. The compiled
+    core, where there is one, draws the same orders faster.
+    """
+    if _core is None:
+        return permutations_in_numpy(seed, purpose, n, first_step=first_step, count=count, row=row)
+    orders: Array = _core.permutations(
+        seed=seed, purpose=purpose, first_step=first_step, count=count, row=row, n=n
+    )
+    return orders
+
+
+def permutations_in_numpy(
+    seed: int, purpose: Purpose, n: int, *, first_step: int = 0, count: int = 1, row: int = 0
+) -> Array:
+    """Return what :func:`permutations` does, drawn by NumPy."""
+    part = slice(row, row + 1)
+    orders = np.empty((count, n), dtype=np.int64)
+    for i in range(count):
+        drawn = _words(seed, purpose, part, n, first_step + i, 0)[0]
+        orders[i] = np.argsort(drawn, kind="stable")
+    return orders
 
 
 def keep_mask(seed: int, rate: float, *, rows: int, columns: int, step: int, layer: int) -> Array:

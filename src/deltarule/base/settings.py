@@ -1,7 +1,7 @@
 """Objects that carry settings: frozen dataclasses with a family and a name.
 
 One mechanism serves activations, losses, optimizers, layers and all other families. A class that
-derives from a family's base and states a ``name`` is known by that name from then on, including
+derives from a family's base and has a ``name`` is known by that name from then on; this includes
 classes that a user defines. :meth:`Setting.resolve` turns a name, a class or an instance into an
 instance; :func:`describe` and :func:`rebuild` turn an instance into plain JSON values and back.
 """
@@ -26,10 +26,10 @@ _T = TypeVar("_T")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def setting(cls: type[_T]) -> type[_T]:
-    """Make a class a frozen dataclass that is printed as it would be typed.
+    """Make a class a frozen dataclass whose repr is the code that makes it.
 
-    Many classes have formulas but no fields of their own. Their base's methods serve them, which
-    spares an import the half a millisecond that compiling a dataclass's methods takes.
+    Many classes have formulas but no fields of their own. They use the methods of their base: to
+    generate a dataclass's methods takes half a millisecond, which would slow down the import.
     """
     own = cls.__annotations__.values()
     if is_dataclass(cls) and all(str(kind).startswith("ClassVar") for kind in own):
@@ -38,7 +38,7 @@ def setting(cls: type[_T]) -> type[_T]:
 
 
 def _frozen(cls: type[_T]) -> type[_T]:
-    """Refuse new attributes, too, as a frozen dataclass does; it leaves subclasses theirs."""
+    """Refuse changes of attributes, as a frozen dataclass does; subclasses are not affected."""
 
     def change(self: Any, name: str, *value: Any) -> None:
         if type(self) is cls:
@@ -141,6 +141,11 @@ def _required(f: Field[Any]) -> bool:
     return _default(f) is MISSING
 
 
+def members(family: str) -> dict[str, type[Any]]:
+    """Return the known classes of a family by name."""
+    return dict(_families[family])
+
+
 def names(family: str) -> tuple[str, ...]:
     """Return the known names of a family, sorted."""
     return tuple(sorted(_families[family]))
@@ -154,8 +159,8 @@ def registered(family: str, name: str) -> type[Setting] | None:
 def describe(value: Any) -> Any:
     """Return plain JSON values for a setting: ``{family: name, field: value, ...}``.
 
-    Every field is written, also where it has its default, so that a file keeps its meaning when
-    a default changes.
+    Every field is written, including those with default values, so a file keeps its meaning even
+    if a default changes.
     """
     if isinstance(value, Setting):
         if not value.name or not is_dataclass(value):
@@ -209,7 +214,7 @@ def check_number(
     below: float = math.inf,
     at_most: float = math.inf,
 ) -> float:
-    """Return ``value`` as a float, or raise saying what was got and what was expected."""
+    """Return ``value`` as a float, or raise an error that says what was given and expected."""
     bounds = []
     if above > -math.inf:
         bounds.append(f"> {above:g}")
@@ -229,14 +234,14 @@ def check_number(
 
 
 def check_flag(what: str, value: Any) -> bool:
-    """Return ``value`` as a bool, or raise: "no" and 0.5 are neither True nor False."""
+    """Return ``value`` as a bool, or raise an error: "no" and 0.5 are neither True nor False."""
     if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
         raise InvalidTypeError(f"{what} must be True or False, got {describe_value(value)}")
     return bool(value)
 
 
 def check_integer(what: str, value: Any, *, at_least: int = 1) -> int:
-    """Return ``value`` as an int, or raise saying what was got and what was expected."""
+    """Return ``value`` as an int, or raise an error that says what was given and expected."""
     if type(value) is int and value >= at_least:
         return value
     expected = f"a whole number >= {at_least}"

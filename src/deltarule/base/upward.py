@@ -1,8 +1,8 @@
-"""The few methods that reach upward, all in one place.
+"""The few methods that use modules above their own, all in one place.
 
-Imports go one way, from the upper floors to the lower ones. A handful of methods are convenient
-where users look for them, on objects of a low floor, although the work is done above:
-``net.predict`` needs an engine. They ask here, when they are called.
+Imports go one way: upper layers of the package import lower ones. A few methods are most convenient
+on objects of a low layer although the work is done in a higher one: ``net.predict`` needs an
+engine. Such a method looks up its function here when it is called.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Measure training, prediction and start-up side by side with the peers installed here.
+"""Measure training, prediction and start-up beside the other libraries installed here.
 
 >>> from deltarule.bench import short_form, show
 >>> result = short_form(["torch", "sklearn"], workloads=["W3"])  # doctest: +SKIP
 >>> show(result)                                                 # doctest: +SKIP
 
-How it is taken, and what is fair and unfair about it, is in benchmarks/README.md.
+benchmarks/README.md describes how it is measured, and what is fair and unfair about it.
 """
 
 from deltarule.bench.forms import full_form as full_form

@@ -1,4 +1,4 @@
-"""The floor: the time a step needs even if the machine did nothing but its best."""
+"""The floor: the time of a step at the machine's best measured speed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deltarule.bench.workloads import Workload
 
 _SIZES = (256, 384, 512, 768, 1024, 1536, 2048)
 _PRIVATE = 1 << 20
-"""Bytes per thread that a core's own cache is taken to hold."""
+"""Bytes per thread that a core's own cache is assumed to hold."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Peak:
     gflops : float
         Of the best product.
     by : str
-        Which library and size it was.
+        The library and size that reached it.
     candidates : dict of str to float
         The best rate of each library and size.
     """
@@ -39,7 +39,7 @@ class Peak:
 
 @dataclass(frozen=True)
 class Floor:
-    """The larger of arithmetic and memory time of an epoch's mean step."""
+    """The larger of arithmetic time and memory time of an epoch's mean step."""
 
     microseconds: float
     bound: str
@@ -81,7 +81,7 @@ def _torch_product(torch: Any, a: Any) -> Callable[[], object]:
 
 
 def _best(work: Callable[[], object], seconds: float) -> float:
-    """Return the shortest time of one call among those that fit, at least two."""
+    """Return the shortest time of a call; at least two are made, more while there is time."""
     work()
     best, start = float("inf"), time.perf_counter()
     for done in range(10**6):
@@ -94,9 +94,9 @@ def _best(work: Callable[[], object], seconds: float) -> float:
 
 
 def measure_bandwidth(size: int, threads: int, seconds: float) -> float:
-    """Return GB/s, read and written counted, of a copy that touches ``size`` bytes in all.
+    """Return GB/s, reads and writes added, of a copy that touches ``size`` bytes in total.
 
-    The size is a workload's, so that its caches are the copy's caches. A part that fits a core's
+    The size is that of a workload, so the copy uses the same caches. A part that fits into a core's
     own cache is measured on one core and multiplied; larger ones are copied by all threads at once.
     """
     part = max(size // (2 * threads), 4096)

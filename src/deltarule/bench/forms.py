@@ -1,4 +1,4 @@
-"""The two forms of the benchmark: the short one for a terminal, the full one for the record."""
+"""The two benchmarks: the short one for a terminal, the full one for the record."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ class Form:
         None leaves that part out.
     peak_seconds : float
     rows : dict of str to int
-        Workloads that get fewer rows than they have.
+        The number of rows of the workloads that get fewer.
     memory : bool
         Whether peak memory is measured.
     limit : float
-        Seconds for everything. Each workload gets its share of what is left; a peer whose turn
-        to warm up comes later than that is left out, and the result says so.
+        Seconds for everything. Each workload gets an equal share of the time left; peers that have
+        not begun when it is spent are left out, and the result says so.
     """
 
     name: str
@@ -118,9 +118,9 @@ def short_form(
     workloads : names, optional
         "W1" to "W6"; all by default.
     threads : int
-        Of every library.
+        Threads of every library.
     say : function, optional
-        Is told what is being measured.
+        Called with a text that says what is being measured.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def run_form(
         for i, workload in enumerate(measured):
             share = Clock(clock.left / (len(measured) - i))
             _measure_workload(form, workload, peers, threads, result, say, share)
-        # The best of before and after: a neighbour's load must not lower the bar.
+        # The best of before and after: other processes must not make the floor easier.
         peak = max(peak, measure_peak(threads, form.peak_seconds), key=lambda p: p.gflops)
     result.machine["busy_with_others"] = others.share()
     result.peak = asdict(peak)
@@ -272,7 +272,7 @@ def _prepare(
         if not peer.suits(workload):
             continue
         if clock.left < 0 and peer.key != OURS:
-            comparison.add_absent({peer.key: "left out where the time was spent"})
+            comparison.add_absent({peer.key: "left out, because the time was spent"})
             continue
         say(f"{workload.key}: {peer.title} warms up")
         try:
@@ -284,7 +284,7 @@ def _prepare(
         except Exception as error:
             if isinstance(peer, Deltarule):
                 raise
-            # One library's failure is a finding about it, not the end of the others' run.
+            # If one library fails, the others are measured all the same.
             comparison.add_absent({peer.key: f"failed: {type(error).__name__}: {error}"})
             continue
         comparison.entries[peer.key] = Entry(loss=loss)
@@ -306,7 +306,7 @@ def _time_training(
 
 
 def _restarts(budget: Budget, workload: Workload, sessions: dict[str, Session]) -> Comparison:
-    """Train several networks: at once where a library can, else one after another."""
+    """Train several networks: at once if a library can, otherwise one after another."""
     comparison = Comparison(
         "restarts",
         f"{RESTARTS} networks of W3",
@@ -418,7 +418,7 @@ def _measure_processes(
 
 def _add_floor(comparison: Comparison, workload: Workload, peak: Peak) -> None:
     """Add the floor of a workload's mean step and the share of it that each library reaches."""
-    if workload.key == "W1":  # nine weights: no floor worth a number
+    if workload.key == "W1":  # nine weights: their floor means nothing
         return
     floor = floor_of(workload, peak, comparison.details["gb_per_second"])
     comparison.details["floor"] = asdict(floor)

@@ -1,4 +1,4 @@
-"""The machine: which it is, how many threads everyone gets, what is installed."""
+"""The machine: its name, the number of threads of each library, what is installed."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def describe_machine(threads: int) -> dict[str, Any]:
 
 
 class OtherProcesses:
-    """The share of the cores' time that other processes take, from its making on; Linux only."""
+    """The share of the cores' time taken by other processes since it was made; Linux only."""
 
     def __init__(self) -> None:
         self._start = self._read()
 
     def share(self) -> float | None:
-        """Return their share since the start, None where the system does not say."""
+        """Return their share since the start; None if the system does not say."""
         now = self._read()
         if self._start is None or now is None:
             return None
@@ -81,12 +81,12 @@ def cpu_model() -> str:
 
 @contextmanager
 def confined(threads: int) -> Iterator[bool]:
-    """Give every library the same number of threads; yields whether NumPy's BLAS obeys, too.
+    """Give every library the same number of threads; yield whether NumPy's BLAS obeys too.
 
-    Environment variables reach those that start later, threadpoolctl, where installed, BLAS
-    libraries that already run; on Linux this thread and those it starts may use only so many
-    cores, each a physical one where there are enough. Thread pools keep the number and the cores
-    they began with, see :func:`mixed_threads`.
+    Libraries that start later read environment variables. BLAS libraries that already run are
+    limited by threadpoolctl, if it is installed. On Linux this thread and those it starts may use
+    only as many cores, physical ones if there are enough. Thread pools keep the number of threads
+    and the cores with which they started, see :func:`mixed_threads`.
     """
     _used.add(threads)
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
@@ -119,7 +119,7 @@ def mixed_threads() -> bool:
 
 
 def _cores(allowed: set[int], threads: int) -> set[int]:
-    """Return so many of the allowed processors, of different cores first."""
+    """Return that many of the allowed processors, those of different cores first."""
     first: list[int] = []
     others: list[int] = []
     seen: set[str] = set()
@@ -132,7 +132,7 @@ def _cores(allowed: set[int], threads: int) -> set[int]:
 
 
 def installed_megabytes() -> dict[str, dict[str, float]]:
-    """Return for each library that is installed its own size and that with all it requires."""
+    """Return for each installed library its own size and its size with all requirements."""
     sizes: dict[str, dict[str, float]] = {}
     for title, names in _DISTRIBUTIONS.items():
         try:

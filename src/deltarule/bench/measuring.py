@@ -1,4 +1,4 @@
-"""Interleaved measurement: A B C, B C A, C A B, ... so that what disturbs one disturbs all."""
+"""Interleaved measurement: A B C, B C A, C A B, ... so that disturbances affect all alike."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 _PAUSE = 0.1
-"""Seconds between turns, for thread pools that spin on after their work to come to rest.
+"""Seconds between turns, in which thread pools that keep spinning after their work come to rest.
 
-OpenBLAS's threads, which scikit-learn leaves behind, spin for about 30 ms and then some."""
+OpenBLAS's threads, which scikit-learn uses, spin for a little more than 30 ms."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Budget:
     Attributes
     ----------
     turn : float
-        Seconds that one turn should last, where a single unit of work does not last longer.
+        Seconds that one turn should last, if a single unit of work does not take longer.
     total : float
-        Seconds for all rounds of one comparison; begun rounds are finished.
+        Seconds for all rounds of one comparison; a round that has begun is finished.
     rounds : int
-        At most so many rounds.
+        The largest number of rounds.
     least : int
-        At least so many rounds, whatever the total.
+        The smallest number of rounds, even if they take longer than ``total``.
     """
 
     turn: float
@@ -35,7 +35,7 @@ class Budget:
 
 
 class Clock:
-    """What is left of a limit of seconds, from its making on."""
+    """A time limit in seconds that starts when the clock is made."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.perf_counter() + seconds
@@ -55,7 +55,7 @@ class Task:
     work : function (count)
         Does ``count`` units of work and returns when they are done.
     units : int
-        What one unit of work is worth in what is reported (steps per epoch, rows per call).
+        Reported units in one unit of work (steps per epoch, rows per call).
     before : function, optional
         Runs before each turn, untimed.
     """
@@ -70,7 +70,7 @@ class Task:
         self.count = 1
         while (elapsed := self._time(self.count)) < seconds / 2:
             growth = seconds / max(elapsed, 1e-9)
-            # What is quick at first may be slow to start, so that a jump could miss by far.
+            # The first calls may be slow, so a large jump could miss by far.
             self.count = max(self.count + 1, int(self.count * min(growth, 10.0)))
 
     def turn(self) -> float:

@@ -1,4 +1,4 @@
-"""The picture of a result, where matplotlib is installed."""
+"""The plot of a result, if matplotlib is installed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def plot(result: Result, path: Path) -> Path | None:
             if entry is not None and entry.ratio:
                 places.append(j - 0.4 + (i + 0.5) * height)
                 ratios.append(entry.ratio)
-        # Bars begin at 1: to the right the peer takes longer, to the left deltarule does.
+        # Bars start at 1. To the right the peer takes longer, to the left deltarule does.
         axes.barh(places, [r - 1 for r in ratios], height, left=1, label=PEERS[name].title)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
@@ -50,7 +50,7 @@ def plot(result: Result, path: Path) -> Path | None:
 
 
 def write(result: Result, folder: Path | str, name: str) -> list[Path]:
-    """Write name.json, name.md and, where matplotlib is installed, name.png."""
+    """Write name.json, name.md and, if matplotlib is installed, name.png."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.json", folder / f"{name}.md"]

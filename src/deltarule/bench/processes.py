@@ -44,13 +44,13 @@ class Job:
             }
         )
         self._environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-        # Users keep compiled modules: nobody compiles a library at each start.
+        # Compiled modules are kept, as users do.
         self._environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def run(self, peer: str) -> dict[str, Any]:
         """Run one library's script and return what it printed."""
         script = _FOLDER / SCRIPTS[peer]
-        # -P keeps the scripts' folder out of the way of the imports that are timed.
+        # -P keeps the scripts' folder out of the search path of the timed imports.
         command = [sys.executable, "-P", str(script), str(_FOLDER), self._job]
         done = subprocess.run(
             command, capture_output=True, text=True, env=self._environment, check=False
@@ -73,7 +73,7 @@ def cold_starts(
         job = Job(workload, epochs, threads, folder)
         for peer in peers:
             try:
-                reports[peer] = job.run(peer)  # fills the file cache, too
+                reports[peer] = job.run(peer)  # this fills the file cache too
             except Absent as reason:
                 absent[peer] = str(reason)
                 continue

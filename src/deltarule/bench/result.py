@@ -1,4 +1,4 @@
-"""What was measured: comparisons of one quantity, and how they are written down."""
+"""The results: comparisons of one quantity each, as JSON, text and tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from deltarule.bench.peers import OURS, PEERS
 
 _BUSY = 0.05
-"""Share of the cores' time in other processes above which a result says so."""
+"""Share of the cores' time in other processes above which a result warns."""
 
 
 @dataclass
@@ -27,14 +27,14 @@ class Entry:
     ratio : float or None
         Median over the rounds of this library's value divided by deltarule's in the same round.
     best, best_ratio : float or None
-        The smallest sample, and its ratio to deltarule's smallest: on a busy machine the steadier
-        figures, on a quiet one the same story.
+        The smallest sample, and its ratio to deltarule's smallest. These are steadier than medians
+        on a busy machine, and similar to them on a quiet one.
     loss : float or None
-        Mean loss of the second epoch from the shared initial parameters: alike where the work is.
+        Mean loss of the second epoch from the shared initial parameters; similar if the work is.
     absent : str
         Why there is no value.
     details : dict
-        Whatever else is known.
+        Anything else that is known.
     """
 
     value: float | None = None
@@ -49,7 +49,7 @@ class Entry:
 
 @dataclass
 class Comparison:
-    """All libraries in one quantity, of which less is better.
+    """All libraries compared in one quantity; less is better.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Comparison:
     entries : dict of str to Entry
         By the peer's key.
     details : dict
-        Of a workload: network, batch, rows, floor and share of it.
+        For a workload: network, batch, rows, floor and the share of it that is reached.
     """
 
     key: str
@@ -109,7 +109,7 @@ class Result:
         return [name for name in PEERS if any(name in c.entries for c in self.comparisons)]
 
     def to_json(self) -> str:
-        """Return all of it, every sample included."""
+        """Return everything as JSON, with every sample."""
         notes = {name: PEERS[name].note for name in self.peers}
         return json.dumps(asdict(self) | {"notes": notes}, indent=1) + "\n"
 
@@ -125,13 +125,13 @@ class Result:
         share = machine.get("busy_with_others")
         if share is not None and share > _BUSY:
             lines.append(
-                f"BUSY MACHINE: other processes took {share:.0%} of the cores' time; whoever uses "
-                "several threads suffers most, so figures and ratios are not to be relied on"
+                f"BUSY MACHINE: other processes took {share:.0%} of the cores' time; this slows "
+                "libraries with several threads most, so do not rely on these figures and ratios"
             )
         if machine.get("mixed_threads"):
             lines.append(
-                "MIXED THREADS: this process measured with another number of threads before, and "
-                "thread pools keep what they began with; begin a new process"
+                "MIXED THREADS: this process has measured with another number of threads before, "
+                "and thread pools keep the number they started with; start a new process"
             )
         if self.peak:
             lines.append(
@@ -161,7 +161,7 @@ class Result:
         return headings, rows
 
     def absences(self) -> list[str]:
-        """Return lines that say which peers are absent, from what, and why."""
+        """Return lines that say which peers are absent, from which comparisons, and why."""
         where: dict[tuple[str, str], list[str]] = {}
         for comparison in self.comparisons:
             for name, entry in comparison.entries.items():
@@ -173,7 +173,7 @@ class Result:
         ]
 
     def to_markdown(self) -> str:
-        """Return the table with where and how it was measured."""
+        """Return the table as Markdown, with where and how it was measured."""
         headings, rows = self.rows()
         cells = [headings, ["---", "---", *["---:"] * (len(headings) - 2)], *rows]
         lines = [*(f"- {line}" for line in self.header()), ""]

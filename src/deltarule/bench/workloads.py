@@ -1,4 +1,4 @@
-"""The workloads: networks, batches, optimizers and data that every peer gets alike."""
+"""The workloads: networks, batches, optimizers and data, the same for every library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SEED = 20240229
 
 @dataclass(frozen=True)
 class Workload:
-    """A network with its way of training. All of them are float32 and shuffled every epoch.
+    """A network and how it is trained. All are float32 and shuffled every epoch.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Workload:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of batches, the last one may be smaller."""
+        """Number of batches; the last one may be smaller."""
         return -(-self.rows // self.batch_size)
 
     @property
@@ -103,7 +103,7 @@ class Workload:
 
 
 class Data(NamedTuple):
-    """Training examples: float32 features, int64 labels or float32 targets (n,), their source."""
+    """Training examples: float32 features, int64 labels or float32 targets (n,), and a source."""
 
     X: Array
     y: Array
@@ -147,8 +147,8 @@ def with_rows(workload: Workload, rows: int) -> Workload:
 def make_data(workload: Workload) -> Data:
     """Return the training examples, always the same ones.
 
-    W1 is the truth table of XOR. W3 is scikit-learn's digits where installed. All else is
-    synthetic: normal features, targets of a random linear teacher with noise.
+    W1 is the truth table of XOR. W3 is scikit-learn's digits if it is installed. The others are
+    synthetic: normal features, targets of a random linear function with noise.
     """
     if workload.key == "W1":
         X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
@@ -170,7 +170,7 @@ def make_data(workload: Workload) -> Data:
 
 
 def initial_parameters(workload: Workload) -> list[tuple[Array, Array]]:
-    """Return weights (n_in, n_out) and biases (n_out,) from which every peer starts.
+    """Return the weights (n_in, n_out) and biases (n_out,) from which every library starts.
 
     Uniform within sqrt(6 / (n_in + n_out)); biases uniform within 0.1.
     """

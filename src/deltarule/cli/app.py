@@ -1,4 +1,4 @@
-"""The commands together, and what becomes of their errors."""
+"""All commands, and how their errors are reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # `deltarule trace | head`: nobody is left to be told
+        except BrokenPipeError:  # `deltarule trace | head`: no reader is left
             raise
         except (DeltaruleError, OSError) as error:
             raise fail(str(error)) from None
@@ -50,7 +50,7 @@ app.command("bench")(bench.bench)
 
 @app.command("engines")
 def engines() -> None:
-    """Say which engines this installation has, and whether they work."""
+    """List the engines of this installation and say whether they work."""
     table = Table("engine", "state")
     for name, state in deltarule.engines().items():
         table.add_row(name, state)
@@ -68,7 +68,7 @@ def _options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:
@@ -78,7 +78,7 @@ def _options(
 def run() -> int:
     """Run the command that ``sys.argv`` names; return its exit status."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a console that knows no Greek gets a "?" instead
+        if isinstance(stream, io.TextIOWrapper):  # consoles without Greek letters show "?"
             stream.reconfigure(errors="replace")
     try:
         app(prog_name="deltarule")

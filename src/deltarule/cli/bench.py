@@ -16,30 +16,30 @@ def bench(
     peers: Annotated[
         str | None,
         typer.Option(
-            help=f"Separated by commas, of: {', '.join(PEERS)}.",
-            show_default="installed ones, without torch-compile",
+            help=f"Libraries, separated by commas: {', '.join(PEERS)}.",
+            show_default="all that are installed, without torch-compile",
         ),
     ] = None,
     workloads: Annotated[
         str | None,
         typer.Option(
-            help="Separated by commas: "
+            help="Workloads, separated by commas: "
             + ", ".join(f"{key} ({workload.title})" for key, workload in WORKLOADS.items())
             + ".",
             show_default="all",
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(help="Of every library.")] = 2,
+    threads: Annotated[int, typer.Option(help="Threads of every library.")] = 2,
     json: Annotated[
         Path | None,
-        typer.Option(help="Where the result goes, every sample included.", show_default="nowhere"),
+        typer.Option(help="File for the result, with every sample.", show_default="none"),
     ] = None,
 ) -> None:
-    """Measure training and single-row prediction beside the peers installed here.
+    """Measure training and single-row prediction beside the libraries installed here.
 
     Takes about a minute. In the table, a number in brackets says how many times as long as
-    deltarule a peer takes. Figures taken while other programs run are not to be relied on; the
-    result says so where it notices.
+    deltarule a library takes. Do not rely on figures that were measured while other programs ran;
+    the result warns if it notices any.
     """
     check_integer("threads", threads)
     if json is not None:

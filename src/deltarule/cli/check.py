@@ -46,24 +46,24 @@ def check(
     every_coordinate: Annotated[
         bool,
         typer.Option(
-            "--every-coordinate", help="Every single number, instead of random directions."
+            "--every-coordinate", help="Check every single number instead of random directions."
         ),
     ] = False,
     directions: Annotated[
         int, typer.Option(help="Random directions for each parameter array.")
     ] = 3,
     tolerance: Annotated[
-        float, typer.Option(help="Relative error up to which a gradient is right.")
+        float, typer.Option(help="Largest relative error of a right gradient.")
     ] = 1e-6,
-    seed: Annotated[int, typer.Option(help="Of the data, the parameters and the directions.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of data, parameters and directions.")] = 0,
 ) -> None:
     """Check the gradients of a network that you describe.
 
-    Every parameter's gradient by backpropagation is compared, in float64 on random data that fits
-    the loss, with finite differences of the loss.
+    The gradient of every parameter by backpropagation is compared with finite differences of the
+    loss, in float64, on random data that suit the loss.
 
-    Exit status: 0 where all agree, 1 where a gradient is wrong or could not be compared, 2 where
-    the description is wrong.
+    Exit status: 0 if all agree, 1 if a gradient is wrong or could not be compared, 2 if the
+    description is wrong.
     """
     try:
         check_integer("rows", rows)

@@ -29,22 +29,22 @@ from deltarule.training.train import train
 
 _TEST_SHARE = 0.2
 _TEST_SEED = 0
-"""The test set stays the same whatever the seed of the training."""
+"""The test set is the same for every seed of the training."""
 _INTERRUPTED = 130
 
 
 def demo(
-    report: Annotated[Path, typer.Option(help="Where the HTML report goes.")] = Path("report.html"),
+    report: Annotated[Path, typer.Option(help="File of the HTML report.")] = Path("report.html"),
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
-    seed: Annotated[int, typer.Option(help="Of initial weights, shuffles and dropout.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights, shuffles and dropout.")] = 0,
     epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 40,
     engine: Annotated[str, typer.Option(help="auto, native or reference.")] = "auto",
 ) -> None:
     """Train a network on 1,797 handwritten digits and test it.
 
-    The digits come with scikit-learn: 8 x 8 pixels each. A fifth of them, every class alike, is
-    set aside for the test and seen only there. Prints the engine, the test accuracy and a confusion
-    matrix, and writes a report: one HTML file with pictures that opens without network access.
+    The digits come with scikit-learn and have 8 x 8 pixels each. A fifth of every class is set
+    aside for the test. Prints the engine, the test accuracy and a confusion matrix, and writes a
+    report: one HTML file with pictures that opens without network access.
 
     Ctrl-C ends the training early and tests what has been learnt so far (exit status 130).
     """
@@ -61,7 +61,7 @@ def demo(
     loss, optimizer = CrossEntropy(label_smoothing=0.05), Adam(Cosine(3e-3))
     out = console()
     out.print(
-        f"Handwritten digits: {len(training):,} to learn from, {len(test)} to be tested on.\n"
+        f"Handwritten digits: {len(training):,} for training, {len(test)} for the test.\n"
         f"{network!r}\n",
         markup=False,
     )
@@ -106,9 +106,9 @@ def demo(
             image_shape=(8, 8),
             scores={"test accuracy": f"{accuracy:.2%}"},
             notes=(
-                f"scikit-learn's bundled digits, 8 by 8 pixels: {len(training):,} to learn from, "
-                f"a tenth of them validation data, and {len(test)} set aside for the test "
-                f"below. Batches of 64, seed {seed}."
+                f"The digits of scikit-learn, 8 by 8 pixels: {len(training):,} for training, "
+                f"of which a tenth are validation data, and {len(test)} for the test below. "
+                f"Batches of 64, seed {seed}."
             ),
         )
         out.print(f"Report: {path}", markup=False, soft_wrap=True)
@@ -125,7 +125,7 @@ def _load_digits() -> Any:
 
 
 def _report_writer(path: Path) -> Any:
-    """Return the function that writes reports; what would fail after training fails here."""
+    """Return the function that writes reports; if it cannot work, fail before the training."""
     try:
         from deltarule.report import write_report
     except ImportError:
@@ -137,7 +137,7 @@ def _report_writer(path: Path) -> Any:
 def _one_thread_blas() -> AbstractContextManager[Any]:
     """Keep NumPy's BLAS to one thread: products this small gain nothing from more.
 
-    Where other programs want the cores too, threads that wait for each other cost tenfold.
+    When other programs use the cores too, waiting threads make training ten times slower.
     """
     if any(os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")):
         return nullcontext()

@@ -42,7 +42,7 @@ def parse_layers(text: str) -> list[Layer]:
     Raises
     ------
     ValueError
-        The message quotes the layer at fault.
+        The message quotes the wrong layer.
     """
     return [_layer(part) for part in _split(text)]
 
@@ -117,7 +117,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _split(text: str) -> Iterator[str]:
-    """Yield what commas outside brackets separate."""
+    """Yield the parts between commas that are not in brackets."""
     depth, start = 0, 0
     for i, character in enumerate(f"{text},"):
         depth += {"(": 1, ")": -1}.get(character, 0)

@@ -1,4 +1,4 @@
-"""Where the commands write: results to standard output, errors to standard error in one line."""
+"""Output of the commands: results to standard output, errors in one line to standard error."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from rich.console import Console
 
 
 def console() -> Console:
-    """Return a console on the standard output of this moment."""
+    """Return a console on the current standard output."""
     return Console(highlight=False)
 
 
 def fail(message: str, *, code: int = 1) -> typer.Exit:
-    """Write one line on standard error and return the exception that leaves with ``code``."""
+    """Write one line to standard error and return the exception that exits with ``code``."""
     typer.echo(f"deltarule: {' '.join(message.split())}", err=True)
     return typer.Exit(code)

@@ -13,7 +13,7 @@ from deltarule.cli.output import console
 
 
 class Which(StrEnum):
-    """The examples there are."""
+    """The names of the examples."""
 
     SPECIFICATION = "specification"
     MAZUR = "mazur"
@@ -25,8 +25,9 @@ def trace(
 ) -> None:
     """Print a worked example of backpropagation, number by number.
 
-    The specification's 2-2-1 network and Matt Mazur's 2-2-2 network, in float64, each with a table
-    of the figures that its text prints beside the computed ones.
+    There are two: the 2-2-1 network of the specification (the tutorial after which deltarule was
+    written) and Matt Mazur's 2-2-2 network. Each is computed in float64 and followed by a table of
+    the figures that its text prints beside the computed ones.
     """
     if which is not Which.MAZUR:
         _specification()
@@ -40,8 +41,9 @@ def _specification() -> None:
     example = published.specification()
     _heading("The specification's worked example: 2-2-1, sigmoid units")
     _paragraph(
-        "The text gives z_h = [.1, .3], z_o = .2 and w_o = [.4, .6], but not the weights into the "
-        "hidden layer nor the biases. These are chosen here so that they yield exactly those z:"
+        "The specification is the tutorial on backpropagation after which deltarule was written. "
+        "It gives z_h = [.1, .3], z_o = .2 and w_o = [.4, .6], but neither the weights into the "
+        "hidden layer nor the biases. Here these are chosen so that the z come out exactly:"
     )
     for name, value in example.network.parameters.items():
         kind = "W" if name.endswith("weight") else "b"
@@ -55,19 +57,19 @@ def _specification() -> None:
         table.add_row(row.quantity, row.printed, f"{row.computed:.6f}", notes[row.verdict])
     console().print(table)
     _paragraph(
-        "Where the text is off: it takes a_o as .549 (cut off; .550 is nearer), hence .102 for the "
-        "loss and -.451 for a_o - y, where .101 and -.450 are right; and it has .247 and .241 for "
-        "sigma'(z_h), where .249 and .244 are right. Its deltas and gradients are right as "
-        "printed: three digits hide the slips."
+        "Where the text is off: it cuts a_o off to .549 instead of rounding it to .550, and gets "
+        ".102 for the loss and -.451 for a_o - y, where .101 and -.450 are right. It also has .247 "
+        "and .241 for sigma'(z_h), where .249 and .244 are right. Its deltas and gradients are "
+        "right to the three digits printed."
     )
 
 
 def _mazur() -> None:
     _heading("Matt Mazur's step-by-step example: 2-2-2, logistic units")
     _paragraph(
-        "E = 1/2 * sum (t - o)^2, learning rate 0.5. Each layer has one bias shared by its units, "
-        "which the article leaves as it is: frozen here. w1, w2 lead into h1, w3, w4 into h2; "
-        "w5, w6 into o1, w7, w8 into o2."
+        "E = 1/2 * sum (t - o)^2, learning rate 0.5. The units of a layer share a bias, which the "
+        "article does not train; here it is frozen. w1 and w2 lead into h1, w3 and w4 into h2, "
+        "w5 and w6 into o1, w7 and w8 into o2."
     )
     typer.echo(str(published.mazur().trace()))
     typer.echo()
@@ -76,15 +78,15 @@ def _mazur() -> None:
         table.add_row(name, "\n".join(f"{value:.12f}" for value in values))
     console().print(table)
     typer.echo()
-    after = Table("after the update", "article", "computed", "with its slip")
+    after = Table("after the update", "article", "computed", "with its mistake")
     for row in published.mazur_after_update():
         after.add_row(row.quantity, row.published, _exact(row.computed), _exact(row.with_the_slip))
     console().print(after)
     _paragraph(
-        "Spot the bug: the article's figures after the update differ, because its code worked out "
-        "the hidden deltas with output weights it had already updated. The deltas of a step belong "
-        "to the weights of its forward pass. The last column makes the same slip on purpose and "
-        "arrives at the article's figures. (The code was mended a day later, the article was not.)"
+        "Spot the bug: the article's figures after the update differ, because its code computed "
+        "the hidden deltas with output weights it had already updated. All deltas of a step must "
+        "use the weights of its forward pass. The last column makes the same mistake on purpose "
+        "and gets the article's figures. (The code was fixed a day later, the article was not.)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Data as users have it, checked once and kept in its own type."""
+"""Users' data, checked once and kept in its own type."""
 
 from deltarule.data.arrays import (
     Dataset,

@@ -1,12 +1,12 @@
-"""Arrays and data frames: what is accepted, and one clear error for what is not.
+"""Arrays and data frames: what is accepted, and one clear error for everything else.
 
-Data keeps its own type and place in memory; rows are converted to the network's dtype as they are
-gathered for a batch.
+Data keep their own type and place in memory; rows are converted to the network's dtype when they
+are gathered for a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -33,10 +33,20 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.X)
 
-    def take(self, rows: Array) -> Dataset:
-        """Return the examples of some rows."""
+    def take(self, rows: slice | Array) -> Dataset:
+        """Return the examples of some rows; of a slice, views."""
         weights = None if self.weights is None else self.weights[rows]
         return Dataset(self.X[rows], self.y[rows], weights)
+
+
+def joined(parts: Sequence[Dataset]) -> Dataset:
+    """Return the rows of several parts one behind the other; either all have weights or none."""
+    weights = [part.weights for part in parts if part.weights is not None]
+    return Dataset(
+        np.concatenate([part.X for part in parts]),
+        np.concatenate([part.y for part in parts]),
+        np.concatenate(weights) if weights else None,
+    )
 
 
 def as_matrix(
@@ -200,13 +210,13 @@ def check_finite(array: Array, what: str, dtype: np.dtype) -> None:
         value = block[tuple(where)]
         place = f"row {start + where[0]}" + (f", column {where[1]}" if len(where) > 1 else "")
         reason = "too large for float32" if np.isfinite(value) else "not finite"
-        mend = (
+        remedy = (
             'scale the data or use Network(..., dtype="float64")'
             if np.isfinite(value)
             else "remove or fill such rows first"
         )
         raise InvalidValueError(
-            f"{what} has a value that is {reason}: {value.item()!r} at {place}; {mend}"
+            f"{what} has a value that is {reason}: {value.item()!r} at {place}; {remedy}"
         )
 
 

@@ -1,44 +1,34 @@
 """The native engine: a thin adapter to the compiled core.
 
-It hands a plan over by name, hands over arrays, and brings back the record. A part of a plan runs
-natively if its class is the package's own, the core knows its name, and the core needs what the
-class has. All else runs in the reference engine: a subclass with a formula of its own never runs
-as its base.
+It passes a plan by names and arrays to the core and returns the core's record. A part of a plan
+runs natively if its class belongs to the package and the core knows its name and its settings.
+Everything else runs in the reference engine: a subclass with a formula of its own never runs as
+its base.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
+from itertools import islice
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from deltarule.base.errors import InvalidValueError
-from deltarule.base.random import Purpose
 from deltarule.base.settings import Setting, registered
 from deltarule.base.types import Array
 from deltarule.data import Dataset
-from deltarule.engines.protocol import Engine, Executor, Record, Run, steps_per_epoch
+from deltarule.data.source import Stretch
+from deltarule.engines.protocol import Engine, Executor, Outputs, Record, Run
 from deltarule.engines.reference import passes
 from deltarule.formulas import penalties
 from deltarule.formulas.clipping import Clip, ClipNorm, ClipValue
 from deltarule.formulas.constraints import MaxNorm
 from deltarule.formulas.optimizers import Optimizer
 from deltarule.network.network import Network, Views
-from deltarule.plan import (
-    ActivationOperation,
-    AddOperation,
-    BatchNormOperation,
-    CustomOperation,
-    DenseOperation,
-    DropoutOperation,
-    LayerNormOperation,
-    Operation,
-    Plan,
-    Segment,
-)
+from deltarule.plan import Operation, Parameter, Plan
 
 try:
     import deltarule._native as _core
@@ -51,19 +41,9 @@ else:
 KINDS: dict[str, dict[str, dict[str, Any]]] = {} if _core is None else _core.kinds()
 """What the core knows, and what each of it needs: the lists of native/src/kinds.hpp."""
 
-_OPERATIONS: dict[type, str] = {
-    DenseOperation: "dense",
-    ActivationOperation: "activation",
-    DropoutOperation: "dropout",
-    LayerNormOperation: "layer_norm",
-    BatchNormOperation: "batch_norm",
-    AddOperation: "add",
-}
-_EVERY_OPERATION = {"path", "source", "target", "other", "function", "position", "frozen"}
 _PENALTIES = (penalties.L1, penalties.L2, penalties.ElasticNet)
 _DTYPES = frozenset(map(np.dtype, ("float32", "float64", "int64", "int32", "uint8")))
 _IN_LOSS, _NOWHERE = -1, -2
-_ROWS_ORDERED_AT_ONCE = 1 << 18  # 2 MiB of orders, unless one epoch has more rows
 
 WORK_PER_THREAD = 4e5
 """Multiplications of a step that repay another thread; tests lower it to have many threads."""
@@ -93,71 +73,70 @@ def _mismatch(family: str, name: str, kind: type, has: dict[str, Any]) -> str | 
     return None
 
 
-def _settings(part: Setting) -> list[str]:
+@cache
+def _settings(kind: type[Setting]) -> list[str]:
     # The reduction of a loss over the rows of a batch is the description's own.
-    return [f.name for f in fields(part) if f.name != "reduction"]  # type: ignore[arg-type]
+    return [f.name for f in fields(kind) if f.name != "reduction"]  # type: ignore[arg-type]
 
 
 def _why_not_setting(part: Setting) -> str | None:
     """Return why the core cannot run an activation or a loss."""
-    family, name = part.family, part.name
-    return _foreign(part) or _mismatch(family, name, type(part), {"settings": _settings(part)})
+    has = {"settings": _settings(type(part))}
+    return _foreign(part) or _mismatch(part.family, part.name, type(part), has)
 
 
 def _why_not_optimizer(optimizer: Optimizer) -> str | None:
-    has = {"states": len(optimizer.state_names), "scalars": list(optimizer.row_names)}
+    has = {"states": len(optimizer.state_names), "scalars": list(optimizer.scalar_names)}
     return _foreign(optimizer) or _mismatch("rule", optimizer.rule, type(optimizer), has)
 
 
-def _why_not_operation(op: Operation) -> str | None:
-    if isinstance(op, CustomOperation):
-        return f"layer {op.path!r}, {type(op.layer).__name__}, is written in Python"
-    name, kind = _OPERATIONS.get(type(op)), type(op).__name__
-    if name is None or name not in KINDS["operation"]:
-        return f"layer {op.path!r} has no native form: the core knows no {kind}"
-    needs = KINDS["operation"][name]
-    has = {f.name for f in fields(op)} - _EVERY_OPERATION
-    if has != {*needs["parameters"], *needs["state"], *needs["settings"]}:
-        return (
-            f"layer {op.path!r}, {kind}, is not the core's operation {name!r}: it has {sorted(has)}"
-        )
-    return _why_not_setting(op.function) if isinstance(op, ActivationOperation) else None
+def _why_not_operation(op: Operation, plan: Plan) -> str | None:
+    """Return why the core cannot run a layer at its place."""
+    layer, needs = op.layer, KINDS["operation"].get(op.layer.name, {})
+    missing = [name for name in needs.get("optional", ()) if name not in op.parameters]
+    has = {
+        "sources": len(op.sources),
+        "parameters": [*op.parameters, *missing],
+        "state": list(op.state),
+        "settings": list(layer.formula_settings),
+    }
+    why = _foreign(layer) or _mismatch("operation", layer.name, type(layer), has)
+    if why is not None:
+        return f"layer {op.path!r}: {why}"
+    return None if op.function is None else _why_not_setting(op.function)
 
 
 # ------------------------------------------------------------------------- a plan, handed over
 
 
 def _numbers(part: Setting) -> dict[str, float]:
-    return {name: float(getattr(part, name)) for name in _settings(part)}
+    return {name: float(getattr(part, name)) for name in _settings(type(part))}
 
 
 def _operation(op: Operation, plan: Plan) -> _core.Operation:
     found = _core.Operation()
-    found.kind = _OPERATIONS[type(op)]
-    found.sources = [op.source, op.other] if isinstance(op, AddOperation) else [op.source]
-    found.target = op.target
-    needs = KINDS["operation"][found.kind]
-    indices = {name: getattr(op, name) for name in needs["parameters"]}
-    found.parameters = {name: index for name, index in indices.items() if index is not None}
-    found.state = {name: plan.state[getattr(op, name)].offset for name in needs["state"]}
-    found.settings = {name: float(getattr(op, name)) for name in needs["settings"]}
-    if isinstance(op, ActivationOperation):
+    found.kind = op.layer.name
+    found.sources, found.target = list(op.sources), op.target
+    found.parameters = dict(op.parameters)
+    found.state = {name: plan.state[i].offset for name, i in op.state.items()}
+    if op.function is None:
+        found.settings = {n: float(getattr(op.layer, n)) for n in op.layer.formula_settings}
+    else:
         found.activation, found.settings = op.function.name, _numbers(op.function)
-    found.position = getattr(op, "position", 0)
-    found.frozen = getattr(op, "frozen", False)
+    found.position, found.frozen = op.position, op.frozen
     return found
 
 
-def _parameter(segment: Segment) -> _core.Parameter:
+def _parameter(place: Parameter) -> _core.Parameter:
     found = _core.Parameter()
-    found.offset = segment.offset
-    found.rows, found.columns = segment.shape if len(segment.shape) == 2 else (1, segment.size)
-    found.factor = float(segment.factor)
-    if segment.penalty is not None:
-        found.l1, found.l2 = map(float, segment.penalty.coefficients)
-    if isinstance(segment.constraint, MaxNorm):
-        found.max_norm = float(segment.constraint.limit)
-    found.decays = segment.is_weight
+    found.offset = place.offset
+    found.rows, found.columns = place.shape if len(place.shape) == 2 else (1, place.size)
+    found.factor = float(place.factor)
+    if place.penalty is not None:
+        found.l1, found.l2 = map(float, place.penalty.coefficients)
+    if isinstance(place.constraint, MaxNorm):
+        found.max_norm = float(place.constraint.limit)
+    found.decays = place.is_weight
     return found
 
 
@@ -165,7 +144,7 @@ def _description(plan: Plan, network: Network) -> _core.Description:
     found = _core.Description()
     found.operations = [_operation(op, plan) for op in plan.operations]
     found.widths = list(plan.widths)
-    found.parameters = [_parameter(segment) for segment in plan.parameters]
+    found.parameters = [_parameter(place) for place in plan.parameters]
     if plan.loss is not None:
         found.loss, found.loss_settings = plan.loss.name, _numbers(plan.loss)
         found.mean = plan.loss.reduction == "mean"
@@ -209,31 +188,6 @@ def _aligned(array: Array) -> Array:
     return np.require(array, requirements=["C", "A"])
 
 
-def _orders(run: Run) -> Iterator[tuple[int, int, Array | None]]:
-    """Yield (first epoch, last epoch, orders) of stretches whose orders take little memory."""
-    n = len(run.data)
-    if isinstance(run.shuffle, np.ndarray):
-        yield 0, run.epochs, _aligned(np.asarray(run.shuffle, dtype=np.int64))[None, :]
-    elif not run.shuffle or run.batch_size >= n:
-        yield 0, run.epochs, None
-    else:
-        each = max(1, _ROWS_ORDERED_AT_ONCE // n)
-        for first in range(0, run.epochs, each):
-            count = min(each, run.epochs - first)
-            yield (
-                first,
-                first + count,
-                _core.permutations(
-                    seed=run.seed,
-                    purpose=Purpose.SHUFFLE,
-                    first_step=run.first_epoch + first,
-                    count=count,
-                    row=0,
-                    n=n,
-                ),
-            )
-
-
 class NativeExecutor:
     """A plan bound to a network's arrays and to the core's buffers."""
 
@@ -249,82 +203,71 @@ class NativeExecutor:
             start = plan.optimizer.initial_state(1)
             self._states = len(start)
             if start.any():
-                self.moments = np.repeat(start, len(self.vector), axis=1)
+                self.optimizer_state = np.repeat(start, len(self.vector), axis=1)
 
     @property
-    def moments(self) -> Array:
+    def optimizer_state(self) -> Array:
         """A copy of the optimizer's state, (state arrays, parameters); the core keeps its own."""
-        moments = np.empty((self._states, len(self.vector)), dtype=self.plan.dtype)
-        self._core.get_optimizer_state(moments)
-        return moments
+        state = np.empty((self._states, len(self.vector)), dtype=self.plan.dtype)
+        self._core.get_optimizer_state(state)
+        return state
 
-    @moments.setter
-    def moments(self, moments: Array) -> None:
-        self._core.set_optimizer_state(np.ascontiguousarray(moments, dtype=self.plan.dtype))
+    @optimizer_state.setter
+    def optimizer_state(self, state: Array) -> None:
+        self._core.set_optimizer_state(np.ascontiguousarray(state, dtype=self.plan.dtype))
 
     @property
     def threads_used(self) -> int:
         """Number of threads of the last call."""
         return int(self._core.threads_used)
 
-    def run(self, run: Run) -> Record:
-        """Train for ``run.epochs`` epochs."""
-        record = Record.empty(run.epochs, len(self.plan.parameters))
-        per_epoch = steps_per_epoch(len(run.data), run.batch_size, run.drop_last)
-        data = self._data(run.data)
-        for first, last, order in _orders(run):
+    def run(self, run: Run, record: Record) -> None:
+        """Do the steps of a run, stretch by stretch."""
+        for stretch in run.batches.stretches(run.epoch, run.batch, run.steps):
             if run.interrupt.requested:  # the core looks every 30 ms: short calls end before
                 record.interrupted = True
-                break
-            done = self._train(run, record, data, first, last, per_epoch, order)
-            record.steps_done += done["steps_done"]
-            record.interrupted = done["interrupted"]
-            if done["diverged"] != _NOWHERE:
-                record.diverged_at = self._place(done["diverged"], run, record)
-            if record.steps_done < last * per_epoch:
-                break
-        record.epochs_done = record.steps_done // per_epoch
-        return record
+                return
+            outputs = Outputs(stretch, self.plan) if run.observer else None
+            before = record.steps_done
+            diverged = self._train(run, record, stretch, outputs)
+            done = record.steps_done - before
+            if outputs is not None and run.observer is not None:
+                outputs.show(run.observer, done)
+            if diverged == _IN_LOSS:
+                record.diverged_at = self._first_not_finite(run, record, stretch, done)
+            elif diverged != _NOWHERE:
+                record.diverged_at = self.plan.parameters[diverged].name
+            if done < stretch.steps:
+                return
 
-    def _train(
-        self,
-        run: Run,
-        record: Record,
-        data: dict[str, Any],
-        first: int,
-        last: int,
-        per_epoch: int,
-        order: Array | None,
-    ) -> dict[str, Any]:
-        """Train for the epochs [first, last) of a run, in these orders."""
-        epochs, steps = slice(first, last), slice(first * per_epoch, last * per_epoch)
-        return self._core.train(
-            **data,
-            order=order,
-            batch_size=run.batch_size,
-            steps_per_epoch=per_epoch,
-            first_batch=0,
-            first_step=run.first_step + steps.start,
-            steps=steps.stop - steps.start,
-            seed=run.seed,
-            scalars=np.ascontiguousarray(run.rows[steps], dtype=np.float64),
+    def _train(self, run: Run, record: Record, stretch: Stretch, outputs: Outputs | None) -> int:
+        """Let the core do a stretch of steps; return where it diverged, or _NOWHERE."""
+        first, touched = record.steps_done, slice(stretch.epoch, None)
+        scalars = run.scalars[first : first + stretch.steps]
+        done = self._core.train(
+            **self._data(stretch.data),
+            order=None if stretch.orders is None else _aligned(stretch.orders),
+            batch_size=stretch.batch_size,
+            steps_per_epoch=stretch.steps_per_epoch,
+            first_batch=stretch.first_batch,
+            first_step=run.first_step + first,
+            steps=stretch.steps,
+            seed=run.batches.seed,
+            scalars=np.ascontiguousarray(scalars, dtype=np.float64),
             parameters=self.vector,
             running=self.running,
-            outputs=run.outputs,
-            outputs_by_row=True,
-            loss_sum=record.loss_sum[epochs],
-            weight_sum=record.weight_sum[epochs],
-            penalty_sum=record.penalty_sum[epochs],
-            gradient_squares=record.gradient_squares[epochs],
-            updates=record.epoch_steps[epochs],
+            outputs=None if outputs is None else outputs.array,
+            outputs_by_row=outputs is not None and outputs.by_row,
+            loss_sum=record.loss_sum[touched],
+            weight_sum=record.weight_sum[touched],
+            penalty_sum=record.penalty_sum[touched],
+            gradient_squares=record.gradient_squares[touched],
+            updates=record.updates[touched],
             stop=lambda: run.interrupt.requested,
         )
-
-    def _place(self, diverged: int, run: Run, record: Record) -> str:
-        """Return where a step was not finite: the parameter whose gradient is, or the layer."""
-        if diverged == _IN_LOSS:
-            return self._first_not_finite(run, record)
-        return self.plan.parameters[diverged].name
+        record.steps_done += done["steps_done"]
+        record.interrupted = done["interrupted"]
+        return int(done["diverged"])
 
     def predict(self, X: Array, batch_size: int | None) -> Array:
         """Return the outputs for ``X``; rows run in blocks of the core's own size."""
@@ -352,27 +295,23 @@ class NativeExecutor:
             "weights": None if data.weights is None else _aligned(data.weights),
         }
 
-    def _first_not_finite(self, run: Run, record: Record) -> str:
+    def _first_not_finite(self, run: Run, record: Record, stretch: Stretch, done: int) -> str:
         """Return the layer where the step that was dropped left the finite numbers.
 
         The reference engine repeats that one forward pass, with everything in plain sight.
         """
-        n, b = len(run.data), run.batch_size
-        per_epoch = n // b if run.drop_last else -(-n // b)
-        epoch, i = divmod(record.steps_done, per_epoch)
-        order = run.order(epoch)
-        rows = slice(i * b, i * b + b) if order is None else order[i * b : i * b + b]
-        views = Views(self.vector, {s.name: s.shape for s in self.plan.parameters})
+        _, rows = next(islice(stretch.batches(), done, None))
+        views = Views(self.vector, {p.name: p.shape for p in self.plan.parameters})
         state = Views(self.running, {s.name: s.shape for s in self.plan.state})
         context = passes.Context(
             list(views.values()),
             list(state.values()),
             training=True,
-            seed=run.seed,
+            seed=run.batches.seed,
             step=run.first_step + record.steps_done,
         )
         with np.errstate(all="ignore"):
-            x, _, _ = passes.gather(self.plan, run.data, rows)
+            x, _, _ = passes.gather(self.plan, stretch.data, rows)
             return passes.first_not_finite(self.plan, passes.forward(self.plan, x, context))
 
 
@@ -390,7 +329,7 @@ class NativeEngine:
         problem = unavailable()
         if problem is not None:
             return problem
-        parts = [_why_not_operation(op) for op in plan.operations]
+        parts = [_why_not_operation(op, plan) for op in plan.operations]
         if plan.loss is not None:
             parts.append(_why_not_setting(plan.loss))
         if plan.optimizer is not None:
@@ -400,11 +339,11 @@ class NativeEngine:
             return problem
         if plan.clip is not None and type(plan.clip) not in (ClipValue, ClipNorm):
             return f"the clipping {type(plan.clip).__name__} is written in Python"
-        for segment in plan.parameters:
-            if segment.penalty is not None and type(segment.penalty) not in _PENALTIES:
-                return f"the penalty {type(segment.penalty).__name__} is written in Python"
-            if segment.constraint is not None and type(segment.constraint) is not MaxNorm:
-                return f"the constraint {type(segment.constraint).__name__} is written in Python"
+        for place in plan.parameters:
+            if place.penalty is not None and type(place.penalty) not in _PENALTIES:
+                return f"the penalty {type(place.penalty).__name__} is written in Python"
+            if place.constraint is not None and type(place.constraint) is not MaxNorm:
+                return f"the constraint {type(place.constraint).__name__} is written in Python"
         return None
 
     def executor(self, plan: Plan, network: Network, *, threads: int | None = None) -> Executor:
@@ -421,7 +360,7 @@ def unavailable() -> str | None:
         return f"deltarule was built without its compiled core ({_missing})"
     if not _core.target():
         known = ", ".join(_core.targets())
-        return f"DELTARULE_TARGET names a target this machine has not; it has {known}"
+        return f"DELTARULE_TARGET names a target that this machine lacks; it has {known}"
     return None
 
 

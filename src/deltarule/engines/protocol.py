@@ -8,72 +8,63 @@ from typing import Protocol
 import numpy as np
 
 from deltarule.base.interrupt import Interrupt
-from deltarule.base.random import Purpose, permutation
 from deltarule.base.types import Array
-from deltarule.data import Dataset
+from deltarule.data.arrays import Dataset
+from deltarule.data.source import Batches, Stretch
 from deltarule.network.network import Network
 from deltarule.plan import Plan
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one call of an executor does: some whole epochs over one data set.
+    """What one call of an executor does: some steps from a position in a source's epochs.
 
     Attributes
     ----------
-    data : Dataset
-    batch_size : int
-        At most the number of rows.
-    drop_last : bool
-        Whether a last, smaller batch is left out.
-    shuffle : bool or array (n,)
-        Whether each epoch has a random order of its own, or a given order of the rows.
-    seed : int
-    first_epoch : int
-        Number of epochs before this call, over the life of the trainer.
+    batches : Batches
+        The source and how it is cut into steps.
+    epoch, batch : int
+        The position: number of the epoch over the life of the trainer, and of the batch in it.
+    steps : int
+        How many steps are done; they may reach over the ends of epochs.
     first_step : int
-        Number of steps before this call.
-    rows : array (epochs * steps per epoch, scalars)
-        The optimizer's scalars of each step.
+        Number of steps before this call, over the life of the trainer.
+    scalars : array (steps, scalars)
+        The optimizer's numbers of each step.
     interrupt : Interrupt
         To be looked at between steps, at least ten times a second.
-    outputs : array (n, outputs) or None
-        Where each row's output in training is stored, if it is wanted.
+    observer : Observer or None
+        Sees the outputs of all rows, where metrics want them.
     """
 
-    data: Dataset
-    batch_size: int
-    drop_last: bool
-    shuffle: bool | Array
-    seed: int
-    first_epoch: int
+    batches: Batches
+    epoch: int
+    batch: int
+    steps: int
     first_step: int
-    epochs: int
-    rows: Array
+    scalars: Array
     interrupt: Interrupt
-    outputs: Array | None = None
+    observer: Observer | None = None
 
-    def order(self, epoch: int) -> Array | None:
-        """Return the order of the rows in an epoch (0 is this call's first); None: as they are.
-
-        With a single batch an order would change nothing but the order of sums.
-        """
-        n = len(self.data)
-        if isinstance(self.shuffle, np.ndarray):
-            return self.shuffle
-        if not self.shuffle or self.batch_size >= n:
-            return None
-        return permutation(self.seed, Purpose.SHUFFLE, n, step=self.first_epoch + epoch)
+    @property
+    def epochs_touched(self) -> int:
+        """Number of epochs that the steps lie in."""
+        return -(-(self.batch + self.steps) // self.batches.steps_per_epoch)
 
 
-def steps_per_epoch(n: int, batch_size: int, drop_last: bool) -> int:
-    """Return the number of batches that ``n`` rows make."""
-    return n // batch_size if drop_last else -(-n // batch_size)
+class Observer(Protocol):
+    """Sees outputs as training makes them."""
+
+    def saw(self, data: Dataset, outputs: Array) -> None:
+        """Take the outputs (rows, outputs) of some examples."""
+        ...
 
 
 @dataclass
 class Record:
-    """What an executor reports of a run; all sums in float64.
+    """What an executor reports of a run; all sums in float64, one row for each epoch touched.
+
+    An executor adds to the sums, so that those of an epoch that earlier calls have begun go on.
 
     Attributes
     ----------
@@ -84,9 +75,9 @@ class Record:
     gradient_squares : array (epochs, parameters)
         Squared norms of each parameter's gradient (data plus penalty, before clipping), summed
         over steps.
-    epoch_steps : array (epochs,)
+    updates : array (epochs,)
         Steps that updated the parameters (all but those of total weight 0).
-    epochs_done, steps_done : int
+    steps_done : int
         Less than asked for after an interrupt or a divergence.
     interrupted : bool
         Whether Ctrl-C ended the run; parameters are those after the last whole step.
@@ -99,8 +90,7 @@ class Record:
     weight_sum: Array
     penalty_sum: Array
     gradient_squares: Array
-    epoch_steps: Array
-    epochs_done: int = 0
+    updates: Array
     steps_done: int = 0
     interrupted: bool = False
     diverged_at: str | None = field(default=None)
@@ -116,22 +106,80 @@ class Record:
             np.zeros(epochs, dtype=np.int64),
         )
 
+    @property
+    def sums(self) -> tuple[Array, ...]:
+        """All sums, one row for each epoch."""
+        return (
+            self.loss_sum,
+            self.weight_sum,
+            self.penalty_sum,
+            self.gradient_squares,
+            self.updates,
+        )
+
+    def row(self, epoch: int) -> tuple[Array, ...]:
+        """Return the sums of one epoch."""
+        return tuple(sums[epoch] for sums in self.sums)
+
+    def go_on_from(self, row: tuple[Array, ...]) -> None:
+        """Begin the first epoch with the sums of what earlier calls did of it."""
+        for mine, value in zip(self.sums, row, strict=True):
+            mine[0] = value
+
+
+class Outputs:
+    """The outputs of one stretch on their way to an observer.
+
+    Attributes
+    ----------
+    by_row : bool
+        Whether they are stored by their row in the examples, as an epoch over all of them is; else
+        by their place in the stretch, so that part of an epoch needs memory for that part.
+    array : array (rows, outputs)
+    """
+
+    def __init__(self, stretch: Stretch, plan: Plan) -> None:
+        self._stretch = stretch
+        self._rows = [rows for _, rows in stretch.batches()]
+        self.by_row = stretch.steps == stretch.steps_per_epoch
+        count = len(stretch.data) if self.by_row else sum(map(_count, self._rows))
+        self.array = np.empty((count, plan.outputs), dtype=plan.dtype)
+
+    def show(self, observer: Observer, steps_done: int) -> None:
+        """Show the outputs of the steps that were done."""
+        data, done = self._stretch.data, self._rows[:steps_done]
+        count = sum(map(_count, done))
+        if count == len(data) and self.by_row:
+            observer.saw(data, self.array)
+        elif count:
+            numbers = np.arange(len(data))
+            rows = np.concatenate([numbers[rows] for rows in done])
+            if self.by_row:
+                rows = np.sort(rows)
+                observer.saw(data.take(rows), self.array[rows])
+            else:
+                observer.saw(data.take(rows), self.array[:count])
+
+
+def _count(rows: slice | Array) -> int:
+    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+
 
 class Executor(Protocol):
     """A plan bound to a network's arrays, with whatever buffers the engine keeps."""
 
     @property
-    def moments(self) -> Array:
+    def optimizer_state(self) -> Array:
         """The optimizer's state, (state arrays, parameters), in the network's dtype.
 
         To be read, or set as a whole; an engine may hand out a copy.
         """
         ...
 
-    @moments.setter
-    def moments(self, moments: Array) -> None: ...
+    @optimizer_state.setter
+    def optimizer_state(self, state: Array) -> None: ...
 
-    def run(self, run: Run) -> Record:
+    def run(self, run: Run, record: Record) -> None:
         """Train; the network's vector and state are current whenever this returns."""
         ...
 

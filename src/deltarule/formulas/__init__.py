@@ -1,1 +1,1 @@
-"""The formulas, one family a file, in NumPy alone."""
+"""The formulas, one file for each family, in NumPy only."""

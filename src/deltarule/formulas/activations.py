@@ -1,8 +1,8 @@
 """Activation functions: ``a = f(z)``, the derivative ``f'(z)``, and the gain for initialisation.
 
-Each function is written once, as a textbook has it. ``z`` (n, units) is the preactivation; the
-derivative also receives ``a = f(z)``, since for several functions it is simplest in terms of
-``a``. NaN in ``z`` is carried into ``a``; no finite ``z`` gives NaN or an overflow warning.
+Each function is written once, as in a textbook. ``z`` (n, units) is the preactivation; the
+derivative also receives ``a = f(z)``, because several derivatives are simplest in terms of ``a``.
+NaN in ``z`` gives NaN in ``a``; a finite ``z`` never gives NaN or an overflow warning.
 
 An activation of your own is a subclass with a ``name``::
 
@@ -32,10 +32,10 @@ class ActivationFunction(Setting):
     Attributes
     ----------
     initializer : str
-        The weight initializer that keeps the variance of signals through this function; the
+        The weight initializer with which signals keep their variance through this function; the
         default of the layers that use it.
     kinks : tuple of float
-        Where ``f`` or one of its low derivatives jumps. Gradient checks step around them.
+        Points at which ``f`` or one of its first derivatives jumps. Gradient checks avoid them.
     """
 
     family: ClassVar[str] = "activation"
@@ -72,7 +72,7 @@ class Identity(ActivationFunction):
 class Sigmoid(ActivationFunction):
     """``f(z) = 1 / (1 + e^-z)``, ``f'(z) = a (1 - a)``.
 
-    For negative ``z`` the equal form ``e^z / (1 + e^z)`` is used, so that nothing overflows.
+    For negative ``z`` the equivalent form ``e^z / (1 + e^z)`` is used, so that nothing overflows.
     """
 
     name: ClassVar[str] = "sigmoid"
@@ -266,7 +266,7 @@ class Softplus(ActivationFunction):
     """``f(z) = log(1 + e^z)``, ``f'(z) = sigma(z) = 1 - e^-a``.
 
     Far below 0 the value stops at ``tiny / eps`` of the dtype (1e-31 in float32) instead of 0, so
-    that ``log a`` and ``f' / a`` stay what they should be; the Poisson loss needs both.
+    that ``log a`` and ``f' / a`` stay correct; the Poisson loss needs both.
 
     Source: Dugas et al., "Incorporating second-order functional knowledge for better option
     pricing" (2001).
@@ -285,7 +285,7 @@ class Softplus(ActivationFunction):
 
 @setting
 class Exp(ActivationFunction):
-    """``f(z) = e^z``, ``f'(z) = a``; infinite where ``e^z`` is beyond the dtype."""
+    """``f(z) = e^z``, ``f'(z) = a``; infinite where ``e^z`` is too large for the dtype."""
 
     name: ClassVar[str] = "exp"
 

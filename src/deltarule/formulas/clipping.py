@@ -1,4 +1,4 @@
-"""Clipping: bounds on the gradient (data plus penalty) before the optimizer sees it."""
+"""Clipping: limits on the gradient (data plus penalty) before the optimizer uses it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Clip(Setting):
 
 @setting
 class ClipValue(Clip):
-    """Every component into ``[-limit, limit]``."""
+    """Clip every component to ``[-limit, limit]``."""
 
     name: ClassVar[str] = "clip_value"
     limit: float = 0.5
@@ -40,9 +40,9 @@ class ClipValue(Clip):
 
 @setting
 class ClipNorm(Clip):
-    """The whole gradient, over all parameters, to norm ``limit`` where it is longer.
+    """Scale the gradient of all parameters together to norm ``limit`` if its norm is larger.
 
-    ``g = g * min(1, limit / ||g||)``; the direction stays. PyTorch divides by ``||g|| + 1e-6``.
+    ``g = g * min(1, limit / ||g||)``; the direction is kept. PyTorch divides by ``||g|| + 1e-6``.
 
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks"
     (2013).

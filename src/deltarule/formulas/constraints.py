@@ -23,7 +23,7 @@ class Constraint(Setting):
 
 @setting
 class MaxNorm(Constraint):
-    """Each unit's incoming weights (a column of W) are shrunk to norm ``limit`` where longer.
+    """Shrink each unit's incoming weights (a column of W) to norm ``limit`` if it is larger.
 
     ``w = w * min(1, limit / ||w||)``.
 

@@ -1,7 +1,7 @@
-"""Initial weights: distributions whose variance keeps signals alive through the layers.
+"""Initial weights: distributions with which signals keep their size from layer to layer.
 
-A dense weight has shape ``(fan_in, fan_out)``. The random ones depend on (seed, layer, row,
-column) alone, see :mod:`deltarule.base.random`.
+The weight of a dense layer has shape ``(fan_in, fan_out)``. Random weights depend only on (seed,
+layer, row, column), see :mod:`deltarule.base.random`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Initializer(Setting):
 
 @setting
 class Zeros(Initializer):
-    """All zeros; for biases. Zero weights would keep all units of a layer equal for ever."""
+    """All zeros; for biases. With zero weights, all units of a layer would always stay equal."""
 
     name: ClassVar[str] = "zeros"
 
@@ -167,7 +167,7 @@ class LeCunUniform(Initializer):
 
 @setting
 class Orthogonal(Initializer):
-    """``gain * Q`` with orthonormal rows or columns, whichever are fewer; uniformly distributed.
+    """``gain * Q``: orthonormal rows or columns, whichever are fewer, uniformly distributed.
 
     Q of the QR decomposition of a normal matrix, columns signed so that R has a positive
     diagonal. Source: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of

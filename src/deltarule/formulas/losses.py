@@ -4,9 +4,9 @@
 (n, outputs). A loss of the batch is ``sum(w_i l_i) / sum(w_i)`` over its examples with
 ``reduction="mean"`` and ``sum(w_i l_i)`` with ``"sum"``; ``w_i`` are sample times class weights.
 
-Each loss names a canonical output activation. With it, value and ``delta = dl/dz`` are computed
-together from ``z``, which is exact where ``log a`` would overflow. With any other activation that
-makes sense ``delta = dl/da * f'(z)``.
+Each loss names a canonical output activation. With it, the value and ``delta = dl/dz`` are computed
+directly from ``z``, which is exact even where ``log a`` would overflow. With any other activation
+that makes sense, ``delta = dl/da * f'(z)``.
 
 A loss of your own is a subclass with ``name``, :meth:`Loss.value` and :meth:`Loss.gradient`.
 """
@@ -41,7 +41,7 @@ class Loss(Setting):
     output_activation : type of ActivationFunction
         The canonical output activation.
     accepts : tuple of types, or None
-        The output activations this loss makes sense with; None: any.
+        The output activations with which this loss makes sense; None means all.
     """
 
     family: ClassVar[str] = "loss"
@@ -73,7 +73,7 @@ class Loss(Setting):
         return self.gradient(a, t)
 
     def kink_sides(self, a: Array, t: Array) -> Array | None:
-        """Return on which side of the loss's kinks each output lies, or None without kinks."""
+        """Return on which side of the loss's kinks each output lies; None if it has no kinks."""
         return None
 
     def check_targets(self, y: Array, outputs: int) -> Array:
@@ -116,8 +116,8 @@ class SquaredError(Loss):
 class MeanSquaredError(Loss):
     """``l = 1/k sum_j (a_j - t_j)^2``, ``dl/da = 2/k (a - t)``; averaged over the k outputs.
 
-    With ``reduction="sum"`` examples are summed and outputs still averaged, here and in the other
-    losses that average; PyTorch sums both.
+    With ``reduction="sum"`` the examples are summed but the outputs are still averaged, as in all
+    losses that average over outputs; PyTorch sums both.
     """
 
     name: ClassVar[str] = "mean_squared_error"
@@ -131,7 +131,7 @@ class MeanSquaredError(Loss):
 
 @setting
 class MeanAbsoluteError(Loss):
-    """``l = 1/k sum_j |a_j - t_j|``, ``dl/da = 1/k sign(a - t)``; the median's loss."""
+    """``l = 1/k sum_j |a_j - t_j|``, ``dl/da = 1/k sign(a - t)``; it predicts medians."""
 
     name: ClassVar[str] = "mean_absolute_error"
 
@@ -336,7 +336,7 @@ class CrossEntropy(Loss):
 
 
 def check_output(loss: Loss, activation: ActivationFunction, outputs: int) -> bool:
-    """Return whether the pair is the canonical one; refuse a pair that makes no sense."""
+    """Return whether the pair is canonical; raise an error if it makes no sense."""
     if loss.accepts is not None and not isinstance(activation, loss.accepts):
         allowed = " or ".join(repr(kind.name) for kind in loss.accepts)
         units = max(outputs, loss.fewest_outputs)

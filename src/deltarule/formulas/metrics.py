@@ -1,18 +1,21 @@
-"""Metrics: what is reported about predictions beside the loss.
+"""Metrics: figures about predictions that are reported beside the loss.
 
 A metric is called as ``metric(y, a, w)`` with targets ``y``, predictions ``a`` (n, outputs) and
-weights ``w`` (n,) or None, and returns one number. Any function with these arguments is taken too;
-its ``__name__`` is its name.
+weights ``w`` (n,) or None, and returns one number. Any function with these arguments is accepted
+too; its ``__name__`` is its name.
 
-For one class out of several ``y`` are labels (n,), and the predicted class is the argmax. Otherwise
-``y`` has one column per output, each a question of its own (a number; yes or no), and the answer to
-yes or no is ``a > 1/2``.
+Examples may come in parts: :meth:`Metric.tally` keeps of each what is needed, :meth:`Metric.merge`
+puts two tallies together, and :meth:`Metric.finish` gives the number.
+
+For one class out of several, ``y`` holds labels (n,), and the predicted class is the argmax.
+Otherwise ``y`` has one column per output, each of them a number or a yes-or-no question; the
+predicted answer is yes if ``a > 1/2``.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -43,6 +46,51 @@ class Metric(Setting):
         """Return the metric of predictions ``a`` (n, outputs) for targets ``y``."""
         raise NotImplementedError
 
+    def tally(self, y: Array, a: Array, w: Array | None) -> Any:
+        """Return what is kept of some examples; here the examples, since all may be needed."""
+        return [(y, a, w)]
+
+    def merge(self, one: Any, other: Any) -> Any:
+        """Return the tally of the examples of both."""
+        return one + other
+
+    def finish(self, tally: Any) -> float:
+        """Return the metric of a tally."""
+        if len(tally) == 1:
+            return self(*tally[0])
+        y, a, w = zip(*tally, strict=True)
+        weights = None if w[0] is None else np.concatenate(w)
+        return self(np.concatenate(y), np.concatenate(a), weights)
+
+
+class Summed(Metric):
+    """Base of the metrics of which a few sums are kept, however many examples there are."""
+
+    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
+        return self.finish(self.tally(y, a, w))
+
+
+class Average(Summed):
+    """Base of the weighted averages of one number for each example."""
+
+    def each(self, y: Array, a: Array) -> Array:
+        """Return the number of each example, (n,)."""
+        raise NotImplementedError
+
+    def tally(self, y: Array, a: Array, w: Array | None) -> Any:
+        each = self.each(y, a).astype(np.float64)
+        if w is None:
+            return np.array([each.sum(), len(each)])
+        return np.array([(each * w).sum(), w.sum()])
+
+    def finish(self, tally: Any) -> float:
+        total, weight = tally
+        if not weight:
+            raise InvalidValueError(
+                f"all weights are 0, so there is no {self.name!r} of these rows"
+            )
+        return float(total / weight)
+
 
 @setting
 class FunctionMetric(Metric):
@@ -55,7 +103,7 @@ class FunctionMetric(Metric):
             inspect.signature(self.function).bind(None, None, None)
         except TypeError:
             raise InvalidTypeError(
-                f"a metric function takes (y, a, w), weights w being None where there are none; "
+                "a metric function takes (y, a, w), where w is None if there are no weights; "
                 f"{describe_value(self.function)} does not"
             ) from None
         except ValueError:  # a builtin without a signature
@@ -72,74 +120,93 @@ class FunctionMetric(Metric):
 
 
 @setting
-class Accuracy(Metric):
-    """Weighted share of right answers; with several labels per row, of right single labels."""
+class Accuracy(Average):
+    """Weighted share of correct predictions; with several labels per row, of correct labels."""
 
     name: ClassVar[str] = "accuracy"
     needs: ClassVar[str] = "classes"
 
-    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
+    def each(self, y: Array, a: Array) -> Array:
         truth, predicted = classes(y, a)
-        return _average((truth == predicted).reshape(len(a), -1).mean(axis=1), w)
+        right: Array = (truth == predicted).reshape(len(a), -1).mean(axis=1)
+        return right
 
 
 @setting
-class BalancedAccuracy(Metric):
-    """Mean over classes of the recall: each class counts alike, however rare."""
+class BalancedAccuracy(Summed):
+    """Mean of the recall over classes: every class counts the same, however rare it is."""
 
     name: ClassVar[str] = "balanced_accuracy"
     needs: ClassVar[str] = "one class"
 
-    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
-        table = confusion_matrix(y, a, w)
+    def tally(self, y: Array, a: Array, w: Array | None) -> Any:
+        return confusion_matrix(y, a, w)
+
+    def finish(self, table: Any) -> float:
         present = table.sum(axis=1) > 0
         return float((np.diag(table)[present] / table.sum(axis=1)[present]).mean())
 
 
-@setting
-class Precision(Metric):
-    """Right among those predicted positive, averaged over classes (one class: of class 1).
+class OfCounts(Summed):
+    """Base of the metrics of counts (hits, predicted, positive), averaged over classes."""
 
-    A class that occurs but is never predicted counts as 0; one that does neither, not at all.
+    def tally(self, y: Array, a: Array, w: Array | None) -> Any:
+        return _counts(y, a, w)
+
+    def finish(self, tally: Any) -> float:
+        hits, predicted, positive = tally
+        occurs = (predicted + positive > 0) | (len(hits) == 1)
+        if not occurs.any():
+            occurs = ~occurs
+        return float(self.by_class(hits[occurs], predicted[occurs], positive[occurs]).mean())
+
+    def by_class(self, hits: Array, predicted: Array, positive: Array) -> Array:
+        """Return the metric of each class that occurs or is predicted."""
+        raise NotImplementedError
+
+
+@setting
+class Precision(OfCounts):
+    """True positives / predicted positives, mean over classes (one output: that of class 1).
+
+    A class that occurs but is never predicted counts as 0. A class that neither occurs nor is
+    predicted is left out.
     """
 
     name: ClassVar[str] = "precision"
     needs: ClassVar[str] = "classes"
 
-    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
-        hits, predicted, _ = _counts(y, a, w)
-        return float(_ratio(hits, predicted).mean())
+    def by_class(self, hits: Array, predicted: Array, positive: Array) -> Array:
+        return _ratio(hits, predicted)
 
 
 @setting
-class Recall(Metric):
-    """Found among those that are positive, averaged over classes (one class: of class 1)."""
+class Recall(OfCounts):
+    """True positives / actual positives, mean over classes (one output: that of class 1)."""
 
     name: ClassVar[str] = "recall"
     needs: ClassVar[str] = "classes"
 
-    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
-        hits, _, positive = _counts(y, a, w)
-        return float(_ratio(hits, positive).mean())
+    def by_class(self, hits: Array, predicted: Array, positive: Array) -> Array:
+        return _ratio(hits, positive)
 
 
 @setting
-class F1(Metric):
-    """Harmonic mean of precision and recall, averaged over classes (one class: of class 1)."""
+class F1(OfCounts):
+    """Harmonic mean of precision and recall, mean over classes (one output: that of class 1)."""
 
     name: ClassVar[str] = "f1"
     needs: ClassVar[str] = "classes"
 
-    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
-        hits, predicted, positive = _counts(y, a, w)
-        return float(_ratio(2 * hits, predicted + positive).mean())
+    def by_class(self, hits: Array, predicted: Array, positive: Array) -> Array:
+        return _ratio(2 * hits, predicted + positive)
 
 
 @setting
 class RocAuc(Metric):
-    """Chance that a positive example scores above a negative one; ties count half.
+    """Probability that a positive example scores higher than a negative one; ties count half.
 
-    Several classes: the mean over classes of one against the rest.
+    With several classes, the mean over classes, each against the rest.
     """
 
     name: ClassVar[str] = "roc_auc"
@@ -152,88 +219,108 @@ class RocAuc(Metric):
 
 
 @setting
-class LogLoss(Metric):
+class LogLoss(Average):
     """Mean negative log-probability of the true class, without smoothing or penalty."""
 
     name: ClassVar[str] = "log_loss"
     needs: ClassVar[str] = "classes"
     best: ClassVar[str] = "min"
 
-    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
+    def each(self, y: Array, a: Array) -> Array:
         p = np.clip(a.astype(np.float64), np.finfo(np.float64).tiny, 1.0)
         t = _memberships(y, a, hard=False)
         each = t * np.log(p)
         if not _are_labels(y, a):
             q = np.clip(1 - a.astype(np.float64), np.finfo(np.float64).tiny, 1.0)
             each = each + (1 - t) * np.log(q)
-        return _average(-each.sum(axis=1), w)
+        loss: Array = -each.sum(axis=1)
+        return loss
 
 
 @setting
-class MSE(Metric):
+class MSE(Average):
     """Mean squared error over examples and outputs."""
 
     name: ClassVar[str] = "mse"
     needs: ClassVar[str] = "numbers"
     best: ClassVar[str] = "min"
 
-    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
-        return _average((_residual(y, a) ** 2).mean(axis=1), w)
+    def each(self, y: Array, a: Array) -> Array:
+        squares: Array = (_residual(y, a) ** 2).mean(axis=1)
+        return squares
 
 
 @setting
-class RMSE(Metric):
+class RMSE(MSE):
     """Root of the mean squared error over examples and outputs."""
 
     name: ClassVar[str] = "rmse"
-    needs: ClassVar[str] = "numbers"
-    best: ClassVar[str] = "min"
 
-    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
-        return float(np.sqrt(MSE()(y, a, w)))
+    def finish(self, tally: Any) -> float:
+        return float(np.sqrt(super().finish(tally)))
 
 
 @setting
-class MAE(Metric):
+class MAE(Average):
     """Mean absolute error over examples and outputs."""
 
     name: ClassVar[str] = "mae"
     needs: ClassVar[str] = "numbers"
     best: ClassVar[str] = "min"
 
-    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
-        return _average(np.abs(_residual(y, a)).mean(axis=1), w)
+    def each(self, y: Array, a: Array) -> Array:
+        sizes: Array = np.abs(_residual(y, a)).mean(axis=1)
+        return sizes
 
 
 @setting
-class MAPE(Metric):
-    """Mean of ``|error| / |target|``, over targets that are not 0."""
+class MAPE(Summed):
+    """Mean of ``|error| / |target|`` over targets other than 0."""
 
     name: ClassVar[str] = "mape"
     needs: ClassVar[str] = "numbers"
     best: ClassVar[str] = "min"
 
-    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
+    def tally(self, y: Array, a: Array, w: Array | None) -> Any:
         t = y.reshape(a.shape).astype(np.float64)
         weight = np.broadcast_to((np.ones(len(a)) if w is None else w)[:, None], t.shape)
         used = t != 0
-        if not used.any():
-            return float("nan")
-        return float(np.average(np.abs(_residual(y, a)[used] / t[used]), weights=weight[used]))
+        error = np.abs(_residual(y, a)[used] / t[used])
+        return np.array([(error * weight[used]).sum(), weight[used].sum()])
+
+    def finish(self, tally: Any) -> float:
+        total, weight = tally
+        return float(total / weight) if weight else float("nan")
 
 
 @setting
-class R2(Metric):
+class R2(Summed):
     """Share of the variance explained, ``1 - sum r^2 / sum (t - mean t)^2``; mean over outputs."""
 
     name: ClassVar[str] = "r2"
     needs: ClassVar[str] = "numbers"
 
-    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
+    def tally(self, y: Array, a: Array, w: Array | None) -> Any:
+        """Return (sum of weights, means, spread, sum of squared residuals)."""
         weight = np.ones(len(a)) if w is None else w
         t = y.reshape(a.shape).astype(np.float64)
-        spread = (weight[:, None] * (t - np.average(t, axis=0, weights=weight)) ** 2).sum(axis=0)
-        rest = (weight[:, None] * _residual(y, a) ** 2).sum(axis=0)
+        total, mean = weight.sum(), np.zeros(a.shape[1])
+        if total:
+            mean = np.average(t, axis=0, weights=weight)
+        spread = (weight[:, None] * (t - mean) ** 2).sum(axis=0)
+        return total, mean, spread, (weight[:, None] * _residual(y, a) ** 2).sum(axis=0)
+
+    def merge(self, one: Any, other: Any) -> Any:
+        """Put two parts together (Chan, Golub and LeVeque, 1979)."""
+        (w1, mean1, spread1, rest1), (w2, mean2, spread2, rest2) = one, other
+        total, apart = w1 + w2, mean2 - mean1
+        if not total:
+            return one
+        between = apart**2 * (w1 * w2 / total)
+        return total, mean1 + apart * (w2 / total), spread1 + spread2 + between, rest1 + rest2
+
+    def finish(self, tally: Any) -> float:
+        _, _, spread, rest = tally
         constant = spread == 0
         score = 1 - rest / np.where(constant, 1, spread)
         return float(np.where(constant, np.where(rest == 0, 1.0, 0.0), score).mean())
@@ -272,8 +359,10 @@ def confusion_matrix(y: Array, a: Array, w: Array | None = None) -> Array:
     return cells.astype(np.float64).reshape(k, k)
 
 
-def check_metrics(metrics: dict[str, Metric], y: Array, outputs: int, *, classifies: bool) -> None:
-    """Raise where a metric does not fit the targets (in the form that metrics take)."""
+def check_metrics(
+    metrics: Mapping[str, Metric], y: Array, outputs: int, *, classifies: bool
+) -> None:
+    """Raise an error if a metric does not fit the targets (in the form that metrics take)."""
     questions = y.size == len(y) * outputs
     for name, metric in metrics.items():
         if metric.needs == "numbers" and not questions:
@@ -309,22 +398,15 @@ def _memberships(y: Array, a: Array, hard: bool = True) -> Array:
     return (t > 0.5).astype(np.float64) if hard else t
 
 
-def _counts(y: Array, a: Array, w: Array | None) -> tuple[Array, Array, Array]:
-    """Return weighted (hits, predicted, positive) by class, or of class 1 for one output.
-
-    A class that neither occurs nor is predicted is left out.
-    """
+def _counts(y: Array, a: Array, w: Array | None) -> Array:
+    """Return weighted (hits, predicted, positive), (3, classes); of class 1 for one output."""
     truth, predicted = classes(y, a)
     weight = (np.ones(len(a)) if w is None else w)[:, None]
     if truth.ndim == 1:
         k = np.arange(a.shape[1]) if a.shape[1] > 1 else np.array([1])
         truth, predicted = truth[:, None] == k, predicted[:, None] == k
     hits = (weight * (truth * predicted)).sum(axis=0)
-    predicted, positive = (weight * predicted).sum(axis=0), (weight * truth).sum(axis=0)
-    occurs = (predicted + positive > 0) | (a.shape[1] == 1)
-    if not occurs.any():
-        occurs = ~occurs
-    return hits[occurs], predicted[occurs], positive[occurs]
+    return np.stack([hits, (weight * predicted).sum(axis=0), (weight * truth).sum(axis=0)])
 
 
 def _ratio(part: Array, whole: Array) -> Array:
@@ -346,7 +428,3 @@ def _area(positive: Array, score: Array, weight: Array) -> float:
 
 def _residual(y: Array, a: Array) -> Array:
     return y.reshape(a.shape).astype(np.float64) - a
-
-
-def _average(each: Array, w: Array | None) -> float:
-    return float(np.average(each.astype(np.float64), weights=w))

@@ -1,12 +1,12 @@
 """Optimizers: settings, and a rule that updates flat arrays in place.
 
 In the rules below ``w`` are parameters, ``g`` their gradient (data plus penalty, clipped), ``t``
-the step counted from 1 and ``eta`` the learning rate of that step. A step receives everything that
-changes with ``t`` as one row of float64 scalars (:meth:`Optimizer.rows`), so that an engine needs
-to know neither schedules nor bias corrections. Each parameter has a ``factor`` on its learning
-rate; an engine skips a parameter whose factor is 0, so it has no update, no decay and no state.
+the step counted from 1 and ``eta`` the learning rate of that step. Everything that changes with
+``t`` reaches a step as float64 scalars (:meth:`Optimizer.scalars`), so an engine needs to
+know neither schedules nor bias corrections. Each parameter has a ``factor`` by which its learning
+rate is multiplied; a parameter whose factor is 0 gets no update, no decay and no state.
 
-Where definitions differ between libraries, PyTorch's is the default.
+Where libraries define an optimizer differently, deltarule follows PyTorch.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class Optimizer(Setting):
 
     Attributes
     ----------
-    row_names : tuple of str
-        What the scalars of a step's row are.
+    scalar_names : tuple of str
+        The names of the scalars of a step.
     weight_decay : float
         Decoupled weight decay, for the optimizers that have it; on weights only.
     """
 
     family: ClassVar[str] = "optimizer"
-    row_names: ClassVar[tuple[str, ...]] = ("rate",)
+    scalar_names: ClassVar[tuple[str, ...]] = ("rate",)
 
     learning_rate: LearningRate = 1e-2
 
@@ -55,12 +55,12 @@ class Optimizer(Setting):
         """Return the state before the first step, float64 (state arrays, size)."""
         return np.zeros((len(self.state_names), size))
 
-    def rows(self, t: Array, eta: Array) -> Array:
-        """Return the rows of scalars, float64 (steps, len(row_names)), for steps ``t`` (from 1)."""
+    def scalars(self, t: Array, eta: Array) -> Array:
+        """Return float64 scalars (steps, len(scalar_names)) for steps ``t`` (from 1)."""
         return eta[:, None]
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
         """Update ``w`` (size,) and ``state`` (state arrays, size) in place.
 
@@ -71,7 +71,7 @@ class Optimizer(Setting):
 
 @setting
 class SGD(Optimizer):
-    """Gradient descent, with momentum on request.
+    """Gradient descent, optionally with momentum.
 
     ::
 
@@ -79,8 +79,8 @@ class SGD(Optimizer):
         w = w - eta * v                          (plain and heavy-ball momentum)
         w = w - eta * (g + momentum * v)         (nesterov)
 
-    The rate stands outside the velocity, as in PyTorch: a change of the rate acts at once. In
-    scikit-learn and Keras it stands inside; the two agree while the rate is constant.
+    The learning rate multiplies the velocity, as in PyTorch, so a change of the rate acts at once.
+    scikit-learn and Keras put the rate into the velocity; with a constant rate both agree.
 
     Sources: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964);
     Nesterov (1983); Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and
@@ -94,7 +94,7 @@ class SGD(Optimizer):
     """
 
     name: ClassVar[str] = "sgd"
-    row_names: ClassVar[tuple[str, ...]] = ("rate", "momentum")
+    scalar_names: ClassVar[tuple[str, ...]] = ("rate", "momentum")
     momentum: float = 0.0
     nesterov: bool = False
 
@@ -112,13 +112,13 @@ class SGD(Optimizer):
             return "sgd"
         return "sgd_nesterov" if self.nesterov else "sgd_momentum"
 
-    def rows(self, t: Array, eta: Array) -> Array:
+    def scalars(self, t: Array, eta: Array) -> Array:
         return _columns(eta, self.momentum)
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        rate, momentum = row.tolist()
+        rate, momentum = scalars.tolist()
         if not self.momentum:
             w -= factor * rate * g
             return
@@ -146,7 +146,7 @@ class RMSprop(Optimizer):
     """
 
     name: ClassVar[str] = "rmsprop"
-    row_names: ClassVar[tuple[str, ...]] = ("rate", "rho", "epsilon", "momentum")
+    scalar_names: ClassVar[tuple[str, ...]] = ("rate", "rho", "epsilon", "momentum")
     learning_rate: LearningRate = 1e-3
     rho: float = 0.9
     epsilon: float = 1e-8
@@ -171,13 +171,13 @@ class RMSprop(Optimizer):
     def rule(self) -> str:
         return "rmsprop" + "_centered" * bool(self.centered) + "_momentum" * bool(self.momentum)
 
-    def rows(self, t: Array, eta: Array) -> Array:
+    def scalars(self, t: Array, eta: Array) -> Array:
         return _columns(eta, self.rho, self.epsilon, self.momentum)
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        rate, rho, epsilon, momentum = row.tolist()
+        rate, rho, epsilon, momentum = scalars.tolist()
         s = state[0]
         s *= rho
         s += (1 - rho) * g * g
@@ -210,7 +210,7 @@ class Adagrad(Optimizer):
     """
 
     name: ClassVar[str] = "adagrad"
-    row_names: ClassVar[tuple[str, ...]] = ("rate", "epsilon")
+    scalar_names: ClassVar[tuple[str, ...]] = ("rate", "epsilon")
     learning_rate: LearningRate = 1e-2
     epsilon: float = 1e-10
     initial_accumulator: float = 0.0
@@ -227,13 +227,13 @@ class Adagrad(Optimizer):
     def initial_state(self, size: int) -> Array:
         return np.full((1, size), float(self.initial_accumulator))
 
-    def rows(self, t: Array, eta: Array) -> Array:
+    def scalars(self, t: Array, eta: Array) -> Array:
         return _columns(eta, self.epsilon)
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        rate, epsilon = row.tolist()
+        rate, epsilon = scalars.tolist()
         (s,) = state
         s += g * g
         w -= factor * rate * g / (np.sqrt(s) + epsilon)
@@ -250,7 +250,7 @@ class Adam(Optimizer):
         w = w - eta * m_hat / (sqrt(v_hat) + epsilon)
         m_hat = m / (1 - beta1^t),  v_hat = v / (1 - beta2^t)
 
-    With ``amsgrad`` the largest ``v`` so far takes the place of ``v`` in the last line but one.
+    With ``amsgrad`` the largest ``v`` so far replaces ``v`` in ``v_hat``.
 
     Sources: Kingma and Ba, "Adam: a method for stochastic optimization" (2015); Reddi, Kale and
     Kumar, "On the convergence of Adam and beyond" (2018).
@@ -263,7 +263,7 @@ class Adam(Optimizer):
     """
 
     name: ClassVar[str] = "adam"
-    row_names: ClassVar[tuple[str, ...]] = (
+    scalar_names: ClassVar[tuple[str, ...]] = (
         "step_size",  # eta / (1 - beta1^t)
         "beta1",
         "beta2",
@@ -291,7 +291,7 @@ class Adam(Optimizer):
     def rule(self) -> str:
         return "adam_amsgrad" if self.amsgrad else "adam"
 
-    def rows(self, t: Array, eta: Array) -> Array:
+    def scalars(self, t: Array, eta: Array) -> Array:
         return _columns(
             eta / (1 - self.beta1**t),
             self.beta1,
@@ -302,9 +302,9 @@ class Adam(Optimizer):
         )
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        step_size, beta1, beta2, root_correction, epsilon, decay = row.tolist()
+        step_size, beta1, beta2, root_correction, epsilon, decay = scalars.tolist()
         m, v = state[:2]
         m *= beta1
         m += (1 - beta1) * g
@@ -319,9 +319,9 @@ class Adam(Optimizer):
 
 @setting
 class AdamW(Adam):
-    """Adam with weight decay beside the gradient: ``w = w - eta * weight_decay * w`` comes first.
+    """Adam with decoupled weight decay: first ``w = w - eta * weight_decay * w``, then Adam.
 
-    The decay touches weights only, as penalties do; PyTorch's touches every parameter it is given.
+    The decay acts on weights only, as penalties do; PyTorch's acts on all parameters it is given.
 
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization" (2019).
     """
@@ -345,13 +345,13 @@ class NAdam(Optimizer):
         w = w - eta * [ (1 - mu_t) / (1 - prod_{i<=t} mu_i) * g
                       + mu_{t+1} / (1 - prod_{i<=t+1} mu_i) * m ] / (sqrt(v_hat) + epsilon)
 
-    PyTorch keeps the product of mu in its default dtype, float32, hence differs by about 1e-8.
+    PyTorch keeps the product of mu in float32, its default dtype, and so differs by about 1e-8.
 
     Source: Dozat, "Incorporating Nesterov momentum into Adam" (2016).
     """
 
     name: ClassVar[str] = "nadam"
-    row_names: ClassVar[tuple[str, ...]] = (
+    scalar_names: ClassVar[tuple[str, ...]] = (
         "gradient_size",
         "moment_size",
         "beta1",
@@ -376,8 +376,8 @@ class NAdam(Optimizer):
     def state_names(self) -> tuple[str, ...]:
         return ("m", "v")
 
-    def rows(self, t: Array, eta: Array) -> Array:
-        # A table that doubles, so that single steps do not compute it anew each time.
+    def scalars(self, t: Array, eta: Array) -> Array:
+        # A table whose size doubles, so that single steps seldom compute a new one.
         size = 1 << int(t[-1] + 1).bit_length()
         mu, product = _nadam_momenta(self.beta1, self.momentum_decay, size)
         now = t.astype(np.int64) - 1  # index of mu_t
@@ -391,9 +391,9 @@ class NAdam(Optimizer):
         )
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        gradient_size, moment_size, beta1, beta2, root_correction, epsilon = row.tolist()
+        gradient_size, moment_size, beta1, beta2, root_correction, epsilon = scalars.tolist()
         m, v = state
         m *= beta1
         m += (1 - beta1) * g
@@ -413,14 +413,14 @@ class Lion(Optimizer):
         w = w - eta * (sign(c) + weight_decay * w)
         m = beta2 * m + (1 - beta2) * g
 
-    Every weight moves by the same amount, so good rates are 3 to 10 times below Adam's. The decay
-    touches weights only.
+    Every weight moves by the same amount, so good learning rates are 3 to 10 times smaller than
+    Adam's. The decay acts on weights only.
 
     Source: Chen et al., "Symbolic discovery of optimization algorithms" (2023).
     """
 
     name: ClassVar[str] = "lion"
-    row_names: ClassVar[tuple[str, ...]] = ("rate", "beta1", "beta2", "decay")
+    scalar_names: ClassVar[tuple[str, ...]] = ("rate", "beta1", "beta2", "decay")
     learning_rate: LearningRate = 1e-4
     beta1: float = 0.9
     beta2: float = 0.99
@@ -436,13 +436,13 @@ class Lion(Optimizer):
     def state_names(self) -> tuple[str, ...]:
         return ("m",)
 
-    def rows(self, t: Array, eta: Array) -> Array:
+    def scalars(self, t: Array, eta: Array) -> Array:
         return _columns(eta, self.beta1, self.beta2, eta * self.weight_decay)
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        rate, beta1, beta2, decay = row.tolist()
+        rate, beta1, beta2, decay = scalars.tolist()
         (m,) = state
         direction = np.sign(beta1 * m + (1 - beta1) * g)
         if decay and is_weight:
@@ -454,7 +454,7 @@ class Lion(Optimizer):
 
 @setting
 class Rprop(Optimizer):
-    """Resilient backpropagation (iRprop-): only the sign of the gradient, a step size per weight.
+    """Resilient backpropagation (iRprop-): a step size per weight and the sign of the gradient.
 
     ::
 
@@ -462,16 +462,16 @@ class Rprop(Optimizer):
         if g * g_prev < 0:  size = max(size * decrease, smallest);  g = 0
         w = w - size * sign(g);  g_prev = g
 
-    ``learning_rate`` is the first size (of a schedule only the first rate counts). A learning-rate
-    factor scales the step and with it both bounds. Meant for full-batch descent
-    (``batch_size=None``): the noise of small batches turns signs at random.
+    ``learning_rate`` is the initial step size (of a schedule, only the first rate counts). A
+    learning-rate factor scales the step and with it both bounds. Meant for full-batch training
+    (``batch_size=None``): with small batches the signs of the gradient are too noisy.
 
     Sources: Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning:
     the RPROP algorithm" (1993); Igel and Huesken, "Improving the Rprop learning algorithm" (2000).
     """
 
     name: ClassVar[str] = "rprop"
-    row_names: ClassVar[tuple[str, ...]] = ("decrease", "increase", "smallest", "largest")
+    scalar_names: ClassVar[tuple[str, ...]] = ("decrease", "increase", "smallest", "largest")
     learning_rate: LearningRate = 1e-2
     decrease: float = 0.5
     increase: float = 1.2
@@ -493,13 +493,13 @@ class Rprop(Optimizer):
         first = resolve_schedule(self.learning_rate).table(np.zeros(1), 1)
         return np.stack([np.zeros(size), np.broadcast_to(first, size)])
 
-    def rows(self, t: Array, eta: Array) -> Array:
+    def scalars(self, t: Array, eta: Array) -> Array:
         return _columns(np.full(len(t), self.decrease), self.increase, self.smallest, self.largest)
 
     def update(
-        self, w: Array, g: Array, state: Array, row: Array, factor: float, is_weight: bool
+        self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        decrease, increase, smallest, largest = row.tolist()
+        decrease, increase, smallest, largest = scalars.tolist()
         previous, size = state
         agreement = np.sign(g * previous)
         size *= np.where(agreement > 0, increase, np.where(agreement < 0, decrease, 1.0))
@@ -517,7 +517,7 @@ def _nadam_momenta(beta1: float, decay: float, count: int) -> tuple[Array, Array
 
 
 def _columns(first: Array, *others: Array | float) -> Array:
-    rows = np.empty((len(first), 1 + len(others)))
+    table = np.empty((len(first), 1 + len(others)))
     for i, column in enumerate((first, *others)):
-        rows[:, i] = column
-    return rows
+        table[:, i] = column
+    return table

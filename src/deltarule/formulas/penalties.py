@@ -1,7 +1,7 @@
-"""Penalties on the weights: added to the loss once per step, whatever the batch.
+"""Penalties on the weights: added to the loss once per step, whatever the batch size.
 
-They act on weights only, not on biases, scales or shifts. A layer's own ``penalty`` takes the
-place of the one given for the whole network.
+They act on weights only, not on biases, scales or shifts. A layer's own ``penalty`` replaces the
+one given for the whole network.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Penalty(Setting):
 
 @setting
 class L2(Penalty):
-    """``strength / 2 * sum(W^2)``, gradient ``strength * W``: pulls weights towards 0.
+    """``strength / 2 * sum(W^2)``, gradient ``strength * W``: keeps weights small.
 
     PyTorch's ``weight_decay`` adds the same gradient, but after clipping, to biases too, and not
     to the loss.
@@ -64,7 +64,7 @@ class L2(Penalty):
 
 @setting
 class L1(Penalty):
-    """``strength * sum|W|``, gradient ``strength * sign(W)``: pulls weights to exactly 0.
+    """``strength * sum|W|``, gradient ``strength * sign(W)``: pushes useless weights to 0.
 
     Source: Tibshirani, "Regression shrinkage and selection via the lasso" (1996).
     """

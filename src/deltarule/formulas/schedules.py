@@ -1,11 +1,11 @@
 """Learning-rate schedules: ``step -> learning rate``.
 
-Steps count from 0. A schedule's lengths are in steps, or in whole epochs with ``unit="epoch"``
-(the rate then stays constant within an epoch). Where a length is None the schedule spans the
-whole run: from the trainer's first step to the last one of the current call.
+Steps count from 0. The lengths of a schedule are in steps, or in epochs with ``unit="epoch"``; then
+the rate is constant within an epoch. If a length is None, the schedule spans the whole run: from
+the trainer's first step to the last step of the current call.
 
 Wherever a learning rate is expected, a number means :class:`Constant`, and any function
-``step -> rate`` is taken too.
+``step -> rate`` is accepted too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Schedule(Setting):
     Parameters
     ----------
     unit : "step" or "epoch", keyword only
-        What lengths and positions are counted in.
+        The unit of lengths and positions.
     """
 
     family: ClassVar[str] = "schedule"
@@ -73,7 +73,7 @@ class Constant(Schedule):
 
 @setting
 class FunctionOfStep(Schedule):
-    """``rate(t) = function(t)``; what a plain function becomes."""
+    """``rate(t) = function(t)``: a plain function as a schedule."""
 
     function: Callable[[int], float]
 
@@ -221,7 +221,7 @@ class Cosine(Schedule):
 
 @setting
 class CosineRestarts(Schedule):
-    """Cosine decays of ``length``, each restart's ``growth`` times as long as the one before.
+    """Repeated cosine decays: the first has ``length``, each next one is ``growth`` times as long.
 
     Source: Loshchilov and Hutter (2017).
     """
@@ -253,10 +253,9 @@ class CosineRestarts(Schedule):
 class OneCycle(Schedule):
     """Cosine from ``learning_rate / start_divisor`` up to ``learning_rate``, then down.
 
-    The rise takes the share ``rise`` of the run; the end is the start divided by
-    ``end_divisor``. As in PyTorch, the last step of the run has the end's rate: with
-    ``N = length - 1`` the top stands at ``rise * length - 1`` (at 0, where that is negative).
-    Momentum is not cycled.
+    ``rise`` is the share of the run in which the rate rises. The last rate is the first one divided
+    by ``end_divisor``. As in PyTorch, the maximum is reached at step ``rise * length - 1`` (step 0
+    if that is negative) and the last rate at step ``length - 1``. Momentum is not cycled.
 
     Source: Smith and Topin, "Super-convergence" (2018).
     """
@@ -288,7 +287,7 @@ class OneCycle(Schedule):
 
 @setting
 class Piecewise(Schedule):
-    """``rates[i]`` from ``boundaries[i - 1]`` on: one rate more than boundaries."""
+    """``rates[i]`` from step ``boundaries[i - 1]`` on; there is one more rate than boundaries."""
 
     name: ClassVar[str] = "piecewise"
     boundaries: tuple[int, ...]
@@ -314,7 +313,7 @@ class Piecewise(Schedule):
 
 @setting
 class WarmUp(Schedule):
-    """A linear rise over ``length`` in front of any schedule ``then``.
+    """A linear rise over ``length`` steps, followed by any schedule ``then``.
 
     ``rate(t) = then(0) * (t + 1) / (length + 1)`` for ``t < length``, after that
     ``then(t - length)`` over the rest of the run.

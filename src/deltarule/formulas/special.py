@@ -75,8 +75,8 @@ def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
 def erfc(x: Array) -> Array:
     """Return the complementary error function ``1 - erf(x)``, elementwise.
 
-    Rational approximations in three ranges of ``|x|``, relative accuracy a few units in the
-    last place of float64, also in the far tail. float32 input is computed in float64 and rounded.
+    Rational approximations in three ranges of ``|x|``. The relative error is a few units in the
+    last place of float64, even in the far tail. float32 input is computed in float64 and rounded.
 
     Source: W. J. Cody (1969).
     """

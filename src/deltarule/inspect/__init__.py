@@ -1,4 +1,4 @@
-"""Looking inside: the trace of one pass, and the check of its gradients."""
+"""Looking inside a network: the trace of one pass, and the check of its gradients."""
 
 from deltarule.inspect.gradient_check import GradientCheck, check_gradients
 from deltarule.inspect.trace import Trace, backpropagate

@@ -16,7 +16,7 @@ from deltarule.engines.reference.passes import Context, example_losses, forward,
 from deltarule.formulas.losses import Loss
 from deltarule.inspect.trace import Trace, check_examples, trace_pass
 from deltarule.network.network import Network
-from deltarule.plan import ActivationOperation, LossLike, PenaltyLike, compile_network
+from deltarule.plan import LossLike, PenaltyLike, compile_network
 
 _STEPS = (1e-3, 1e-4, 1e-5)
 """Step lengths h, tried in turn."""
@@ -44,7 +44,7 @@ class ParameterCheck:
     coordinate : tuple of int or None
         Where that is, in a check by coordinates.
     checked, skipped : int
-        Directions compared, and left out since a kink lies too near.
+        Directions compared, and skipped because a kink is too near.
     """
 
     name: str
@@ -58,7 +58,7 @@ class ParameterCheck:
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """The outcome of :func:`check_gradients`; true where every gradient agrees.
+    """The outcome of :func:`check_gradients`; true if every gradient agrees.
 
     Attributes
     ----------
@@ -134,19 +134,19 @@ def check_gradients(
     ``[L(-2h) - 8 L(-h) + 8 L(h) - L(2h)] / (12 h)``, error ``O(h^4)``.
 
     The relative error is ``|derivative - difference| / max(|derivative|, |difference|, floor)``;
-    the floor lets an error that rounding of L explains pass. The best of several h counts: long
-    ones suffer from curvature, short ones from rounding, a wrong gradient from both. Where an
-    activation, loss or penalty has a kink between the four points that h is left out, and where
-    none remains the direction is left out and counted.
+    the floor allows errors that rounding of L explains. The best of several h counts: large ones
+    suffer from curvature, small ones from rounding, and a wrong gradient is wrong with all. If an
+    activation, loss or penalty has a kink between the four points, that h is left out; if no h
+    remains, the direction is skipped and counted.
 
     Parameters
     ----------
     network : Network
-        A float64 copy is checked; the network itself is not touched.
+        A float64 copy is checked; the network itself is not changed.
     x, t, loss, penalty, sample_weight, training, seed, step
         As for :func:`backpropagate`.
     every_coordinate : bool
-        Each single number of every parameter instead of random directions.
+        Check every single number of every parameter instead of random directions.
     directions : int
         Random directions (signs, of length 1) for each parameter array.
     tolerance : float
@@ -265,8 +265,7 @@ class _Probe:
         sides = [
             np.sign(done.values[op.source] - kink).ravel()
             for op in plan.operations
-            if isinstance(op, ActivationOperation)
-            for kink in op.function.kinks
+            for kink in op.layer.kinks
         ]
         of_loss = plan.loss.kink_sides(output(plan, done)[1], trace.targets)
         if of_loss is not None:

@@ -1,4 +1,4 @@
-"""One forward and backward pass with nothing hidden."""
+"""One forward and backward pass, with every array kept."""
 
 from __future__ import annotations
 
@@ -17,14 +17,7 @@ from deltarule.data import Dataset
 from deltarule.engines.reference.passes import Context, backward, forward, gather, loss_scale
 from deltarule.formulas.losses import Loss
 from deltarule.network.network import Network
-from deltarule.plan import (
-    ActivationOperation,
-    DenseOperation,
-    LossLike,
-    PenaltyLike,
-    Plan,
-    compile_network,
-)
+from deltarule.plan import LossLike, PenaltyLike, Plan, compile_network
 
 
 @dataclass(frozen=True)
@@ -108,12 +101,12 @@ def backpropagate(
         Targets as for :func:`deltarule.train`; for a single example its target.
     loss : name or Loss
     training : bool
-        True: as a training step does it (BatchNorm by batch statistics, Dropout on). False: as
-        `predict` does it.
+        True: as in a training step (batch statistics in BatchNorm, Dropout on). False: as in
+        `predict`.
     seed, step : int
-        Of the dropout masks: the same as a trainer of this seed has at its step (from 0).
+        Of the dropout masks, which are those of a trainer with this seed at this step (from 0).
     penalty : name or Penalty
-        For the whole network; a layer's own wins.
+        For the whole network; a layer's own replaces it.
     sample_weight : array (n,), optional
 
     Examples
@@ -137,7 +130,7 @@ def backpropagate(
 def check_examples(plan: Plan, x: Any, t: Any, sample_weight: Any, *, finite: bool) -> Dataset:
     """Return checked examples; a single one may come without its axis of rows."""
     x = _as_rows(x, plan.inputs)
-    return plan.examples(x, _as_target_rows(t, len(x)), sample_weight, finite=finite)
+    return plan.expected.examples(x, _as_target_rows(t, len(x)), sample_weight, finite=finite)
 
 
 def trace_pass(
@@ -146,7 +139,7 @@ def trace_pass(
     """Return the trace of checked data; see :func:`backpropagate`."""
     assert plan.loss is not None
     check_integer("step", step, at_least=0)
-    if training and plan.batch_norms and len(data) < 2:
+    if training and plan.couples_rows and len(data) < 2:
         raise InvalidValueError(
             "BatchNorm needs at least 2 rows in training, got 1; pass more rows or training=False"
         )
@@ -162,10 +155,10 @@ def trace_pass(
     preactivations, activations, deltas = {}, {}, {}
     for op in plan.operations:
         activations[op.path] = done.values[op.target]
-        before = isinstance(op, ActivationOperation)  # its z is what it reads
-        if before or isinstance(op, DenseOperation):
-            preactivations[op.path] = done.values[op.source if before else op.target]
-        deltas[op.path] = scale * done.deltas[op.source if before else op.target]
+        slot = op.source if op.layer.preactivation == "input" else op.target
+        if op.layer.preactivation:
+            preactivations[op.path] = done.values[slot]
+        deltas[op.path] = scale * done.deltas[slot]
     gradients = {}
     for segment, W, gradient in zip(plan.parameters, parameters, done.gradients, strict=True):
         gradients[segment.name] = scale * gradient

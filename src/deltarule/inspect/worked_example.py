@@ -1,4 +1,4 @@
-"""A trace as a textbook prints a worked example."""
+"""A trace, printed like a worked example in a textbook."""
 
 from __future__ import annotations
 
@@ -7,17 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from deltarule.base.types import Array
+from deltarule.formulas.activations import ActivationFunction
 from deltarule.inspect.trace import Trace
-from deltarule.network.network import Network, describe_layer
-from deltarule.plan import (
-    ActivationOperation,
-    AddOperation,
-    BatchNormOperation,
-    DenseOperation,
-    DropoutOperation,
-    LayerNormOperation,
-    Operation,
-)
+from deltarule.plan import Operation
 
 _DIGITS = 6
 
@@ -25,7 +17,7 @@ _DIGITS = 6
 def worked_example(trace: Trace) -> str:
     """Return forward pass, loss, backward pass and gradients of a trace as text.
 
-    Each line gives the formula and beside it the numbers; rows are examples. Large arrays are
+    Each line gives the formula, followed by the numbers; rows are examples. Large arrays are
     shortened in the middle.
     """
     sections = [
@@ -51,27 +43,13 @@ def _forward(trace: Trace) -> Iterator[str]:
     yield _line("x", trace.inputs)
     slots = _slot_names(trace)
     for op in trace.plan.operations:
-        target, source = slots[op.target], slots[op.source]
-        yield _line(f"{target} = {_formula(trace.network, op, source, slots)}", _value(trace, op))
+        formula = op.layer.formula(op.path, [slots[source] for source in op.sources])
+        yield _line(f"{slots[op.target]} = {formula}", _value(trace, op))
 
 
-def _formula(network: Network, op: Operation, source: str, slots: dict[int, str]) -> str:
-    match op:
-        case DenseOperation():
-            bias = "" if op.bias is None else f" + b[{op.path}]"
-            return f"{source} @ W[{op.path}]{bias}"
-        case ActivationOperation():
-            return f"{op.function.name}({source})"
-        case BatchNormOperation():
-            return f"scale * normalised by column({source}) + shift"
-        case LayerNormOperation():
-            return f"scale * normalised by row({source}) + shift"
-        case DropoutOperation():
-            return f"dropout({source}, {op.rate:g})"
-        case AddOperation():
-            return f"{source} + {slots[op.other]}"
-    layer = next(place.layer for place in network.placed if place.path == op.path)
-    return f"{describe_layer(layer)}({source})"
+def _value(trace: Trace, op: Operation) -> Array:
+    is_z = op.layer.preactivation == "output"
+    return trace.preactivations[op.path] if is_z else trace.activations[op.path]
 
 
 def _loss(trace: Trace) -> Iterator[str]:
@@ -93,109 +71,74 @@ def _loss(trace: Trace) -> Iterator[str]:
 
 def _backward(trace: Trace) -> Iterator[str]:
     plan = trace.plan
-    last = plan.operations[-1]
-    readers: dict[int, list[Operation]] = {}
-    for op in plan.operations:
-        readers.setdefault(op.source, []).append(op)
-        if isinstance(op, AddOperation):
-            readers.setdefault(op.other, []).append(op)
-    canonical_at = None
-    if plan.canonical and isinstance(last, ActivationOperation):
-        canonical_at = last.source
+    z, a = plan.output_slots
+    readers = _readers(trace)
     for op in reversed(plan.operations):
-        if not _shows_delta(trace, op):
-            continue
         behind = readers.get(op.target, [])
-        function = next((r for r in behind if isinstance(r, ActivationOperation)), None)
-        if op.target == canonical_at or (plan.canonical and op is last):
+        reader = behind[0] if len(behind) == 1 else None
+        function = None if reader is None else reader.function
+        if op.function is not None and _is_part_of_a_layer(trace, op):
+            continue  # its delta is that of the layer's z
+        canonical = plan.canonical and (op.target in (z, a))
+        if canonical:
             formula = "dL/dz_L of the loss and its output activation together"
-        elif function is not None and len(behind) == 1:
-            upstream = _upstream(trace, function, readers)
-            derivative = function.function.name
-            formula = f"{upstream} * {derivative}'(z[{op.path}])"
+        elif reader is not None and function is not None:
+            formula = f"{_upstream(reader, readers)} * {function.name}'(z[{op.path}])"
         else:
-            formula = _upstream(trace, op, readers)
+            formula = _upstream(op, readers)
         yield _line(f"delta[{op.path}] = {formula}", trace.deltas[op.path])
-        if function is not None and len(behind) == 1 and op.target != canonical_at:
-            yield from _derivative(trace, function)
+        if reader is not None and function is not None and not canonical:
+            yield from _derivative(trace, reader.path, function)
 
 
-def _derivative(trace: Trace, op: ActivationOperation) -> Iterator[str]:
-    if op.function.name in ("softmax", "identity"):
-        return
-    z, a = trace.preactivations[op.path], trace.activations[op.path]
-    yield _line(f"    {op.function.name}'(z[{op.path}])", op.function.derivative(z, a))
+def _is_part_of_a_layer(trace: Trace, op: Operation) -> bool:
+    """Whether the operation before it, with the z that it reads, belongs to the same layer."""
+    return any(other.path == op.path and other is not op for other in trace.plan.operations)
 
 
-def _shows_delta(trace: Trace, op: Operation) -> bool:
-    """Whether the delta of a layer belongs to this operation: a Dense shows its own once."""
-    return not isinstance(op, ActivationOperation) or _is_own_layer(trace, op)
+def _readers(trace: Trace) -> dict[int, list[Operation]]:
+    """Return the operations that read each slot."""
+    readers: dict[int, list[Operation]] = {}
+    for op in trace.plan.operations:
+        for slot in op.sources:
+            readers.setdefault(slot, []).append(op)
+    return readers
 
 
-def _is_own_layer(trace: Trace, op: Operation) -> bool:
-    return not any(
-        isinstance(other, DenseOperation) and other.path == op.path
-        for other in trace.plan.operations
-    )
-
-
-def _upstream(trace: Trace, op: Operation, readers: dict[int, list[Operation]]) -> str:
+def _upstream(op: Operation, readers: dict[int, list[Operation]]) -> str:
     """Return how dL/d(output of op) comes about."""
     behind = readers.get(op.target, [])
     if not behind:
         return "dL/da of the loss"
-    terms = []
-    for reader in behind:
-        match reader:
-            case DenseOperation():
-                terms.append(f"(delta[{reader.path}] @ W[{reader.path}].T)")
-            case AddOperation():
-                terms.append(f"delta[{reader.path}]")
-            case _:
-                terms.append(f"(delta[{reader.path}] back through layer {reader.path})")
-    return " + ".join(terms)
+    return " + ".join(reader.layer.upstream(reader.path) for reader in behind)
+
+
+def _derivative(trace: Trace, path: str, f: ActivationFunction) -> Iterator[str]:
+    if f.name in ("softmax", "identity"):
+        return
+    z, a = trace.preactivations[path], trace.activations[path]
+    yield _line(f"    {f.name}'(z[{path}])", f.derivative(z, a))
 
 
 def _gradients(trace: Trace) -> Iterator[str]:
     slots = _slot_names(trace)
     for op in trace.plan.operations:
-        if isinstance(op, DenseOperation):
-            weight = trace.plan.parameters[op.weight]
-            penalty = f" + {weight.penalty.name} of W" if weight.penalty else ""
-            yield _line(
-                f"dL/dW[{op.path}] = {slots[op.source]}.T @ delta[{op.path}]{penalty}",
-                trace.gradients[weight.name],
-            )
-            if op.bias is not None:
-                yield _line(
-                    f"dL/db[{op.path}] = sum of delta[{op.path}] over rows",
-                    trace.gradients[trace.plan.parameters[op.bias].name],
-                )
-    dense = {f"{op.path}." for op in trace.plan.operations if isinstance(op, DenseOperation)}
-    for name, gradient in trace.gradients.items():
-        if not any(name.startswith(path) for path in dense):
-            yield _line(f"dL/d {name}", gradient)
+        formulas = op.layer.gradient_formulas(op.path, slots[op.source])
+        for own, i in op.parameters.items():
+            parameter = trace.plan.parameters[i]
+            symbol, formula = formulas.get(own, ("", ""))
+            penalty = f" + {parameter.penalty.name} of W" if parameter.penalty else ""
+            label = f"{symbol} = {formula}{penalty}" if symbol else f"dL/d {parameter.name}"
+            yield _line(label, trace.gradients[parameter.name])
 
 
 def _slot_names(trace: Trace) -> dict[int, str]:
-    names = {0: "x"}
+    names, readers = {0: "x"}, _readers(trace)
     for op in trace.plan.operations:
-        kind = "z" if isinstance(op, DenseOperation) and _has_function(trace, op) else "a"
+        has_function = any(reader.function for reader in readers.get(op.target, []))
+        kind = "z" if op.layer.preactivation == "output" and has_function else "a"
         names[op.target] = f"{kind}[{op.path}]"
     return names
-
-
-def _has_function(trace: Trace, op: Operation) -> bool:
-    return any(
-        isinstance(other, ActivationOperation) and other.source == op.target
-        for other in trace.plan.operations
-    )
-
-
-def _value(trace: Trace, op: Operation) -> Array:
-    if isinstance(op, DenseOperation):
-        return trace.preactivations[op.path]
-    return trace.activations[op.path]
 
 
 def _line(label: str, array: Array) -> str:

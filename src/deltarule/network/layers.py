@@ -1,76 +1,27 @@
-"""Layers: frozen specifications, without arrays.
+"""The layers of the library.
 
-A layer says how wide its output is, which parameters and which running state it needs, and how
-they start. The arrays live in the :class:`~deltarule.network.network.Network`; the formulas in the
-engines.
-
-A layer of your own derives from :class:`CustomLayer` and brings its forward and backward formulas.
+A layer is a frozen specification, see :class:`~deltarule.network.layer.Layer`; its formulas stand
+in the engines. A layer of your own derives from :class:`CustomLayer` and brings its forward and
+backward formulas.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
-import numpy as np
-
-from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
-from deltarule.base.settings import Setting, check_flag, check_integer, check_number, setting
-from deltarule.base.types import Array
+from deltarule.base.errors import InvalidValueError
+from deltarule.base.settings import check_flag, check_integer, check_number, setting
 from deltarule.formulas.activations import ActivationFunction, Identity
 from deltarule.formulas.constraints import Constraint
 from deltarule.formulas.initializers import Constant, Initializer, Zeros
 from deltarule.formulas.penalties import Penalty
-
-
-class ParameterSpec(NamedTuple):
-    """One parameter array of a layer.
-
-    ``initializer`` None means: the network's, else the default of the activation that follows.
-    ``is_weight``: whether penalties, constraints and decoupled weight decay touch it.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    initializer: Initializer | None
-    is_weight: bool
-
-
-class StateSpec(NamedTuple):
-    """One array of running statistics of a layer, which no gradient trains."""
-
-    name: str
-    shape: tuple[int, ...]
-    initial: float
-
-
-@setting
-class Layer(Setting):
-    """Base of the layers.
-
-    Parameters
-    ----------
-    learning_rate_factor : float, keyword only
-        Factor on the learning rate of all parameters of the layer; 0 freezes them.
-    """
-
-    family: ClassVar[str] = "layer"
-    learning_rate_factor: float = field(default=1.0, kw_only=True)
-
-    def __post_init__(self) -> None:
-        check_number("learning_rate_factor", self.learning_rate_factor, at_least=0)
-
-    def outputs(self, inputs: int) -> int:
-        """Return the width of the output for a width of the input."""
-        return inputs
-
-    def parameters(self, inputs: int) -> tuple[ParameterSpec, ...]:
-        """Return the parameter arrays, in the order in which they are stored."""
-        return ()
-
-    def state(self, inputs: int) -> tuple[StateSpec, ...]:
-        """Return the arrays of running statistics."""
-        return ()
+from deltarule.network.layer import CustomLayer as CustomLayer
+from deltarule.network.layer import Emitter, check_layers
+from deltarule.network.layer import Layer as Layer
+from deltarule.network.layer import ParameterSpec as ParameterSpec
+from deltarule.network.layer import StateSpec as StateSpec
 
 
 @setting
@@ -86,8 +37,8 @@ class Dense(Layer):
     bias : bool
         Whether there is a ``b``.
     weight_initializer, bias_initializer : name or Initializer
-        Weights: by default what keeps the variance through the activation (He for the ReLU
-        family, LeCun for SELU, Glorot otherwise). Biases: 0.
+        Weights by default keep the variance of signals through the activation (He for the ReLU
+        family, LeCun for SELU, Glorot otherwise). Biases are 0 by default.
     penalty, constraint
         For this layer, instead of those given for the whole network.
 
@@ -100,6 +51,7 @@ class Dense(Layer):
     """
 
     name: ClassVar[str] = "dense"
+    preactivation: ClassVar[str] = "output"
     units: int
     activation: ActivationFunction | str = field(default_factory=Identity)
     bias: bool = field(default=True, kw_only=True)
@@ -131,17 +83,50 @@ class Dense(Layer):
             return (weight,)
         return (weight, ParameterSpec("bias", (self.units,), self.bias_initializer, False))  # type: ignore[arg-type]
 
+    def lay_out(self, plan: Emitter, path: str, source: int) -> int:
+        """Append ``z = a_prev @ W + b`` and, unless it is the identity, ``a = f(z)``."""
+        z = plan.emit(self, path, source)
+        if isinstance(self.activation, Identity):
+            return z
+        return plan.emit(Activation(self.activation), path, z)
+
+    def formula(self, path: str, sources: Sequence[str]) -> str:
+        return f"{sources[0]} @ W[{path}]" + (f" + b[{path}]" if self.bias else "")
+
+    def upstream(self, path: str) -> str:
+        return f"(delta[{path}] @ W[{path}].T)"
+
+    def gradient_formulas(self, path: str, source: str) -> Mapping[str, tuple[str, str]]:
+        return {
+            "weight": (f"dL/dW[{path}]", f"{source}.T @ delta[{path}]"),
+            "bias": (f"dL/db[{path}]", f"sum of delta[{path}] over rows"),
+        }
+
 
 @setting
 class Activation(Layer):
-    """``a = f(z)`` as a layer of its own, for instance behind a normalisation."""
+    """``a = f(z)`` as a separate layer, for instance after a normalisation."""
 
     name: ClassVar[str] = "activation"
+    preactivation: ClassVar[str] = "input"
     function: ActivationFunction | str
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "function", ActivationFunction.resolve(self.function))
+
+    @property
+    def f(self) -> ActivationFunction:
+        """The activation function, resolved."""
+        assert isinstance(self.function, ActivationFunction)
+        return self.function
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        return self.f.kinks
+
+    def formula(self, path: str, sources: Sequence[str]) -> str:
+        return f"{self.f.name}({sources[0]})"
 
 
 @setting
@@ -152,16 +137,19 @@ class BatchNorm(Layer):
 
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
-    Training uses the batch's mean and biased variance and moves the running ones towards them,
+    Training uses the mean and the biased variance of the batch and updates the running values,
     ``running = (1 - momentum) * running + momentum * batch``, with the unbiased variance.
     `predict`, `evaluate` and a frozen layer (learning-rate factors of scale and shift 0) use the
-    running ones. Sample weights do not enter. In PyTorch freezing takes ``requires_grad_(False)``
-    and ``.eval()``: the former alone leaves the batch's statistics in use.
+    running values. Sample weights have no influence. In PyTorch, freezing takes both
+    ``requires_grad_(False)`` and ``.eval()``; without the latter, batch statistics stay in use.
 
     Source: Ioffe and Szegedy, "Batch normalization" (2015).
     """
 
     name: ClassVar[str] = "batch_norm"
+    couples_rows: ClassVar[bool] = True
+    formula_settings: ClassVar[tuple[str, ...]] = ("epsilon", "momentum")
+    passes_signals: ClassVar[bool] = True
     epsilon: float = 1e-5
     momentum: float = 0.1
 
@@ -179,17 +167,22 @@ class BatchNorm(Layer):
             StateSpec("running_variance", (inputs,), 1.0),
         )
 
+    def formula(self, path: str, sources: Sequence[str]) -> str:
+        return f"scale * normalised by column({sources[0]}) + shift"
+
 
 @setting
 class LayerNorm(Layer):
     """Each row normalised over its columns (biased variance), then scaled and shifted by column.
 
-    ``y = scale * (x - mean) / sqrt(variance + epsilon) + shift``; the same in training and use.
+    ``y = scale * (x - mean) / sqrt(variance + epsilon) + shift``, in training and in prediction.
 
     Source: Ba, Kiros and Hinton, "Layer normalization" (2016).
     """
 
     name: ClassVar[str] = "layer_norm"
+    formula_settings: ClassVar[tuple[str, ...]] = ("epsilon",)
+    passes_signals: ClassVar[bool] = True
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
@@ -198,6 +191,49 @@ class LayerNorm(Layer):
 
     def parameters(self, inputs: int) -> tuple[ParameterSpec, ...]:
         return _scale_and_shift(inputs)
+
+    def formula(self, path: str, sources: Sequence[str]) -> str:
+        return f"scale * normalised by row({sources[0]}) + shift"
+
+
+@setting
+class Scale(Layer):
+    """``y = x * scale``, a trained factor for each column; all ``initial`` at first.
+
+    In front of a network it learns which inputs matter; there it wants a larger learning rate than
+    the rest (``learning_rate_factor=6``).
+
+    Source: Holzmueller, Grinsztajn and Steinwart, "Better by default: strong pre-tuned MLPs and
+    boosted trees on tabular data" (2024).
+
+    Examples
+    --------
+    >>> import deltarule as dr
+    >>> net = dr.Network([dr.Scale(learning_rate_factor=6), dr.Dense(1)], inputs=3)
+    >>> net.parameters["0.scale"]
+    array([1., 1., 1.], dtype=float32)
+    """
+
+    name: ClassVar[str] = "scale"
+    passes_signals: ClassVar[bool] = True
+    initial: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("initial", self.initial)
+
+    def parameters(self, inputs: int) -> tuple[ParameterSpec, ...]:
+        return (ParameterSpec("scale", (inputs,), Constant(self.initial), False),)
+
+    def formula(self, path: str, sources: Sequence[str]) -> str:
+        return f"{sources[0]} * scale[{path}]"
+
+    def upstream(self, path: str) -> str:
+        return f"(delta[{path}] * scale[{path}])"
+
+    def gradient_formulas(self, path: str, source: str) -> Mapping[str, tuple[str, str]]:
+        symbol = f"dL/dscale[{path}]"
+        return {"scale": (symbol, f"sum of {source} * delta[{path}] over rows")}
 
 
 @setting
@@ -210,11 +246,33 @@ class Dropout(Layer):
     """
 
     name: ClassVar[str] = "dropout"
+    formula_settings: ClassVar[tuple[str, ...]] = ("rate",)
+    passes_signals: ClassVar[bool] = True
     rate: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("rate", self.rate, at_least=0, below=1)
+
+    def formula(self, path: str, sources: Sequence[str]) -> str:
+        return f"dropout({sources[0]}, {self.rate:g})"
+
+
+@setting
+class Add(Layer):
+    """``y = x + F(x)``: the sum at the end of a :class:`Residual`, which lays it out."""
+
+    name: ClassVar[str] = "add"
+
+    def lay_out(self, plan: Emitter, path: str, source: int) -> int:
+        """Refuse to stand alone: a sum has two inputs."""
+        raise InvalidValueError(f"layer {path!r}: Add is a part of Residual; write Residual([...])")
+
+    def formula(self, path: str, sources: Sequence[str]) -> str:
+        return " + ".join(sources)
+
+    def upstream(self, path: str) -> str:
+        return f"delta[{path}]"
 
 
 @setting
@@ -238,6 +296,10 @@ class Residual(Layer):
                 self, "projection_initializer", Initializer.resolve(self.projection_initializer)
             )
 
+    @property
+    def inner(self) -> tuple[Layer, ...]:
+        return self.layers
+
     def outputs(self, inputs: int) -> int:
         for layer in self.layers:
             inputs = layer.outputs(inputs)
@@ -257,51 +319,24 @@ class Residual(Layer):
             ),
         )
 
-
-@setting
-class CustomLayer(Layer):
-    """Base of layers written in Python. They run in the reference engine.
-
-    A subclass is a frozen dataclass with a ``name``; beside :meth:`outputs`, :meth:`parameters` and
-    :meth:`state` it brings its two formulas.
-    """
-
-    def forward(self, x: Array, parameters: dict[str, Array], training: bool) -> tuple[Array, Any]:
-        """Return the output (n, outputs) and whatever :meth:`backward` needs."""
-        raise NotImplementedError
-
-    def backward(
-        self, gradient: Array, cache: Any, parameters: dict[str, Array]
-    ) -> tuple[Array, dict[str, Array]]:
-        """Return dL/dx (n, inputs) and dL/dp, summed over rows, for every parameter by name."""
-        raise NotImplementedError
+    def lay_out(self, plan: Emitter, path: str, source: int) -> int:
+        """Append the inner layers, the projection where there is one, and the sum."""
+        inner, shortcut = plan.stack(self.layers, path, source), source
+        if plan.width(source) != plan.width(inner):
+            projection = Dense(plan.width(inner), bias=False)
+            shortcut = plan.emit(projection, f"{path}.projection", source)
+        return plan.emit(Add(), path, shortcut, inner)
 
 
-def check_layers(layers: Any, where: str) -> tuple[Layer, ...]:
-    """Return layers as a tuple, or raise a clear error."""
-    if isinstance(layers, (Layer, str)) or not hasattr(layers, "__iter__"):
-        raise InvalidTypeError(f"{where} takes a list of layers, got {describe_value(layers)}")
-    result = tuple(layers)
-    for i, layer in enumerate(result):
-        if not isinstance(layer, Layer):
-            raise InvalidTypeError(
-                f"{where} takes layers such as Dense(10); number {i} is {describe_value(layer)}"
-            )
-    if not result:
-        raise InvalidValueError(f"{where} needs at least one layer")
-    return result
-
-
-def following_activation(layers: tuple[Layer, ...], i: int) -> ActivationFunction:
+def following_activation(layers: Sequence[Layer], i: int) -> ActivationFunction:
     """Return the activation that layer ``i`` feeds: its own, or an Activation layer behind it."""
-    layer = layers[i]
-    own = getattr(layer, "activation", None)
+    own = getattr(layers[i], "activation", None)
     if isinstance(own, ActivationFunction) and not isinstance(own, Identity):
         return own
     for later in layers[i + 1 :]:
         if isinstance(later, Activation):
-            return ActivationFunction.resolve(later.function)
-        if not isinstance(later, (BatchNorm, LayerNorm, Dropout)):
+            return later.f
+        if not later.passes_signals:
             break
     return Identity()
 
@@ -311,8 +346,3 @@ def _scale_and_shift(inputs: int) -> tuple[ParameterSpec, ...]:
         ParameterSpec("scale", (inputs,), Constant(1.0), False),
         ParameterSpec("shift", (inputs,), Zeros(), False),
     )
-
-
-def size_of(shape: tuple[int, ...]) -> int:
-    """Return the number of values of a shape."""
-    return int(np.prod(shape, dtype=np.int64))

@@ -37,13 +37,13 @@ ORIENTATION = "W is (n_in, n_out): z = a_prev @ W + b"
 def save(network: Network, path: str | Path) -> Path:
     """Write a network to one safetensors file and return its path.
 
-    The file is written beside its place, flushed to disk and then renamed, so that after a crash
-    either the old or the new file stands there, whole.
+    The file is written under a temporary name, flushed to disk and then renamed. After a crash
+    there is either the complete old file or the complete new one.
 
     Raises
     ------
     OSError
-        The file cannot be written; an older one of that name is untouched.
+        The file cannot be written; an existing one of that name is unchanged.
     TypeError
         A layer or activation has settings that cannot be written (functions, arrays).
     """
@@ -78,7 +78,7 @@ def save(network: Network, path: str | Path) -> Path:
 def load(path: str | Path) -> Network:
     """Return the network of a file that :func:`save` wrote.
 
-    Layers and activations of your own must have been imported before.
+    Import the modules with your own layers and activations first.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def _description(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     except (KeyError, ValueError, RecursionError) as error:
         raise FileFormatError(f"{path} does not describe a network: {error}") from None
     if not isinstance(description, dict):
-        raise FileFormatError(f"{path} does not describe a network: its JSON is no object")
+        raise FileFormatError(f"{path} does not describe a network: its JSON is not an object")
     return description
 
 

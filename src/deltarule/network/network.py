@@ -21,15 +21,8 @@ from deltarule.base.upward import upward
 from deltarule.data import as_matrix, numeric
 from deltarule.formulas.activations import ActivationFunction
 from deltarule.formulas.initializers import Initializer
-from deltarule.network.layers import (
-    Layer,
-    ParameterSpec,
-    Residual,
-    StateSpec,
-    check_layers,
-    following_activation,
-    size_of,
-)
+from deltarule.network.layer import Layer, ParameterSpec, StateSpec, check_layers, size_of
+from deltarule.network.layers import following_activation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,11 +83,11 @@ class Network:
     inputs : int
         Number of input columns.
     seed : int
-        Of the initial weights.
+        Seed of the initial weights.
     dtype : "float32" or "float64"
-        Of parameters and arithmetic.
+        Type of the parameters and of all arithmetic.
     weight_initializer : name or Initializer, optional
-        For all weights whose layer does not name its own.
+        For all weights whose layer has none of its own.
 
     Attributes
     ----------
@@ -107,7 +100,7 @@ class Network:
     learning_rate_factors : mapping of str to float
         Factor on the learning rate of each parameter; 0 means frozen. See :meth:`freeze`.
     weight_initializer : Initializer or None
-        As given; None: each layer's by the activation behind it.
+        As given; None means that the activation after each layer decides.
 
     Examples
     --------
@@ -216,11 +209,11 @@ class Network:
         return dict(self._factors)
 
     def initialize(self, seed: int) -> Self:
-        """Draw the initial parameters of another seed; returns the network.
+        """Draw the initial parameters of another seed; return the network.
 
-        They are those of ``Network(..., seed=seed)``, and running statistics begin anew. What is
-        frozen stays as it is: parameters, and the statistics of a layer all of whose parameters
-        are frozen.
+        They are those of ``Network(..., seed=seed)``, and running statistics are reset. Frozen
+        parameters are not changed, nor are the statistics of a layer whose parameters are all
+        frozen.
 
         Examples
         --------
@@ -245,7 +238,7 @@ class Network:
         return self.scale_learning_rate(0.0, *names)
 
     def unfreeze(self, *names: str) -> Self:
-        """Take parameters or layers back into training with factor 1; returns the network."""
+        """Let parameters or layers train again, with factor 1; return the network."""
         return self.scale_learning_rate(1.0, *names)
 
     def scale_learning_rate(self, factor: float, *names: str) -> Self:
@@ -278,19 +271,21 @@ class Network:
     ) -> Array:
         """Return the activations of the last layer, (n, outputs), in the network's dtype.
 
-        Dropout is off and BatchNorm uses its running statistics. Rows run in blocks, so that memory
-        beside the result stays bounded whatever ``n`` is. NaN in a row of ``X`` is carried into
-        that row's result.
+        Dropout is off and BatchNorm uses its running statistics. Rows are processed in blocks, so
+        that memory, apart from the result, does not grow with ``n``. NaN in a row of ``X`` gives
+        NaN in that row's result.
 
         Parameters
         ----------
         X : array or data frame (n, inputs)
         batch_size : int, optional
-            Rows per block; by default as many as make about 4 MB of activations.
+            Rows per block; by default as many as have about 4 MB of activations.
         engine, threads
             As in :func:`deltarule.train`.
         """
         X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, finite=False)
+        if self.layers[0].reads_inputs:
+            self.layers[0].check_columns(X, "X")
         if batch_size is not None:
             check_integer("batch_size", batch_size)
         if threads is not None:
@@ -369,8 +364,8 @@ def array_shapes(layers: Sequence[Layer], inputs: int) -> dict[str, tuple[int, .
 
 def describe_layer(layer: Layer) -> str:
     """Return a short form of a layer: "Dense(128, relu)"."""
-    if isinstance(layer, Residual):
-        return f"Residual({' -> '.join(map(describe_layer, layer.layers))})"
+    if layer.inner:
+        return f"{type(layer).__name__}({' -> '.join(map(describe_layer, layer.inner))})"
     parts = [
         str(value) for key in ("units", "rate") if (value := getattr(layer, key, None)) is not None
     ]
@@ -382,15 +377,20 @@ def describe_layer(layer: Layer) -> str:
 
 
 def _place(layers: tuple[Layer, ...], prefix: str, inputs: int) -> Iterator[Placed]:
-    """Yield all layers depth first; a Residual comes behind the layers inside it."""
+    """Yield all layers depth first; one that has layers inside comes behind them."""
     position = 0
 
     def walk(layers: tuple[Layer, ...], prefix: str, inputs: int) -> Iterator[Placed]:
         nonlocal position
         for i, layer in enumerate(layers):
             path = f"{prefix}{i}"
-            if isinstance(layer, Residual):
-                yield from walk(layer.layers, f"{path}.", inputs)
+            if layer.reads_inputs and path != "0":
+                raise InvalidValueError(
+                    f"{type(layer).__name__} reads the columns of X, so it must be the network's "
+                    f"first layer; got it as layer {path!r}"
+                )
+            if layer.inner:
+                yield from walk(layer.inner, f"{path}.", inputs)
             outputs = layer.outputs(inputs)
             yield Placed(path, position, layer, inputs, outputs)
             position += 1
@@ -420,9 +420,9 @@ def _default_initializers(
         path = f"{prefix}{i}"
         fitting = Initializer.resolve(following_activation(layers, i).initializer)
         yield path, fitting
-        if isinstance(layer, Residual):
+        if layer.inner:
             yield f"{path}.projection", fitting
-            yield from _default_initializers(layer.layers, f"{path}.")
+            yield from _default_initializers(layer.inner, f"{path}.")
 
 
 def _width_after(layers: tuple[Layer, ...], inputs: int) -> int:

@@ -1,4 +1,4 @@
-"""One-file HTML reports of a training run."""
+"""Reports of a training run, each one HTML file."""
 
 from deltarule.report.html import write_report
 

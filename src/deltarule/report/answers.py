@@ -1,4 +1,4 @@
-"""What a network answers on test data: the confusion matrix and the worst examples."""
+"""Predictions of a network on test data: the confusion matrix and the worst examples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LARGEST_MATRIX = 30
 
 
 class Wrong(NamedTuple):
-    """One example: its row, the picture or the values, the truth and the answer."""
+    """One example: its row, its picture or values, the target and the prediction."""
 
     row: int
     picture: str
@@ -45,7 +45,7 @@ class Cell(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """A confusion matrix: rows of cells (truth, prediction), and the shares that are right."""
+    """A confusion matrix: cells (true class, predicted class), recalls and precisions."""
 
     cells: tuple[tuple[Cell, ...], ...]
     recalls: tuple[str, ...]
@@ -59,7 +59,7 @@ class Answers:
     Attributes
     ----------
     n, wrong_count : int
-        Examples, and how many have a wrong answer; None for numbers, which are never exact.
+        Examples, and how many have a wrong prediction; None for a regression.
     matrix : Matrix or None
     numbers : true and predicted numbers (n,) of a regression with one output, or None
     """
@@ -83,16 +83,16 @@ def examine(
     image_shape: tuple[int, ...] | None,
     column_names: Sequence[str] | None,
 ) -> Answers:
-    """Return what a network answers on test data, or raise one clear error."""
+    """Return the predictions of a network on test data, or raise one clear error."""
     if network is None or X is None or y is None:
-        raise InvalidValueError("the examples of a report need network, X and y together")
+        raise InvalidValueError("the test data of a report need network, X and y together")
     names = _column_names(X, column_names, network.inputs)
     X = as_matrix(X, inputs=network.inputs, dtype=network.dtype)
     if image_shape is not None and (
         len(image_shape) not in (2, 3) or int(np.prod(image_shape)) != network.inputs
     ):
         raise InvalidValueError(
-            f"image_shape {image_shape} does not hold the {network.inputs} numbers of a row"
+            f"image_shape {image_shape} does not hold the {network.inputs} numbers of a row of X"
         )
     y = as_targets(y, len(X), dtype=network.dtype)
     loss = _fitting_loss(network, y)
@@ -104,7 +104,7 @@ def examine(
 
 
 def _fitting_loss(network: Network, y: Array) -> Loss:
-    """Return the loss whose targets these are, judged by the shape of targets and outputs."""
+    """Return a loss that fits the shapes of targets and outputs."""
     if network.outputs > 1 and (y.ndim == 1 or y.shape[1] == 1):
         return CrossEntropy()
     binary = bool(((y == 0) | (y == 1)).all())
@@ -211,7 +211,7 @@ def _matrix(counts: Array) -> Matrix:
 
 
 def _shares_right(counts: Array, *, axis: int) -> tuple[str, ...]:
-    """Return the diagonal's share of each row or column; a dash where there is nothing."""
+    """Return the diagonal's share of each row or column; a dash if that is empty."""
     totals = counts.sum(axis=axis)
     return tuple(
         f"{right / total:.0%}" if total else "-"
@@ -244,7 +244,7 @@ def _values(row: Array, image_shape: tuple[int, ...] | None) -> tuple[str, ...]:
 
 
 def _picture(row: Array, image_shape: tuple[int, ...] | None) -> str:
-    """Return a row of numbers as a data address of a PNG picture; "" without a shape."""
+    """Return a row of numbers as the data URL of a PNG picture; "" without a shape."""
     if image_shape is None:
         return ""
     pixels = row.reshape(image_shape).astype(np.float64)

@@ -1,6 +1,6 @@
 """Figures of a run, as matplotlib objects without any global state.
 
-Each function takes a history and returns a :class:`matplotlib.figure.Figure`, or None where the
+Each function takes a history and returns a :class:`matplotlib.figure.Figure`, or None if the
 history has nothing to show in it.
 """
 
@@ -22,7 +22,7 @@ from deltarule.training.history import History
 
 INK, MUTED, GRID = "#1b1f24", "#5b6470", "#d9dde3"
 SERIES = ("#0b63b5", "#c8501a", "#12805c", "#8a3fa0", "#a67800", "#b02a55", "#3f7f93", "#6b6b6b")
-"""Colours; the first two are told apart by everyone, and lines differ in their dashes too."""
+"""Colours. Everyone can tell the first two apart, and lines differ in their dashes too."""
 
 _MOST_POINTS = 1000
 _GRADIENT = "gradient_norm."
@@ -184,7 +184,7 @@ def silent_parameters(history: History) -> list[str]:
 
 
 def svg(figure: Figure) -> str:
-    """Return a figure as SVG text whose letters stay letters."""
+    """Return a figure as SVG text, with its letters as text."""
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "deltarule"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -200,7 +200,7 @@ _PANELS = (
 
 
 def _figure() -> Figure:
-    # Small on purpose: at a telephone's width its letters are still 10 pixels high.
+    # Small on purpose: on a phone its letters are still 10 pixels high.
     return RunFigure(figsize=(4.8, 3.1), layout="constrained")
 
 
@@ -249,7 +249,7 @@ def _dress(axes: Axes, label: str, *, legend: bool = False) -> None:
 
 
 def _thinned(n: int) -> Array:
-    """Return at most so many indices of n values, first and last among them."""
+    """Return some indices of n values, first and last among them; not too many to draw."""
     return np.unique(np.linspace(0, n - 1, min(n, _MOST_POINTS)).astype(np.int64))
 
 

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing else, not even a network."""
+"""The report of a run: one HTML file that needs no other file and no network access."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def write_report(
 ) -> Path:
     """Write a one-file HTML report of a run and return its path.
 
-    The file holds all its pictures and refers to nothing outside itself. It is written whole or
-    not at all. The history alone makes a report; whatever else is given makes it say more.
+    The file contains all its pictures and refers to no other file. It is written completely or not
+    at all. A report needs only the history; every other argument adds something to it.
 
     Parameters
     ----------
@@ -57,18 +57,18 @@ def write_report(
     history : History
         What :func:`deltarule.train` returned.
     title, notes : str
-        The heading, and a paragraph about the data and the purpose.
+        The heading, and a paragraph about the data and their purpose.
     network : Network, optional
-        What was trained; its summary is shown.
+        The trained network; the report shows its summary.
     loss, optimizer : optional
         As they were given to ``train``.
     X, y : optional
         Test data (n, inputs) and targets as for ``train``. With ``network`` this adds the confusion
-        matrix and the examples that the network gets most wrong.
+        matrix and the examples with the worst predictions.
     classes : sequence, optional
         Names of the classes; by default their numbers.
     image_shape : (height, width) or (height, width, 3), optional
-        Says that a row of X is a picture, which is then shown; else wrong rows make a table.
+        The shape of a row of X as a picture, which the report then shows; by default, a table.
     column_names : sequence of str, optional
         Names of the columns of X, by default those of a data frame.
     scores : mapping of str to anything, optional
@@ -79,7 +79,7 @@ def write_report(
     OSError
         The path cannot be written.
     ValueError, TypeError
-        Contents that do not fit each other; nothing is written.
+        The arguments do not fit each other; nothing is written.
 
     Examples
     --------
@@ -178,20 +178,20 @@ def _panels(history: History, answers: Answers | None) -> list[Panel]:
             "Loss",
             figures.loss_figure(history),
             _in_words(history, "loss"),
-            f"Of each epoch, as it was seen in training.{validation}",
+            f"Of each epoch, measured during training.{validation}",
         ),
         (
             what,
             figures.metrics_figure(history),
             "; ".join(_in_words(history, metric) for metric in metrics),
-            f"Of each epoch; training data before each step.{validation}",
+            f"Of each epoch, measured during training, before each step.{validation}",
         ),
         (
             "Gradient norm by layer",
             figures.gradient_norm_figure(history),
             "Lines of the gradient norm of every layer by epoch, on a logarithmic scale.",
-            "Root mean square over each epoch's steps, logarithmic. Solid: weights; dashed: "
-            f"biases, scales and shifts.{still}",
+            "Root mean square over the steps of each epoch, logarithmic scale. Solid: weights; "
+            f"dashed: biases, scales and shifts.{still}",
         ),
         (
             "Learning rate",
@@ -217,7 +217,7 @@ def _panels(history: History, answers: Answers | None) -> list[Panel]:
 
 
 def _in_words(history: History, name: str) -> str:
-    """Return what a curve shows for those who cannot see it."""
+    """Return in words what a curve shows, for readers who cannot see it."""
     parts = []
     for column, kind in ((name, ""), (f"val_{name}", "validation ")):
         if history.get(column):

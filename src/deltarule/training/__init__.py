@@ -1,1 +1,1 @@
-"""Training: the loop, what is reported of it, and what may happen between epochs."""
+"""Training: the loop over epochs, its history, and callbacks between epochs."""

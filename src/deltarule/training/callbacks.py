@@ -29,7 +29,7 @@ class State:
     columns : tuple of str
         The columns that the history will have.
     epochs, epoch : int
-        How many epochs this run was asked for, and how many are finished.
+        The number of epochs of this run, and how many of them are finished.
     rate_factor : float
         A factor on the scheduled learning rate; what :class:`ReduceOnPlateau` changes.
     stop : str
@@ -124,21 +124,21 @@ def check_best_is(value: str | None) -> None:
 
 @dataclass
 class EarlyStopping(Callback):
-    """End the run when a column of the history no longer improves; put the best weights back.
+    """End the run when a column of the history no longer improves; restore the best weights.
 
     Parameters
     ----------
     monitor : str
         The column: "val_loss", "val_accuracy", "loss", ...
     patience : int
-        The run ends after so many epochs in a row without improvement.
+        The run ends after this many epochs in a row without improvement.
     min_delta : float
-        What counts as an improvement must be larger than this.
+        Smaller changes do not count as an improvement.
     restore_best : bool
-        Whether parameters and running statistics of the best epoch come back at the end; also
-        after an interrupt or a divergence.
+        Whether the parameters and running statistics of the best epoch are restored at the end,
+        also after an interrupt or a divergence.
     best_is : "min", "max" or None
-        None: by the metric's own direction, lower for losses; to be said for your own metrics.
+        None uses the metric's own direction, lower for losses. Metrics of your own need it.
 
     Source: Prechelt, "Early stopping - but when?" (1998).
     """
@@ -188,8 +188,8 @@ class ReduceOnPlateau(Callback):
     factor : float
         Below 1. (``min_delta`` is absolute; PyTorch's is relative by default.)
     patience : int
-        The rate falls after so many epochs in a row without improvement. (PyTorch waits one
-        more.)
+        The rate falls after this many epochs in a row without improvement. (PyTorch waits one
+        epoch more.)
     smallest : float
         The factor on the scheduled rate never falls below this.
     """

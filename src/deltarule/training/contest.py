@@ -1,4 +1,4 @@
-"""The contest of several restarts: independent trainings, the best of which is kept."""
+"""Several restarts: independent trainings, of which the best is kept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LOOK = 0.1
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Restarts:
-    """What training from several initialisations gave; printed, it is a table.
+    """The result of training from several initialisations; printed, it is a table.
 
     All sequences have one item per restart, in the order of their numbers.
 
@@ -41,13 +41,13 @@ class Restarts:
         Its value for the parameters each restart ended with; NaN where a restart diverged, or an
         interrupt came before its first whole epoch.
     seeds : tuple of int
-        Of the initial parameters; that of restart 0 is the network's own.
+        Seeds of the initial parameters; that of restart 0 is the network's own.
     histories : tuple of History or None
         None where an interrupt came before a restart began.
     callbacks : tuple of Callback
         The best restart's copies of the callbacks.
     seconds : float
-        Wall-clock time of all.
+        Wall-clock time of all restarts together.
     stopped : str
         "interrupted" after Ctrl-C, otherwise "".
     """
@@ -119,7 +119,7 @@ class Contest:
 
     def run(self, threads: int) -> Restarts:
         """Run all restarts and give the network the best of them."""
-        # Only here, since it would be a part of every import of the package.
+        # Imported here, because it would slow down the import of the package.
         from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
         start = time.perf_counter()
@@ -129,7 +129,7 @@ class Contest:
         ):
 
             def attempt(i: int) -> None:
-                # The first always begins, so that even the promptest Ctrl-C leaves a history.
+                # The first always begins, so that there is a history even after an early Ctrl-C.
                 if i == 0 or not interrupt.requested:
                     with obeying(interrupt):
                         self.attempt(i)
@@ -172,7 +172,7 @@ class Contest:
                 self.display.best = f"{self.watch.monitor} {self.scores[i]:.4g}"
 
     def result(self, stopped: str, seconds: float) -> Restarts:
-        """Give the network what the best restart ended with."""
+        """Give the network the final parameters of the best restart."""
         if self.best is None:
             raise _all_diverged(self.divergences)
         unranked, _, number = self.best.rank
@@ -239,7 +239,7 @@ def _copies(callbacks: list[Callback]) -> list[Callback]:
 def _all_diverged(divergences: dict[int, DivergenceError]) -> DivergenceError:
     number, first = min(divergences.items())
     error = DivergenceError(
-        f"every restart that began ({len(divergences)}) diverged, and the network is as before. "
+        f"every restart that began ({len(divergences)}) diverged; the network is unchanged. "
         f"Restart {number}: {first}",
         epoch=first.epoch,
         step=first.step,

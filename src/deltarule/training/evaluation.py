@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,14 +54,14 @@ def evaluate(
     if threads is not None:
         check_integer("threads", threads)
     executor = select_engine(engine, plan).executor(plan, network, threads=threads)
-    data = plan.examples(X, y, sample_weight)
+    data = plan.expected.examples(X, y, sample_weight)
     by_name = resolve_metrics(metrics)
-    check_fit(plan, data, by_name)
+    check_metrics_fit(plan, data, by_name)
     return evaluate_dataset(plan, executor, network.vector, data, by_name)
 
 
 def evaluate_dataset(
-    plan: Plan, executor: Executor, vector: Array, data: Dataset, metrics: dict[str, Metric]
+    plan: Plan, executor: Executor, vector: Array, data: Dataset, metrics: Mapping[str, Metric]
 ) -> dict[str, float]:
     """Return the loss, its parts and the metrics of checked data."""
     assert plan.loss is not None
@@ -77,12 +77,12 @@ def evaluate_dataset(
 
 def with_penalty(plan: Plan, data_loss: Any, penalty: Any) -> dict[str, Any]:
     """Return "loss", and its two parts by name where the plan has a penalty."""
-    if not any(segment.penalty for segment in plan.parameters):
+    if not any(parameter.penalty for parameter in plan.parameters):
         return {"loss": data_loss}
     return {"loss": data_loss + penalty, "data_loss": data_loss, "penalty": penalty}
 
 
-def check_fit(plan: Plan, data: Dataset, metrics: dict[str, Metric]) -> None:
+def check_metrics_fit(plan: Plan, data: Dataset, metrics: Mapping[str, Metric]) -> None:
     """Raise where a metric does not fit the targets."""
     assert plan.loss is not None
     y = plan.loss.metric_targets(data.y)
@@ -90,7 +90,7 @@ def check_fit(plan: Plan, data: Dataset, metrics: dict[str, Metric]) -> None:
 
 
 def measure(
-    plan: Plan, metrics: dict[str, Metric], data: Dataset, outputs: Array
+    plan: Plan, metrics: Mapping[str, Metric], data: Dataset, outputs: Array
 ) -> dict[str, float]:
     """Return the metrics by name, for the outputs (n, outputs) of all examples."""
     assert plan.loss is not None

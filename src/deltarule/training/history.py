@@ -1,4 +1,4 @@
-"""What training reported. Of a run: one list of numbers per column, one number per epoch."""
+"""The history of a run: one list of numbers per column, with one number per epoch."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ class History(Mapping[str, list[float]]):
     seconds : float
         Wall-clock time of the run.
     engine : str
-        Which engine ran.
+        The engine that ran.
     stopped : str
-        Why the run ended before all its epochs; "" where it did not.
+        Why the run ended before its last epoch; "" if it did not.
+    unfinished : dict of str to float
+        The losses of the last epoch, where it was cut short, over the steps that were done.
     """
 
     def __init__(self, engine: str) -> None:
@@ -43,6 +45,7 @@ class History(Mapping[str, list[float]]):
         self.seconds = 0.0
         self.engine = engine
         self.stopped = ""
+        self.unfinished: dict[str, float] = {}
 
     def extend(self, epochs: int, rows: Mapping[str, Array]) -> None:
         """Add some epochs: one array (epochs,) per column."""
@@ -87,7 +90,7 @@ class History(Mapping[str, list[float]]):
         return figure
 
     def report(self, path: str | Path, **contents: Any) -> Path:
-        """Write a one-file HTML report, see :func:`deltarule.report.write_report`."""
+        """Write an HTML report of one file, see :func:`deltarule.report.write_report`."""
         try:
             write_report = upward("history.report")
         except ImportError:

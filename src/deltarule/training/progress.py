@@ -16,14 +16,14 @@ _WAIT = 1.0
 _REDRAW = 0.1
 """Seconds between two redraws on a terminal."""
 _PLAIN_PAUSE = 1.0
-"""At least so many seconds between two plain lines."""
+"""The smallest number of seconds between two plain lines."""
 _PLAIN_LINES = 20
-"""At most about so many lines where the output is no terminal."""
+"""About the largest number of lines if the output is not a terminal."""
 
 
 @runtime_checkable
 class Display(Protocol):
-    """What a run tells of its progress."""
+    """Receives the progress of a run."""
 
     def show(self, history: History, *, final: bool = False) -> None:
         """Called whenever an engine returns, and once at the end."""
@@ -36,7 +36,7 @@ class _Line:
     Parameters
     ----------
     mode : "auto", True or False
-        "auto" shows nothing of what ends within a second.
+        "auto" shows nothing if the run ends within a second.
     total : int
         Epochs.
     """

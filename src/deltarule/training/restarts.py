@@ -11,6 +11,7 @@ from deltarule.base.settings import check_integer
 from deltarule.network.network import Network
 from deltarule.plan import ClipLike, ConstraintLike, LossLike, OptimizerLike, PenaltyLike
 from deltarule.training.callbacks import Callback, Monitor, check_best_is, check_callbacks
+from deltarule.training.columns import column_names
 from deltarule.training.contest import Contest, Restarts
 from deltarule.training.progress import SharedProgress
 from deltarule.training.trainer import Trainer
@@ -46,11 +47,10 @@ def restart(
     """Train a network from several initialisations at once and keep the best of them.
 
     The loss of a network with hidden layers has local minima, and the initial weights decide in
-    which one descent ends. Restart 0 begins with the network's parameters as they are; restart
-    ``i`` begins with those of ``seeds[i] = word(seed, RESTART, i)`` (see
-    :mod:`deltarule.base.random`). All else is alike: the order of the rows, dropout masks and the
-    validation rows are those of ``seed``. So restart ``i`` is, to the bit and whatever ``threads``
-    and ``restarts`` are, ::
+    which one training ends. Restart 0 starts from the network's current parameters; restart ``i``
+    starts from those of ``seeds[i] = word(seed, RESTART, i)`` (see :mod:`deltarule.base.random`).
+    Everything else is the same: the order of the rows, the dropout masks and the validation rows
+    are those of ``seed``. So for any ``threads`` and ``restarts``, restart ``i`` is identical to ::
 
         train(network.copy().initialize(seeds[i]), X, y, ..., seed=seed)
 
@@ -59,23 +59,23 @@ def restart(
     Parameters
     ----------
     network : Network
-        Gets parameters, running statistics and ``seed`` of the best restart, when all have ended.
+        Receives the parameters, running statistics and ``seed`` of the best restart at the end.
         Frozen parameters are the same in every restart.
     X, y
         As in :func:`train`.
     restarts : int
     monitor : str, optional
         The column of the history that decides; by default "val_loss" where there is a validation
-        set, otherwise "loss". Its value counts after the last epoch or, under EarlyStopping, after
-        the epoch whose parameters that puts back. Of equals the first is the best.
+        set, otherwise "loss". Its value after the last epoch counts or, with EarlyStopping, after
+        the epoch whose parameters are restored. Of equal values the first is the best.
     best_is : "min", "max" or None
-        None: by the metric's own direction, lower for losses; to be said for your own metrics.
+        None uses the metric's own direction, lower for losses. Metrics of your own need it.
     threads : int, optional
         How many restarts run at a time, each on one thread; by default one per core. (In the
         reference engine, whose BLAS has threads of its own, by default one.)
     callbacks : list of Callback, optional
-        Every restart has deep copies of its own; those passed stay as they are. They are called
-        from several threads, as are metrics of your own.
+        Every restart gets deep copies of its own; those passed are not changed. Callbacks, and
+        metrics of your own, are called from several threads.
     progress : "auto", True or False
         One line for all restarts.
     loss, optimizer, epochs, batch_size, drop_last, shuffle, validation, metrics, penalty,
@@ -91,14 +91,14 @@ def restart(
     Raises
     ------
     ValueError, TypeError
-        Bad input, or a callback that cannot be copied: the network is as before.
+        Bad input, or a callback that cannot be copied; the network is unchanged.
     DivergenceError
-        Every restart diverged (one that does loses to the others): the network is as before.
+        Every restart diverged (a single one just cannot win); the network is unchanged.
 
     Notes
     -----
-    Ctrl-C ends all restarts after their steps in progress. The network gets the best as far as
-    they have come, ``stopped`` is "interrupted", and the call returns as usual. An exception in a
+    Ctrl-C ends all restarts after their current steps. The network gets the best parameters so
+    far, ``stopped`` is "interrupted", and the call returns as usual. An exception in a
     callback or metric ends all restarts too, and is raised.
 
     Examples
@@ -136,7 +136,7 @@ def restart(
     if monitor is None:
         monitor = "loss" if validation is None else "val_loss"
     watch = Monitor(monitor, best_is=best_is)
-    watch.check(trainer.column_names(validation is not None))
+    watch.check(column_names(trainer.plan, trainer.metrics, validation is not None))
     contest = Contest(
         trainer,
         restart_seeds(network, check_seed(seed), count),
@@ -144,8 +144,8 @@ def restart(
         watch,
         SharedProgress(progress, count, epochs),
         {
-            # Bad data raise here and now; a data frame becomes an array once.
-            "X": trainer.plan.examples(X, y, sample_weight).X,
+            # Bad data raise an error here; a data frame becomes an array only once.
+            "X": trainer.plan.expected.examples(X, y, sample_weight).X,
             "y": y,
             "epochs": epochs,
             "batch_size": batch_size,
@@ -156,7 +156,7 @@ def restart(
         },
     )
     if threads is None:
-        # The reference engine's BLAS has a thread per core already; several at a time would fight.
+        # The reference engine's BLAS already has a thread per core; several restarts would compete.
         threads = _cores() if trainer.engine.name == "native" else 1
     return contest.run(min(count, threads))
 

@@ -36,7 +36,7 @@ def train(
     engine: str = "auto",
     progress: bool | str = "auto",
 ) -> History:
-    """Train a network in place by backpropagation and return what happened.
+    """Train a network in place by backpropagation and return the history.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def train(
         Targets (n, outputs), or (n,): for one output, or class labels 0, 1, ... (CrossEntropy).
     loss : name or Loss
     optimizer : name or Optimizer
-        For instance ``Adam(learning_rate=Cosine(1e-3))``. Its state begins anew; for state that
-        outlives a call use :class:`Trainer`.
+        For instance ``Adam(learning_rate=Cosine(1e-3))``. Its state starts anew in each call; to
+        keep it from call to call, use :class:`Trainer`.
     epochs : int
         Passes over the data.
     batch_size : int or None
@@ -56,27 +56,28 @@ def train(
     drop_last : bool
         Whether a last batch that is smaller is left out.
     shuffle : bool or array of int (n,)
-        Whether every epoch has a random order of its own; or one order, a permutation of the
-        training rows (those that a validation fraction leaves).
+        Whether every epoch uses a new random order; or one fixed order, a permutation of the
+        training rows (without those of a validation fraction).
     validation : (X, y), (X, y, weights) or a fraction, optional
-        Evaluated after each epoch into columns "val_...". A fraction is drawn at random and taken
-        out of the training data, for class labels from every class alike.
+        Evaluated after each epoch; the results are the columns "val_...". A fraction is drawn at
+        random from the training data and set aside; with class labels, from each class alike.
     metrics : list of names, metrics or functions ``(y, a, w) -> number``
-        Of training data as seen during the epoch (each batch before its step), and of validation
-        data.
+        Measured on the training data during the epoch (each batch before its step) and on the
+        validation data after it.
     penalty, constraint, clip
         For instance ``L2(1e-4)``, ``MaxNorm(3)``, ``ClipNorm(1.0)``; a layer's own penalty or
-        constraint wins.
+        constraint replaces it.
     sample_weight : array (n,), optional
-        Weights >= 0. A batch of total weight 0 changes neither parameters nor state (it counts as
-        a step all the same).
+        Weights >= 0. A batch whose weights are all 0 changes neither parameters nor state, but
+        counts as a step.
     class_weight : mapping class -> weight, sequence, "balanced", optional
         Multiplies the sample weights of the training data.
     callbacks : list of Callback, optional
     seed : int
-        Of shuffles, dropout masks and the validation fraction.
+        Seed of the shuffles, the dropout masks and the validation fraction.
     threads : int, optional
-        How many threads an engine may use; by default all cores it gains from.
+        The largest number of threads; by default as many cores as speed up this network. Results
+        of the native engine are identical for any number.
     engine : "auto", "native" or "reference"
     progress : "auto", True or False
         "auto" shows progress on standard error once a run has lasted a second.
@@ -88,15 +89,15 @@ def train(
     Raises
     ------
     ValueError, TypeError
-        Bad input: nothing has been changed.
+        Bad input; nothing has been changed.
     DivergenceError
-        The loss or a gradient was not finite; the network keeps its parameters from before that
-        step (or the best ones, under EarlyStopping).
+        The loss or a gradient was not finite. The network keeps its parameters from before that
+        step (with EarlyStopping, the best ones).
 
     Notes
     -----
-    Ctrl-C ends the run after the step in progress: the network keeps all it has learnt, the history
-    says ``stopped == "interrupted"``, and the call returns as usual.
+    Ctrl-C ends the run after the current step. The network keeps what it has learnt, the history
+    has ``stopped == "interrupted"``, and the call returns as usual.
 
     Examples
     --------

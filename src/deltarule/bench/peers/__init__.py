@@ -1,4 +1,4 @@
-"""The libraries that are measured, each behind the same small protocol."""
+"""The libraries that are measured, each with the same small interface."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PEERS: dict[str, Peer] = {
 }
 
 SHORT = (OURS, "torch", "torch-fused", "jax", "jax-epochs", "sklearn")
-"""Those of the short form: torch.compile takes too long, and the reference engine is no peer."""
+"""Peers of the short form, without torch.compile (too slow to start) and the reference engine."""
 
 
 def select_peers(names: Iterable[str] | None, default: Iterable[str] = tuple(PEERS)) -> list[Peer]:

@@ -1,4 +1,4 @@
-"""What a library has to offer to be measured."""
+"""The interface through which a library is measured."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Session(Protocol):
     """One library with one workload: network, data and optimizer, ready to train."""
 
     def reset(self) -> None:
-        """Put the shared initial parameters and a new optimizer state in place; not timed."""
+        """Restore the shared initial parameters and a new optimizer state; not timed."""
         ...
 
     def run_epochs(self, epochs: int) -> float:
-        """Train, return when all work is done; the last epoch's mean loss as the library saw it.
+        """Train until all work is done and return the last epoch's mean loss in the library.
 
         The loss is a mean over the epoch's steps before their updates: cross-entropy, or
         1/2 (y - a)^2.
@@ -30,7 +30,7 @@ class Session(Protocol):
         ...
 
     def predictor(self, X: Array) -> Callable[[], Any]:
-        """Return a function that predicts rows already in the library's own kind of array."""
+        """Return a function that predicts rows stored in the library's own kind of array."""
         ...
 
 
@@ -39,12 +39,12 @@ class RestartingSession(Session, Protocol):
     """A session of a library that trains several networks at once."""
 
     def run_restarts(self, restarts: int, epochs: int) -> float:
-        """Train so many networks from initial parameters of their own; the best one's loss."""
+        """Train this many networks from different initial parameters; return the best loss."""
         ...
 
 
 class Peer(Protocol):
-    """A library in one way of using it."""
+    """A library, used in one particular way."""
 
     key: str
     title: str
@@ -56,12 +56,12 @@ class Peer(Protocol):
         ...
 
     def prepare(self, workload: Workload, data: Data, threads: int) -> Session:
-        """Return a session; raises :class:`Absent` where the library cannot run here."""
+        """Return a session; raise :class:`Absent` if the library cannot run here."""
         ...
 
 
 def import_peer(name: str) -> Any:
-    """Import a library when it is used; raises :class:`Absent` where it is not installed."""
+    """Import a library when it is used; raise :class:`Absent` if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -13,7 +13,7 @@ from deltarule.bench.peers.base import Session, import_peer
 from deltarule.bench.workloads import Data, Workload, initial_parameters
 
 _SMALL = 10_000
-"""Below so many weights the cost of a call itself counts: all epochs in one are worth a look."""
+"""With fewer weights the cost of a call matters: all epochs in one call are measured too."""
 
 
 class Jax:
@@ -30,7 +30,7 @@ class Jax:
         self._all_epochs = all_epochs
 
     def suits(self, workload: Workload) -> bool:
-        """Every workload; all epochs in one call only where that can matter."""
+        """Return whether it suits: all do, but all epochs in one call only if that can matter."""
         return not self._all_epochs or workload.weights < _SMALL
 
     def prepare(self, workload: Workload, data: Data, threads: int) -> Session:

@@ -1,4 +1,4 @@
-"""deltarule itself, through the interface its users have."""
+"""deltarule itself, through its public interface."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class PyTorch:
 
 @cache
 def _check_compiler() -> None:
-    """Compile something small in a process of its own, which a limit of time can end."""
+    """Compile something small in a separate process, which can be ended if it takes too long."""
     try:
         subprocess.run(
             [sys.executable, "-c", _COMPILE_PROBE],

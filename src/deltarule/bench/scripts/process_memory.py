@@ -17,7 +17,7 @@ def arguments() -> dict[str, Any]:
 
 
 class Memory:
-    """Begins where it is made; the peak is counted from there."""
+    """Starts when it is made; the peak is measured from then on."""
 
     def __init__(self) -> None:
         # getrusage's peak survives exec, so a child would inherit its parent's; on Linux the

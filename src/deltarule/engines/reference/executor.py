@@ -8,7 +8,8 @@ import numpy as np
 
 from deltarule.base.types import Array
 from deltarule.data import Dataset
-from deltarule.engines.protocol import Engine, Executor, Record, Run, steps_per_epoch
+from deltarule.data.source import Stretch
+from deltarule.engines.protocol import Engine, Executor, Outputs, Record, Run
 from deltarule.engines.reference.passes import (
     Context,
     Pass,
@@ -18,6 +19,7 @@ from deltarule.engines.reference.passes import (
     forward,
     gather,
     loss_scale,
+    move_state,
 )
 from deltarule.formulas.clipping import sum_of_squares
 from deltarule.network.network import Network
@@ -34,42 +36,71 @@ class ReferenceExecutor:
         self.vector = network.vector
         self.parameters = list(network.parameters.values())
         self.state = list(network.state.values())
-        self.moments = np.zeros((0, len(network.vector)), dtype=plan.dtype)
+        self.optimizer_state = np.zeros((0, len(network.vector)), dtype=plan.dtype)
         if plan.optimizer is not None:
-            self.moments = plan.optimizer.initial_state(len(network.vector)).astype(plan.dtype)
+            self.optimizer_state = plan.optimizer.initial_state(len(network.vector)).astype(
+                plan.dtype
+            )
 
-    def run(self, run: Run) -> Record:
-        """Train for ``run.epochs`` epochs."""
-        n, b = len(run.data), run.batch_size
-        steps = steps_per_epoch(n, b, run.drop_last)
-        record = Record.empty(run.epochs, len(self.plan.parameters))
+    def run(self, run: Run, record: Record) -> None:
+        """Do the steps of a run, one after the other."""
         with np.errstate(all="ignore"):
-            for epoch in range(run.epochs):
-                order = run.order(epoch)
-                for i in range(steps):
-                    if run.interrupt.requested:
-                        record.interrupted = True
-                        return record
-                    rows = slice(i * b, i * b + b) if order is None else order[i * b : i * b + b]
-                    if not self._step(run, record, epoch, rows):
-                        return record
-                    record.steps_done += 1
-                record.epochs_done += 1
-        return record
+            for stretch in run.batches.stretches(run.epoch, run.batch, run.steps):
+                outputs = Outputs(stretch, self.plan) if run.observer else None
+                before = record.steps_done
+                going = self._stretch(run, record, stretch, outputs)
+                if outputs is not None and run.observer is not None:
+                    outputs.show(run.observer, record.steps_done - before)
+                if not going:
+                    return
 
-    def _step(self, run: Run, record: Record, epoch: int, rows: slice | Array) -> bool:
-        """Do one step; return False, without an update, where a value is not finite."""
-        plan, data = self.plan, run.data
+    def _stretch(self, run: Run, record: Record, stretch: Stretch, outputs: Outputs | None) -> bool:
+        """Do the steps of a stretch; return whether the run goes on."""
+        at = 0
+        for epoch, rows in stretch.batches():
+            if run.interrupt.requested:
+                record.interrupted = True
+                return False
+            count = len(stretch.data.X[rows])
+            place = None
+            if outputs is not None:
+                place = outputs.array, rows if outputs.by_row else slice(at, at + count)
+            at += count
+            if not self._step(run, record, epoch, stretch.data, rows, place):
+                return False
+            record.steps_done += 1
+        return True
+
+    def _step(
+        self,
+        run: Run,
+        record: Record,
+        epoch: int,
+        data: Dataset,
+        rows: slice | Array,
+        place: tuple[Array, slice | Array] | None,
+    ) -> bool:
+        """Do one step; return False, without an update, where a value is not finite.
+
+        ``place``: where outputs are stored, if they are wanted.
+        """
+        plan = self.plan
         assert plan.loss is not None
         step = run.first_step + record.steps_done
         x, t, w = gather(plan, data, rows)
         total = float(len(x)) if w is None else float(w.sum())
-        if total == 0:
+        if total == 0 and place is None:
             return True
 
         # Rows: forward, deltas, gradients.
-        context = Context(self.parameters, self.state, training=True, seed=run.seed, step=step)
+        seed = run.batches.seed
+        context = Context(self.parameters, self.state, training=True, seed=seed, step=step)
         done = forward(plan, x, context)
+        if place is not None:
+            outputs, there = place
+            outputs[there] = done.values[plan.output_slots[1]]
+        if total == 0:
+            return True
         backward(plan, done, t, w, context, whole=False)
         losses = done.losses.astype(np.float64)
         loss_sum = float(losses.sum() if w is None else w @ losses)
@@ -77,17 +108,15 @@ class ReferenceExecutor:
         if not np.isfinite(loss_sum + penalty):
             record.diverged_at = first_not_finite(plan, done)
             return False
-        if run.outputs is not None:
-            run.outputs[rows] = done.values[plan.operations[-1].target]
 
         # Parameters: penalty, clipping, update, constraint.
         scale = loss_scale(plan, total)
-        trained = [i for i, s in enumerate(plan.parameters) if s.factor]
+        trained = [i for i, parameter in enumerate(plan.parameters) if parameter.factor]
         gradients = done.gradients
-        for i, segment in enumerate(plan.parameters):
+        for i, parameter in enumerate(plan.parameters):
             gradients[i] = scale * gradients[i]
-            if segment.penalty:
-                gradients[i] = gradients[i] + segment.penalty.gradient(self.parameters[i])
+            if parameter.penalty:
+                gradients[i] = gradients[i] + parameter.penalty.gradient(self.parameters[i])
         squares = [sum_of_squares(g) for g in gradients]
         if not np.isfinite(squares).all():
             record.diverged_at = plan.parameters[int(np.argmin(np.isfinite(squares)))].name
@@ -95,38 +124,29 @@ class ReferenceExecutor:
         if plan.clip:
             plan.clip.apply([gradients[i] for i in trained])
         for i in trained:
-            self._update(i, gradients[i], run.rows[record.steps_done])
-        self._move_running_statistics(done)
+            self._update(i, gradients[i], run.scalars[record.steps_done])
+        move_state(plan, done, context)
 
         record.loss_sum[epoch] += loss_sum
         record.weight_sum[epoch] += total
         record.penalty_sum[epoch] += penalty
         record.gradient_squares[epoch] += squares
-        record.epoch_steps[epoch] += 1
+        record.updates[epoch] += 1
         return True
 
-    def _update(self, i: int, gradient: Array, row: Array) -> None:
+    def _update(self, i: int, gradient: Array, scalars: Array) -> None:
         assert self.plan.optimizer is not None
-        segment, W = self.plan.parameters[i], self.parameters[i]
+        parameter, W = self.plan.parameters[i], self.parameters[i]
         self.plan.optimizer.update(
             W.reshape(-1),
             gradient.reshape(-1),
-            self.moments[:, segment.slice],
-            row,
-            segment.factor,
-            segment.is_weight,
+            self.optimizer_state[:, parameter.slice],
+            scalars,
+            parameter.factor,
+            parameter.is_weight,
         )
-        if segment.constraint:
-            segment.constraint.apply(W)
-
-    def _move_running_statistics(self, done: Pass) -> None:
-        for op in self.plan.batch_norms:
-            _, _, mean, variance, _ = done.caches[op.target]
-            n = len(done.values[op.target])
-            for index, batch in ((op.mean, mean), (op.variance, variance * (n / (n - 1)))):
-                running = self.state[index]
-                running *= 1 - op.momentum
-                running += op.momentum * batch
+        if parameter.constraint:
+            parameter.constraint.apply(W)
 
     def predict(self, X: Array, batch_size: int | None) -> Array:
         """Return the outputs for ``X``, block by block."""
@@ -135,7 +155,7 @@ class ReferenceExecutor:
             with np.errstate(over="ignore"):  # a value beyond the dtype is carried as infinity
                 x = X[rows].astype(self.plan.dtype, copy=False)
             done = self._forward(x)
-            outputs[rows] = done.values[self.plan.operations[-1].target]
+            outputs[rows] = done.values[self.plan.output_slots[1]]
         return outputs
 
     def evaluate(self, data: Dataset, outputs: Array | None = None) -> tuple[float, float]:
@@ -149,7 +169,7 @@ class ReferenceExecutor:
             loss_sum += float(losses.sum() if w is None else w @ losses)
             weight_sum += float(len(x) if w is None else w.sum())
             if outputs is not None:
-                outputs[rows] = done.values[self.plan.operations[-1].target]
+                outputs[rows] = done.values[self.plan.output_slots[1]]
         return loss_sum, weight_sum
 
     def _forward(self, x: Array) -> Pass:

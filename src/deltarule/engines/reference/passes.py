@@ -1,9 +1,8 @@
-"""Backpropagation over a plan, in NumPy, as a textbook writes it.
+"""One pass over a plan, forward and backward, as a textbook writes it.
 
-Rows are examples. For each operation there is a forward function and, below it, the backward
-function that inverts it. ``delta`` is dL/dz of an operation's input or output; in here it
-carries the example's weight ``w_i`` alone, and the factor ``1 / sum(w)`` of a mean enters where
-the gradient is used.
+Rows are examples. ``deltas`` are dL/d(slot); in here they carry an example's weight ``w_i`` alone,
+and the factor ``1 / sum(w)`` of a mean enters where a gradient is used. The formulas of the layers
+are in :mod:`deltarule.engines.reference.formulas`.
 """
 
 from __future__ import annotations
@@ -14,95 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from deltarule.base.errors import InvalidValueError
-from deltarule.base.random import keep_mask
 from deltarule.base.types import Array
-from deltarule.data import Dataset
-from deltarule.plan import (
-    ActivationOperation,
-    AddOperation,
-    BatchNormOperation,
-    CustomOperation,
-    DenseOperation,
-    DropoutOperation,
-    LayerNormOperation,
-    Operation,
-    Plan,
-)
-
-# ---------------------------------------------------------------- formulas, forward and backward
-
-
-def dense_forward(a_prev: Array, W: Array, b: Array | None) -> Array:
-    """``z = a_prev @ W + b``: (n, n_in) by (n_in, n_out) -> (n, n_out)."""
-    z: Array = a_prev @ W
-    if b is not None:
-        z += b
-    return z
-
-
-def dense_backward(delta: Array, a_prev: Array, W: Array) -> tuple[Array, Array, Array]:
-    """Return ``dL/da_prev = delta @ W.T``, ``dW = a_prev.T @ delta``, ``db = sum over rows``."""
-    return delta @ W.T, a_prev.T @ delta, delta.sum(axis=0)
-
-
-def batch_norm_forward(
-    x: Array, scale: Array, shift: Array, mean: Array, variance: Array, epsilon: float
-) -> tuple[Array, Array, Array]:
-    """``y = scale * x_hat + shift``, ``x_hat = (x - mean) r``, ``r = 1/sqrt(variance + epsilon)``.
-
-    Returns y, x_hat (n, columns) and r (columns,).
-    """
-    r = 1 / np.sqrt(variance + epsilon)
-    x_hat = (x - mean) * r
-    return scale * x_hat + shift, x_hat, r
-
-
-def batch_norm_backward(
-    gradient: Array, x_hat: Array, r: Array, scale: Array, of_batch: bool
-) -> tuple[Array, Array, Array]:
-    """Return dL/dx, dL/dscale, dL/dshift for ``gradient = dL/dy``.
-
-    With the batch's own statistics, mean and variance depend on x, so from ``g = gradient * scale``
-    its mean and its component along x_hat drop out: ``dx = r (g - mean(g) - x_hat mean(g x_hat))``.
-    """
-    g = gradient * scale
-    if of_batch:
-        g = g - g.mean(axis=0) - x_hat * (g * x_hat).mean(axis=0)
-    return g * r, (gradient * x_hat).sum(axis=0), gradient.sum(axis=0)
-
-
-def layer_norm_forward(
-    x: Array, scale: Array, shift: Array, epsilon: float
-) -> tuple[Array, Array, Array]:
-    """As batch_norm_forward, with mean and variance of each row; r is (n, 1)."""
-    mean = x.mean(axis=1, keepdims=True)
-    variance = ((x - mean) ** 2).mean(axis=1, keepdims=True)
-    r = 1 / np.sqrt(variance + epsilon)
-    x_hat = (x - mean) * r
-    return scale * x_hat + shift, x_hat, r
-
-
-def layer_norm_backward(
-    gradient: Array, x_hat: Array, r: Array, scale: Array
-) -> tuple[Array, Array, Array]:
-    """Return dL/dx, dL/dscale, dL/dshift; the means run over the columns of each row."""
-    g = gradient * scale
-    g = g - g.mean(axis=1, keepdims=True) - x_hat * (g * x_hat).mean(axis=1, keepdims=True)
-    return g * r, (gradient * x_hat).sum(axis=0), gradient.sum(axis=0)
-
-
-def dropout_forward(x: Array, keep: Array, rate: float) -> Array:
-    """``y = x * keep / (1 - rate)``."""
-    return np.where(keep, x / (1 - rate), x.dtype.type(0))
-
-
-def dropout_backward(gradient: Array, keep: Array, rate: float) -> Array:
-    """``dL/dx = dL/dy * keep / (1 - rate)``: the mask of the forward pass."""
-    return dropout_forward(gradient, keep, rate)
-
-
-# ---------------------------------------------------------------------------- one pass over a plan
+from deltarule.data.arrays import Dataset
+from deltarule.engines.reference.formulas import Here, formulas_of
+from deltarule.plan import Operation, Plan
 
 
 @dataclass
@@ -114,7 +28,7 @@ class Pass:
     values : list of arrays (n, width)
         The content of each slot.
     caches : dict
-        What the backward of an operation needs, by the operation's target slot.
+        What the backward formula of an operation needs, by the operation's target slot.
     deltas : dict
         dL/d(slot), by slot; weighted by ``w_i`` alone.
     gradients : list of arrays
@@ -140,6 +54,19 @@ class Context:
     seed: int = 0
     step: int = 0
 
+    def here(self, op: Operation, values: list[Array], **backward: Any) -> Here:
+        """Return what an operation's formulas may read."""
+        return Here(
+            op=op,
+            parameters={name: self.parameters[i] for name, i in op.parameters.items()},
+            state={name: self.state[i] for name, i in op.state.items()},
+            training=self.training,
+            seed=self.seed,
+            step=self.step,
+            inputs=tuple(values[slot] for slot in op.sources),
+            **backward,
+        )
+
 
 def forward(plan: Plan, x: Array, context: Context) -> Pass:
     """Run all operations forward on ``x`` (n, inputs)."""
@@ -149,49 +76,15 @@ def forward(plan: Plan, x: Array, context: Context) -> Pass:
     return done
 
 
-def _forward(op: Operation, values: list[Array], c: Context) -> tuple[Array, Any]:
-    """Return an operation's output and what its backward needs beside values."""
-    x, p = values[op.source], c.parameters
-    match op:
-        case DenseOperation():
-            return dense_forward(x, p[op.weight], None if op.bias is None else p[op.bias]), None
-        case ActivationOperation():
-            return op.function(x), None
-        case BatchNormOperation():
-            of_batch = c.training and not op.frozen
-            mean = x.mean(axis=0) if of_batch else c.state[op.mean]
-            variance = x.var(axis=0) if of_batch else c.state[op.variance]
-            y, x_hat, r = batch_norm_forward(
-                x, p[op.scale], p[op.shift], mean, variance, op.epsilon
-            )
-            return y, (x_hat, r, mean, variance, of_batch)
-        case LayerNormOperation():
-            y, x_hat, r = layer_norm_forward(x, p[op.scale], p[op.shift], op.epsilon)
-            return y, (x_hat, r)
-        case DropoutOperation():
-            if not c.training or not op.rate:
-                return x, None
-            rows, columns = x.shape
-            keep = keep_mask(
-                c.seed, op.rate, rows=rows, columns=columns, step=c.step, layer=op.position
-            )
-            return dropout_forward(x, keep, op.rate), keep
-        case AddOperation():
-            return x + values[op.other], None
-        case CustomOperation():
-            returned = op.layer.forward(x, {name: p[i] for name, i in op.parameters}, c.training)
-            if not (isinstance(returned, tuple) and len(returned) == 2):
-                raise _custom(op, "forward must return (output, cache)", type(returned).__name__)
-            _check_shape(op, "forward", returned[0], (len(x), op.layer.outputs(x.shape[1])))
-            return returned
-    raise TypeError(f"no formula for {type(op).__name__}")
+def _forward(op: Operation, values: list[Array], context: Context) -> tuple[Array, Any]:
+    """Return an operation's output and what its backward formula needs beside values."""
+    return formulas_of(op.layer).forward(context.here(op, values))
 
 
 def output(plan: Plan, done: Pass) -> tuple[Array, Array]:
     """Return the last preactivation z and activation a; they are one where there is no function."""
-    last = plan.operations[-1]
-    source = last.source if isinstance(last, ActivationOperation) else last.target
-    return done.values[source], done.values[last.target]
+    z, a = plan.output_slots
+    return done.values[z], done.values[a]
 
 
 def example_losses(plan: Plan, done: Pass, t: Array) -> Array:
@@ -209,17 +102,15 @@ def backward(
     ``whole``: dL/d(input) is wanted too; otherwise the first layer's is left out.
     """
     assert plan.loss is not None
-    operations, last = plan.operations, plan.operations[-1]
+    operations, (last_z, last_a) = plan.operations, plan.output_slots
     z, a = output(plan, done)
     w = 1 if weights is None else weights[:, None].astype(plan.dtype)
     done.losses = example_losses(plan, done, t)
-    if plan.canonical and isinstance(last, ActivationOperation):
-        operations = operations[:-1]
-        done.deltas[last.source] = w * plan.loss.canonical_delta(z, a, t)
-    elif plan.canonical:  # the identity: z and a share a slot
-        done.deltas[last.target] = w * plan.loss.canonical_delta(z, a, t)
+    if plan.canonical:  # dL/dz at once: the last activation has been passed
+        done.deltas[last_z] = w * plan.loss.canonical_delta(z, a, t)
+        operations = operations[:-1] if last_z != last_a else operations
     else:
-        done.deltas[last.target] = w * plan.loss.gradient(a, t)
+        done.deltas[last_a] = w * plan.loss.gradient(a, t)
     done.gradients = [np.zeros(0)] * len(plan.parameters)
     for op in reversed(operations):
         for slot, gradient in _backward(op, done, context, whole):
@@ -229,57 +120,31 @@ def backward(
                 done.deltas[slot] = gradient
 
 
-def _backward(op: Operation, done: Pass, c: Context, whole: bool) -> Iterator[tuple[int, Array]]:
+def _backward(
+    op: Operation, done: Pass, context: Context, whole: bool
+) -> Iterator[tuple[int, Array]]:
     """Yield (slot, its share of dL/dslot); store the gradients of the operation's parameters."""
-    delta, x, cache = done.deltas[op.target], done.values[op.source], done.caches[op.target]
-    p, g = c.parameters, done.gradients
-    match op:
-        case DenseOperation():
-            if op.source == 0 and not whole:
-                g[op.weight], db = x.T @ delta, delta.sum(axis=0)
-            else:
-                da_prev, g[op.weight], db = dense_backward(delta, x, p[op.weight])
-                yield op.source, da_prev
-            if op.bias is not None:
-                g[op.bias] = db
-        case ActivationOperation():
-            yield op.source, op.function.backward(delta, x, done.values[op.target])
-        case BatchNormOperation():
-            x_hat, r, _, _, of_batch = cache
-            dx, g[op.scale], g[op.shift] = batch_norm_backward(
-                delta, x_hat, r, p[op.scale], of_batch
-            )
-            yield op.source, dx
-        case LayerNormOperation():
-            x_hat, r = cache
-            dx, g[op.scale], g[op.shift] = layer_norm_backward(delta, x_hat, r, p[op.scale])
-            yield op.source, dx
-        case DropoutOperation():
-            yield op.source, delta if cache is None else dropout_backward(delta, cache, op.rate)
-        case AddOperation():
-            yield op.source, delta
-            yield op.other, delta
-        case CustomOperation():
-            dx, gradients = op.layer.backward(
-                delta, cache, {name: p[i] for name, i in op.parameters}
-            )
-            _check_shape(op, "backward", dx, x.shape)
-            for name, i in op.parameters:
-                if name not in gradients:
-                    raise _custom(op, f"backward must return a gradient of {name!r}", "none")
-                _check_shape(op, f"backward of {name!r}", gradients[name], p[i].shape)
-                g[i] = gradients[name]
-            yield op.source, dx
+    here = context.here(
+        op,
+        done.values,
+        output=done.values[op.target],
+        cache=done.caches[op.target],
+        whole=whole,
+    )
+    shares, gradients = formulas_of(op.layer).backward(here, done.deltas[op.target])
+    for name, i in op.parameters.items():
+        done.gradients[i] = gradients[name]
+    for slot, share in zip(op.sources, shares, strict=True):
+        if share is not None:
+            yield slot, share
 
 
-def _custom(op: CustomOperation, expected: str, got: str) -> InvalidValueError:
-    kind = type(op.layer).__name__
-    return InvalidValueError(f"layer {op.path!r} ({kind}): {expected}, got {got}")
-
-
-def _check_shape(op: CustomOperation, what: str, array: Any, shape: tuple[int, ...]) -> None:
-    if np.shape(array) != shape:
-        raise _custom(op, f"{what} must return shape {shape}", str(np.shape(array)))
+def move_state(plan: Plan, done: Pass, context: Context) -> None:
+    """Move running statistics towards those of the batch, as a step does."""
+    for op in plan.operations:
+        move = formulas_of(op.layer).move_state
+        if move is not None:
+            move(context.here(op, done.values, cache=done.caches[op.target]))
 
 
 def loss_scale(plan: Plan, total_weight: float) -> float:

@@ -1,0 +1,141 @@
+"""From a user's data to checked examples: for a pass, for an evaluation, for a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
+from deltarule.base.settings import check_integer
+from deltarule.base.types import Array
+from deltarule.data.arrays import (
+    Dataset,
+    as_matrix,
+    as_targets,
+    as_weights,
+    check_some_weight,
+    class_weights,
+    numeric,
+)
+from deltarule.data.source import Batches, InMemory
+from deltarule.data.split import split_rows
+from deltarule.formulas.losses import Loss
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a network and its loss take; turns data as users have it into checked examples.
+
+    Attributes
+    ----------
+    inputs, outputs : int
+        Columns of X, and of the network's output.
+    dtype : dtype
+        The network's, into which every value must fit.
+    loss : Loss
+    couples_rows : bool
+        Whether a batch needs at least two rows, for batch statistics.
+    check_columns : function (X, what)
+        Raises where the network's first layer cannot read X's columns.
+    """
+
+    inputs: int
+    outputs: int
+    dtype: np.dtype
+    loss: Loss
+    couples_rows: bool
+    check_columns: Callable[[Array, str], None]
+
+    def examples(
+        self, X: Any, y: Any, sample_weight: Any = None, *, finite: bool = True, what: str = ""
+    ) -> Dataset:
+        """Return checked examples, or raise one clear error.
+
+        ``what`` stands before the names in messages ("validation ").
+        """
+        X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, what=f"{what}X", finite=finite)
+        self.check_columns(X, f"{what}X")
+        y = as_targets(y, len(X), dtype=self.dtype, what=f"{what}y", finite=finite)
+        weights = as_weights(sample_weight, len(X), dtype=self.dtype, what=f"{what}sample_weight")
+        check_some_weight(weights, "in sample_weight")
+        return Dataset(X, self.loss.check_targets(y, self.outputs), weights)
+
+    def split(self, data: Dataset, validation: Any, *, seed: int) -> tuple[Dataset, Dataset | None]:
+        """Return training and validation examples, for given data or a fraction to hold out."""
+        if validation is None:
+            return data, None
+        if isinstance(validation, (tuple, list)):
+            if len(validation) not in (2, 3):
+                raise InvalidValueError(
+                    f"validation must be (X, y) or (X, y, weights), got {len(validation)} items"
+                )
+            return data, self.examples(*validation, what="validation ")
+        if isinstance(validation, bool) or not isinstance(validation, (float, np.floating)):
+            raise InvalidTypeError(
+                "validation must be (X, y), (X, y, weights) or a fraction such as 0.2, got "
+                f"{describe_value(validation)}"
+            )
+        labels = data.y if self.loss.classifies and data.y.size == len(data) else None
+        kept, held = split_rows(
+            len(data),
+            float(validation),
+            None if labels is None else labels.ravel(),
+            seed=seed,
+        )
+        parts = data.take(kept), data.take(held)
+        check_some_weight(parts[0].weights, "in the training part")
+        check_some_weight(parts[1].weights, "in the validation part")
+        return parts
+
+    def weighted_by_class(self, data: Dataset, class_weight: Any) -> Dataset:
+        """Return examples whose class weights multiply their sample weights."""
+        if class_weight is not None and not self.loss.classifies:
+            raise InvalidValueError(
+                f"class_weight needs a loss of classes, {self.loss.name} is none; use sample_weight"
+            )
+        by_class = class_weights(class_weight, data.y, self.outputs)
+        if by_class is None:
+            return data
+        weights = by_class if data.weights is None else by_class * data.weights
+        check_some_weight(weights, "(class times sample weights)")
+        return Dataset(data.X, data.y, weights)
+
+    def batches(
+        self,
+        data: Dataset,
+        batch_size: Any,
+        *,
+        drop_last: bool = False,
+        shuffle: Any = False,
+        seed: int = 0,
+    ) -> Batches:
+        """Return how examples are cut into steps; raise where a batch would be too small."""
+        n = len(data)
+        size = n if batch_size is None else min(check_integer("batch_size", batch_size), n)
+        order = _order(shuffle, n)
+        smallest = size if drop_last or n % size == 0 else n % size
+        if self.couples_rows and smallest < 2:
+            remedy = "a larger batch_size" if size < 2 else "drop_last=True or another batch_size"
+            raise InvalidValueError(
+                f"BatchNorm needs at least 2 rows in every batch; {n} rows in batches of {size} "
+                f"leave one of {smallest}: use {remedy}, or freeze the BatchNorm"
+            )
+        return Batches(InMemory(data), size, drop_last=drop_last, shuffle=order, seed=seed)
+
+
+def _order(shuffle: Any, n: int) -> bool | Array:
+    """Return whether to shuffle, or a checked order of ``n`` rows."""
+    if isinstance(shuffle, (bool, np.bool_)):
+        return bool(shuffle)
+    if isinstance(shuffle, str):
+        raise InvalidValueError(f"shuffle must be True, False or an order, got {shuffle!r}")
+    order = numeric(shuffle, "shuffle", hint="")
+    if order.shape != (n,) or not np.array_equal(np.sort(order), np.arange(n)):
+        raise InvalidValueError(
+            f"shuffle must be True, False or a permutation of the {n} training rows (those that a "
+            f"validation fraction leaves), got {describe_value(shuffle)}"
+        )
+    return order.astype(np.int64)

@@ -1,0 +1,121 @@
+"""What a history reports of a run: from records, outputs and validation to named columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from deltarule.base.types import Array
+from deltarule.data.arrays import Dataset
+from deltarule.engines.protocol import Executor, Record
+from deltarule.formulas.metrics import Metric
+from deltarule.network.network import Network
+from deltarule.plan import Plan
+from deltarule.training.evaluation import evaluate_dataset, with_penalty
+
+_TINY = np.finfo(np.float64).tiny
+"""Below every sum of weights that is not 0."""
+
+
+class Columns:
+    """The columns of a history, epoch by epoch.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of all columns that the history will have.
+    seen : Seen or None
+        What the metrics have seen of the epoch in progress; None where there are no metrics.
+    """
+
+    def __init__(self, plan: Plan, metrics: Mapping[str, Metric], held_out: Dataset | None) -> None:
+        self._plan, self._metrics, self._held_out = plan, metrics, held_out
+        self.names = column_names(plan, metrics, held_out is not None)
+        self.seen = Seen(plan, metrics) if metrics else None
+
+    @property
+    def each_epoch(self) -> bool:
+        """Whether something is to be measured after each epoch."""
+        return self.seen is not None or self._held_out is not None
+
+    def of_epochs(
+        self, record: Record, rates: Array, executor: Executor, network: Network
+    ) -> dict[str, Array]:
+        """Return the columns of the finished epochs of a record.
+
+        ``rates`` are those of the last step of each. With metrics or validation it is one epoch.
+        """
+        count = len(rates)
+        columns = losses(self._plan, record, count)
+        if self.seen is not None:
+            columns |= {name: np.array([value]) for name, value in self.seen.finish().items()}
+        if self._held_out is not None:
+            values = evaluate_dataset(
+                self._plan, executor, network.vector, self._held_out, self._metrics
+            )
+            columns |= {f"val_{name}": np.array([value]) for name, value in values.items()}
+        columns["learning_rate"] = rates
+        return columns | gradient_norms(self._plan, record, count)
+
+    def of_unfinished(self, sums: tuple[Array, ...] | None) -> dict[str, float]:
+        """Return the losses of an epoch that was cut short, from its sums; empty without one."""
+        if sums is None:
+            return {}
+        record = Record.empty(1, len(self._plan.parameters))
+        record.go_on_from(sums)
+        return {name: float(value[0]) for name, value in losses(self._plan, record, 1).items()}
+
+
+class Seen:
+    """The metrics of the outputs that training has made in an epoch so far."""
+
+    def __init__(self, plan: Plan, metrics: Mapping[str, Metric]) -> None:
+        assert plan.loss is not None
+        self._targets, self._metrics = plan.loss.metric_targets, metrics
+        self._tallies: dict[str, Any] = {}
+
+    def saw(self, data: Dataset, outputs: Array) -> None:
+        """Take the outputs of some examples."""
+        y = self._targets(data.y)
+        for name, metric in self._metrics.items():
+            tally = metric.tally(y, outputs, data.weights)
+            if name in self._tallies:
+                tally = metric.merge(self._tallies[name], tally)
+            self._tallies[name] = tally
+
+    def finish(self) -> dict[str, float]:
+        """Return the metrics by name, and begin anew."""
+        tallies, self._tallies = self._tallies, {}
+        return {name: self._metrics[name].finish(tally) for name, tally in tallies.items()}
+
+
+def column_names(plan: Plan, metrics: Mapping[str, Metric], validation: bool) -> tuple[str, ...]:
+    """Return the names of the columns of a history."""
+    measured = (*with_penalty(plan, 0.0, 0.0), *metrics)
+    held_out = tuple(f"val_{name}" for name in measured) if validation else ()
+    norms = tuple(f"gradient_norm.{parameter.name}" for parameter in plan.parameters)
+    return (*measured, *held_out, "learning_rate", *norms)
+
+
+def losses(plan: Plan, record: Record, count: int) -> dict[str, Array]:
+    """Return the losses of the first ``count`` epochs of a record."""
+    assert plan.loss is not None
+    data_loss, weight = record.loss_sum[:count], record.weight_sum[:count]
+    if plan.loss.reduction == "mean":
+        data_loss = data_loss / np.maximum(weight, _TINY)  # 0 where nothing had weight
+    penalty = record.penalty_sum[:count] / np.maximum(record.updates[:count], 1)
+    return with_penalty(plan, data_loss, penalty)
+
+
+def gradient_norms(plan: Plan, record: Record, count: int) -> dict[str, Array]:
+    """Return the root mean square of each parameter's gradient norm over an epoch's steps."""
+    squares = record.gradient_squares[:count].T  # (parameters, epochs), as the columns need it
+    norms = np.empty(squares.shape)
+    np.divide(squares, np.maximum(record.updates[:count], 1), out=norms)
+    np.sqrt(norms, out=norms)
+    return {
+        f"gradient_norm.{parameter.name}": norm
+        for parameter, norm in zip(plan.parameters, norms, strict=True)
+    }
