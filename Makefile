@@ -1,72 +1,93 @@
-# Everything a fresh machine needs: Python >= 3.11 and make. Each target sets up its own
-# virtual environment under .venv/ the first time, and again when pyproject.toml changes.
+# Everything a fresh machine needs: Python >= 3.11 and make, and a C++20 compiler for the native engine.
+# Each target sets up what it needs the first time, and again when pyproject.toml changes.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LINT := build/lint/bin
 
-.PHONY: demo test lint format lint-native format-native stub sanitize sanitize-address sanitize-thread clean FORCE
+# Where there is a compiler, a core that does not compile is an error, not a reason to do without.
+export DELTARULE_REQUIRE_CORE := $(shell command -v $${CXX:-c++} > /dev/null && echo 1)
 
-demo: $(VENV)/demo  ## train on real data and write report.html
+# One thread of BLAS in each process: threads that wait for each other cost tenfold.
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+.PHONY: demo test soak core lint format lint-native format-native stub sanitize sanitize-address \
+	sanitize-thread coverage clean FORCE
+
+demo: $(VENV)/demo core  ## train on real data and write report.html
 	$(BIN)/deltarule demo
 
-test: $(VENV)/test  ## all tests
-	$(BIN)/python -m pytest -n auto
+test: $(VENV)/test core  ## all tests
+	$(PYTEST)
 
-lint: $(VENV)/lint lint-native  ## ruff, mypy --strict, clang-format
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+soak: $(VENV)/test core  ## all tests, every combination and many more examples: hours
+	DELTARULE_SOAK=1 $(PYTEST) --timeout 7200
 
-format: $(VENV)/lint format-native
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+# Asked each time: two seconds where nothing changed. Ninja compiles what did, and Python files that
+# are new, moved or gone are found.
+core: $(VENV)/build
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+
+lint: build/lint/done lint-native  ## ruff, mypy --strict, clang-format
+	$(LINT)/ruff check .
+	$(LINT)/ruff format --check .
+	$(LINT)/mypy
+
+format: build/lint/done format-native
+	$(LINT)/ruff check --fix .
+	$(LINT)/ruff format .
 
 NATIVE_SOURCES = $(wildcard native/src/*.?pp native/tests/*.cpp native/tools/*.cpp)
 
-lint-native: $(VENV)/lint  ## the layout of the C++ code
-	$(BIN)/clang-format --dry-run --Werror $(NATIVE_SOURCES)
+lint-native: build/lint/done  ## the layout of the C++ code
+	$(LINT)/clang-format --dry-run --Werror $(NATIVE_SOURCES)
 
-format-native: $(VENV)/lint
-	$(BIN)/clang-format -i $(NATIVE_SOURCES)
+format-native: build/lint/done
+	$(LINT)/clang-format -i $(NATIVE_SOURCES)
 
-stub: $(VENV)/test  ## src/deltarule/_native.pyi from the compiled core
+stub: $(VENV)/test core  ## src/deltarule/_native.pyi from the compiled core
 	$(BIN)/python -m nanobind.stubgen -m deltarule._native -o src/deltarule/_native.pyi
 
-# The native engine under GCC's sanitizers (Linux). Each builds the core anew beside a copy of the package
-# in build/sanitize/; fewer examples, since all is ten times slower. Left out under AddressSanitizer: a
-# memory map of 2 GiB, tests that measure time, and libraries that are not installed there.
+# Other builds of the core, each beside a copy of the package in build/<name>/. They run in an environment
+# without deltarule that borrows the libraries of .venv (PYTHONPATH, unlike .venv itself, obeys no .pth).
+BARE := build/bare
+BORROWED = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+IN_BUILD = PYTHONPATH=$(CURDIR)/$<:$(BORROWED) OPENBLAS_NUM_THREADS=1 $(BARE)/bin/python
+
+# The native engine under GCC's sanitizers (Linux). Fewer examples, since all is ten times slower. Left out: a
+# memory map of 2 GiB, tests that measure time or memory, and libraries that sanitizers do not go with.
 PRELOAD = $(foreach library,$(1),$(shell $${CXX:-c++} -print-file-name=lib$(library).so))
-LEFT_OUT := memory_stays or more_than_two_to_the_31 or denormals or ctrl_c or beside_other or loky
-CLEAN_PYTEST = DELTARULE_FEW_EXAMPLES=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$< \
-	build/sanitize/venv/bin/python -m pytest -q -n 2 -p no:cacheprovider
+LEFT_OUT := memory_stays or more_than_two_to_the_31 or denormals_cost or ctrl_c or beside_other or loky
+SANITIZED = DELTARULE_FEW_EXAMPLES=1 $(IN_BUILD) -m pytest -q -n 2 -p no:cacheprovider --timeout 600 \
+	-k 'not ($(LEFT_OUT))'
 
 sanitize: sanitize-address sanitize-thread
 
-sanitize-address: build/sanitize/address
+sanitize-address: build/address
 	LD_PRELOAD='$(call PRELOAD,asan ubsan)' ASAN_OPTIONS=detect_leaks=0 \
-	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-	$(CLEAN_PYTEST) -k 'not ($(LEFT_OUT))' tests/native
+	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 DELTARULE_SANITIZE=address,undefined \
+	$(SANITIZED) tests/native tests/vector_maths
 
-sanitize-thread: build/sanitize/thread
+sanitize-thread: build/thread
 	LD_PRELOAD='$(call PRELOAD,tsan)' TSAN_OPTIONS='exitcode=66 die_after_fork=0' \
-	$(CLEAN_PYTEST) -k 'not ($(LEFT_OUT))' tests/native/test_threads.py
+	$(SANITIZED) tests/native/test_threads.py tests/native/test_every_batch.py
 
-build/sanitize/address: SANITIZERS := address,undefined
-build/sanitize/thread: SANITIZERS := thread
+# In C++ of the baseline target alone: the others are the same text. Processes that tests start count too.
+coverage: build/coverage $(VENV)/coverage  ## the lines that no test reaches
+	find $< -name '*.gcda' -delete
+	$(IN_BUILD) -m pytest -q -n auto --timeout 1200 --cov=deltarule --cov-report= || true
+	$(BIN)/python -m coverage report --skip-covered --show-missing
+	$(BIN)/gcovr --root native/src $</native --gcov-ignore-parse-errors --txt --exclude-throw-branches
 
-build/sanitize/venv: pyproject.toml
-	$(PYTHON) -m venv $@
-	$@/bin/python -m pip install --quiet --upgrade pip
-	$@/bin/python -m pip install --quiet cmake ninja 'nanobind>=2.4' 'numpy>=1.26' 'safetensors>=0.4.3' \
-	  'hypothesis>=6.100' 'pytest>=8.2' 'pytest-xdist>=3.6'
-	touch $@
+build/address: OPTIONS := -DDELTARULE_SANITIZE=address,undefined
+build/thread: OPTIONS := -DDELTARULE_SANITIZE=thread -DDELTARULE_BASELINE_ONLY=ON
+build/coverage: OPTIONS := -DDELTARULE_COVERAGE=ON -DDELTARULE_BASELINE_ONLY=ON
 
-build/sanitize/address build/sanitize/thread: build/sanitize/venv FORCE
-	$</bin/cmake -G Ninja -S . -B $@/native -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-	  -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$</bin/ninja -DPython_EXECUTABLE=$(CURDIR)/$</bin/python \
-	  -DDELTARULE_SANITIZE=$(SANITIZERS)
-	$</bin/cmake --build $@/native
+build/address build/thread build/coverage: $(VENV)/test $(BARE) FORCE
+	$(BIN)/cmake -G Ninja -S . -B $@/native -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python $(OPTIONS)
+	$(BIN)/cmake --build $@/native
 	rm -rf $@/deltarule
 	cp -r src/deltarule $@/
 	rm -f $@/deltarule/_native*.so
@@ -75,10 +96,32 @@ build/sanitize/address build/sanitize/thread: build/sanitize/venv FORCE
 clean:
 	rm -rf $(VENV) build dist
 
+# ------------------------------------------------------------------------------------- environments
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(VENV)/%: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+# What compiles the core, in .venv itself: in an environment made anew each time all would be compiled anew.
+REQUIREMENTS := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
+
+$(VENV)/build: $(BIN)/python pyproject.toml
+	$(BIN)/python -c '$(REQUIREMENTS)' > $@.txt
+	$(BIN)/python -m pip install --quiet --requirement $@.txt cmake ninja
+	touch $@
+
+$(VENV)/demo $(VENV)/test $(VENV)/coverage: $(VENV)/%: $(VENV)/build
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[$*]'
+	touch $@
+
+# The package without its core, and what it needs: enough for ruff and mypy.
+build/lint/done: pyproject.toml
+	$(PYTHON) -m venv build/lint
+	$(LINT)/python -m pip install --quiet --upgrade pip
+	$(LINT)/python -m pip install --quiet --config-settings wheel.cmake=false \
+	  --config-settings wheel.py-api=py3 --editable '.[lint]'
+	touch $@
+
+$(BARE): $(BIN)/python
+	$(BIN)/python -m venv --without-pip $@
 	touch $@

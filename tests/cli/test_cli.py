@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import deltarule as dr
-from deltarule.bench import forms, machine
+from deltarule.bench import floor, forms, machine
 from deltarule.bench.measuring import Budget
 from deltarule.cli import app
 
@@ -215,6 +215,7 @@ def test_bench_prints_its_table_and_writes_its_samples(monkeypatch, tmp_path):
     tiny = forms.Form("tiny", quick, None, None, None, 0.01, {}, False, 60)
     monkeypatch.setattr(forms, "SHORT_FORM", tiny)
     monkeypatch.setattr(machine, "_used", set())
+    monkeypatch.setattr(floor, "_SIZES", (64,))
     path = tmp_path / "bench.json"
     chosen = ("--workloads", "W1", "--peers", "reference", "--threads", 1)
     result = run("bench", *chosen, "--json", path)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gradient_cases import PAIRS
 from mpmath import mp, mpf
 
 import deltarule as dr
 from deltarule.formulas.activations import Exp, Sigmoid, Softmax
+from gradient_cases import PAIRS
 
 mp.dps = 60
 

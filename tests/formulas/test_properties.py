@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 import deltarule as dr
 from gradient_cases import Bilinear, features, network, targets
 from members import own
+from problems import SOAK
 
-# Few and reproducible examples: every run of the tests tries the same ones.
+# Few and reproducible examples: every run of the tests tries the same ones, `make soak` others.
 settings.register_profile(
     "formulas",
-    max_examples=40,
+    max_examples=4000 if SOAK else 40,
     deadline=None,
-    derandomize=True,
+    derandomize=not SOAK,
+    print_blob=True,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -21,6 +21,7 @@ from gradient_cases import (
     network,
     targets,
 )
+from pairwise import pairwise
 
 TOLERANCE = 1e-6
 
@@ -53,27 +54,27 @@ def test_every_activation_loss_and_penalty_has_a_case():
     assert classes(dr.penalties.Penalty) == {p.name for p in PENALTIES.values() if p}
 
 
-@pytest.mark.parametrize("activation", PLAIN_ACTIVATIONS)
-@pytest.mark.parametrize("layer", LAYERS)
-def test_every_layer_activation_loss_and_penalty_agrees(layer, activation):
-    x, wrong = features(), []
-    for pair in PRODUCT_PAIRS:
-        loss, output = PAIRS[pair]
-        net = network([*LAYERS[layer](ACTIVATIONS[activation]), dr.Dense(OUTPUTS, output)])
-        t = targets(loss)
-        for name, penalty in PENALTIES.items():
-            check = dr.check_gradients(
-                net, x, t, loss, penalty=penalty, directions=1, tolerance=TOLERANCE
-            )
-            if not check:
-                wrong.append(f"{pair}, {name}:\n{check}")
-    assert not wrong, "\n\n".join(wrong)
+@pairwise(layer=LAYERS, activation=PLAIN_ACTIVATIONS, pair=PRODUCT_PAIRS, penalty=PENALTIES)
+def test_every_layer_activation_loss_and_penalty_agrees(layer, activation, pair, penalty):
+    loss, output = PAIRS[pair]
+    net = network([*LAYERS[layer](ACTIVATIONS[activation]), dr.Dense(OUTPUTS, output)])
+    dr.check_gradients(
+        net,
+        features(),
+        targets(loss),
+        loss,
+        penalty=PENALTIES[penalty],
+        directions=1,
+        tolerance=TOLERANCE,
+    ).raise_if_wrong()
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("loss", REGRESSION_LOSSES)
+@pairwise(
+    loss=REGRESSION_LOSSES,
+    activation=ACTIVATIONS,
+    reduction=["mean", "sum"],
+    weighted=[False, True],
+)
 def test_every_regression_loss_agrees_behind_every_output(loss, activation, reduction, weighted):
     net = network([dr.Dense(4, "tanh"), dr.Dense(OUTPUTS, ACTIVATIONS[activation])])
     weights = np.array([0.5, 2.0, 0.0, 1.0, 3.0, 0.1, 1.0]) if weighted else None
@@ -311,9 +312,11 @@ def _distance_from_kinks(net, x, t, loss, **settings):
     return min(gaps, default=np.inf)
 
 
-@pytest.mark.parametrize("pair", ["squared_error-tanh", "poisson-exp", "cross_entropy-softmax"])
-@pytest.mark.parametrize("activation", ["tanh", "relu", "gelu", "selu", "softmax"])
-@pytest.mark.parametrize("layer", LAYERS)
+@pairwise(
+    layer=LAYERS,
+    activation=["tanh", "relu", "gelu", "selu", "softmax"],
+    pair=["squared_error-tanh", "poisson-exp", "cross_entropy-softmax"],
+)
 def test_the_input_gradient_agrees_with_differences_of_the_loss(layer, activation, pair):
     """A fourth-order difference with h = 1e-3, written here.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from agreement import Problem, assert_agree
 
 import deltarule as dr
+from agreement import Problem, assert_agree
 from deltarule.engines import native
 from deltarule.engines.reference import formulas
 from deltarule.plan import compile_network

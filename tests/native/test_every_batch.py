@@ -7,12 +7,11 @@ thread, so that all that are asked for take part: with as many as rows every til
 import itertools
 
 import pytest
-from test_against_reference import OPTIMIZERS, STACKS
-from test_threads import bits
 
 import deltarule as dr
-from conftest import FEW, examples
 from deltarule.engines import native
+from native_cases import OPTIMIZERS, STACKS
+from problems import FEW, SOAK, bits, examples
 
 D = dr.Dense
 BATCHES = range(1, 71)
@@ -63,6 +62,15 @@ CASES = [
 )
 def test_threads_change_no_bit(stack, optimizer, batch_size, settings):
     assert_same_bits(stack, optimizer, batch_size, settings)
+
+
+if SOAK:
+
+    @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: repr(o)[:40])
+    @pytest.mark.parametrize("stack", ALL)
+    def test_threads_change_no_bit_of_any_combination(stack, optimizer):
+        for i, batch_size in enumerate(BATCHES):
+            assert_same_bits(stack, optimizer, batch_size, SETTINGS[i % len(SETTINGS)])
 
 
 def test_as_many_threads_as_rows_learn_what_one_learns():

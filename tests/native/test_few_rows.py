@@ -1,16 +1,14 @@
 """Few rows: large layers are cut by panels, and at one row their updates wait for a step."""
 
-import signal
-import threading
-
 import numpy as np
 import pytest
-from agreement import Problem, assert_agree
-from test_against_reference import OPTIMIZERS
-from test_threads import bits
 
 import deltarule as dr
-from conftest import examples, trained
+from agreement import Problem, assert_agree
+from ctrl_c import interrupted
+from native_cases import OPTIMIZERS
+from pairwise import pairwise
+from problems import TARGETS, bits, examples, trained
 
 D = dr.Dense
 BATCHES = (1, 2, 4, 5, 16)
@@ -56,8 +54,7 @@ def test_what_needs_the_gradient_itself(settings):
     assert_agree(Problem(layers, X, y, batch_size=1, optimizer=slow, settings=settings), steps=20)
 
 
-@pytest.mark.parametrize("batch_size", BATCHES)
-@pytest.mark.parametrize("name", STACKS)
+@pairwise(name=STACKS, batch_size=BATCHES, target=TARGETS)
 def test_threads_change_no_bit(name, batch_size, target):
     layers, X, y, loss = case(name)
     settings = {"loss": loss, "batch_size": batch_size, "epochs": 2, "optimizer": dr.Adam()}
@@ -111,22 +108,21 @@ def test_divergence_leaves_the_parameters_of_the_last_good_step(target):
 def test_ctrl_c_drops_no_update_that_waits():
     """The network is the one after some whole number of steps, whenever the interrupt comes."""
     layers, X, y, _ = case("two large layers", n=4)
-    net = dr.Network(layers, inputs=130, seed=1)
-    trainer = dr.Trainer(
-        net, loss="squared_error", optimizer=dr.SGD(1e-4), engine="native", threads=2
-    )
-    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
-    timer.start()
-    trainer.run(X, y, epochs=10**6, batch_size=1, shuffle=False, progress=False)
-    timer.join()
-    steps = trainer.steps
-    assert 0 < steps < 4 * 10**6
-    again = dr.Network(layers, inputs=130, seed=1)
-    other = dr.Trainer(
-        again, loss="squared_error", optimizer=dr.SGD(1e-4), engine="native", threads=1
-    )
-    whole, rest = divmod(steps, 4)
-    other.run(X, y, epochs=whole, batch_size=1, shuffle=False, progress=False)
+
+    def start(threads):
+        net = dr.Network(layers, inputs=130, seed=1)
+        settings = {"loss": "squared_error", "optimizer": dr.SGD(1e-4), "engine": "native"}
+        return dr.Trainer(net, threads=threads, **settings)
+
+    def run(trainer, epochs):
+        if epochs:
+            trainer.run(X, y, epochs=epochs, batch_size=1, shuffle=False, progress=False)
+
+    trainer, _ = interrupted(lambda: start(2), lambda trainer: run(trainer, 10**6))
+    assert 0 < trainer.steps < 4 * 10**6
+    again = start(1)
+    whole, rest = divmod(trainer.steps, 4)
+    run(again, whole)
     for i in range(rest):
-        other.step(X[i : i + 1], y[i : i + 1])
-    assert net.vector.tobytes() == again.vector.tobytes()
+        again.step(X[i : i + 1], y[i : i + 1])
+    assert trainer.network.vector.tobytes() == again.network.vector.tobytes()

@@ -6,14 +6,16 @@ same memory, functions whose value at 0 is not 0, and infinities, which times 0 
 
 import numpy as np
 import pytest
-from agreement import Problem, assert_agree
-from test_against_reference import LOSSES, OPTIMIZERS, STACKS
 
 import deltarule as dr
-from conftest import examples
+from agreement import Problem, assert_agree
+from native_cases import LOSSES, OPTIMIZERS, STACKS
+from pairwise import pairwise
+from problems import TARGETS, examples
 
 D = dr.Dense
 ODD = [1, 3, 5, 9, 17, 33]
+DTYPES = ["float32", "float64"]
 
 
 def executor_of(layers, X, loss, optimizer, dtype):
@@ -41,16 +43,14 @@ def course(layers, X, y, *, loss="squared_error", optimizer=None, dtype, poison)
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", STACKS)
+@pairwise(name=STACKS, dtype=DTYPES, target=TARGETS)
 def test_what_a_prediction_left_in_memory_changes_no_layer(name, dtype, target):
     X, y = examples("squared_error", 3)
     runs = [course(STACKS[name], X, y, dtype=dtype, poison=poison) for poison in (False, True)]
     assert runs[0] == runs[1]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("loss", "output"), LOSSES)
+@pairwise(loss__output=LOSSES, dtype=DTYPES, target=TARGETS)
 def test_what_a_prediction_left_in_memory_changes_no_loss(loss, output, dtype, target):
     X, y = examples(loss, 3)
     layers = [D(5, "softplus"), D(3, output)]
@@ -82,10 +82,8 @@ AFTER_INFINITY = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("width", ODD)
-@pytest.mark.parametrize("name", AFTER_INFINITY)
-@pytest.mark.parametrize("rows", [3, 9])  # few rows read the weights as they are, without padding
+# Few rows read the weights as they are, without padding.
+@pairwise(name=AFTER_INFINITY, width=ODD, rows=[3, 9], dtype=DTYPES, target=TARGETS)
 def test_infinity_times_a_padding_of_zero_is_seen_nowhere(name, width, rows, dtype, target):
     """An infinite feature saturates every unit; in the padding inf * 0 is NaN."""
     layers = [D(width, "sigmoid"), *AFTER_INFINITY[name], D(width, "softplus"), D(3)]

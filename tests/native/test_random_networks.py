@@ -1,18 +1,18 @@
 """Native against reference on networks, data and settings that nobody thought of.
 
-The same examples at every run; fewer of them under sanitizers.
+The same examples at every run, fewer of them under sanitizers; in ``make soak`` many, and new ones.
 """
 
 import numpy as np
 import pytest
-from agreement import BluntError, Problem, assert_agree
 from hypothesis import HealthCheck, Phase, assume, given, note, settings
 from hypothesis import strategies as st
 
 import deltarule as dr
-from conftest import FEW, TARGETS, examples
+from agreement import BluntError, Problem, assert_agree
 from deltarule.engines import native
 from members import own
+from problems import FEW, SOAK, TARGETS, examples
 
 # One less and one more than a panel, two vectors wide, and than half of it: float and double,
 # 16, 32 and 64 bytes.
@@ -112,9 +112,10 @@ def problems(draw):
 
 def tried(count):
     return settings(
-        max_examples=max(4, count // 10) if FEW else count,
+        max_examples=max(4, count // 10) if FEW else 50 * count if SOAK else count,
         deadline=None,
-        derandomize=True,
+        derandomize=not SOAK,
+        print_blob=True,
         database=None,
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

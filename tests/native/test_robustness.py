@@ -1,32 +1,30 @@
 """NaN, infinities, denormals, divergence, Ctrl-C, and sizes past 2^31."""
 
 import ctypes
-import os
 import platform
-import signal
 import sys
-import threading
 import time
 
 import numpy as np
 import pytest
-from test_against_reference import ACTIVATIONS, LOSSES
 
 import deltarule as dr
-from conftest import examples, trained
+from ctrl_c import interrupted, pressed_in
 from deltarule.base.interrupt import Interrupt
 from deltarule.data import Dataset
 from deltarule.data.source import Batches, InMemory
 from deltarule.engines import Record, Run
+from native_cases import ACTIVATIONS, LOSSES
+from pairwise import pairwise
+from problems import TARGETS, examples, trained
 
 D = dr.Dense
 
 
-engines = pytest.mark.parametrize("engine", ["reference", "native"])
+ENGINES = ["reference", "native"]
 
 
-@engines
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pairwise(activation=ACTIVATIONS, engine=ENGINES, target=TARGETS)
 def test_nan_reaches_the_output_of_its_row_only(activation, engine, target):
     net = dr.Network([D(20, activation), D(17, activation), D(3)], inputs=5)
     X = np.ones((9, 5), dtype=np.float32)
@@ -36,10 +34,13 @@ def test_nan_reaches_the_output_of_its_row_only(activation, engine, target):
     assert np.isfinite(np.delete(found, 4, axis=0)).all()
 
 
-@engines
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("layer", ["fused", "apart"])
-@pytest.mark.parametrize("where", ["data", "weight", "bias"])
+@pairwise(
+    activation=ACTIVATIONS,
+    layer=["fused", "apart"],
+    where=["data", "weight", "bias"],
+    engine=ENGINES,
+    target=TARGETS,
+)
 def test_nan_reaches_the_loss(activation, layer, where, engine, target):
     """Below the checks of data, as where a fused ReLU might turn it into 0."""
     X, y = examples("squared_error", 2)
@@ -61,8 +62,7 @@ def test_nan_reaches_the_loss(activation, layer, where, engine, target):
         np.testing.assert_array_equal(net.vector, before)
 
 
-@engines
-@pytest.mark.parametrize(("loss", "output"), LOSSES)
+@pairwise(loss__output=LOSSES, engine=ENGINES, target=TARGETS)
 def test_nan_passes_every_loss(loss, output, engine, target):
     X, y = examples(loss, 5)
     net = dr.Network([D(9, "relu"), D(5, output)], inputs=7, seed=1)
@@ -117,21 +117,27 @@ def test_weight_zero_changes_nothing(target):
 
 
 def test_denormals_cost_nothing_and_the_callers_arithmetic_keeps_them():
+    """The best of turns of processor time, by turns; denormals not flushed cost tenfold.
+
+    A neighbour makes a turn slower, never faster: as many are taken as it needs, within reason.
+    """
     layers = [D(256, "relu"), D(256, "relu"), D(1)]
     X, y = examples("squared_error", 1, n=512, inputs=256, dtype=np.float32)
-
-    def seconds(scale):
+    trainers, best = {}, {1e-38: np.inf, 1.0: np.inf}
+    for scale in best:
         net = dr.Network(layers, inputs=256)
         net.vector *= scale
-        trainer = dr.Trainer(net, loss="squared_error", optimizer=dr.SGD(1e-30), engine="native")
-        fastest = np.inf
-        for _ in range(7):
+        trainers[scale] = dr.Trainer(
+            net, loss="squared_error", optimizer=dr.SGD(1e-30), engine="native"
+        )
+    for turn in range(100):
+        for scale, trainer in trainers.items():
             start = time.process_time()
-            trainer.run(X, y, epochs=4, batch_size=128, progress=False)
-            fastest = min(fastest, time.process_time() - start)
-        return fastest
-
-    assert seconds(1e-38) < 1.5 * seconds(1.0)
+            trainer.run(X, y, epochs=2, batch_size=128, progress=False)
+            best[scale] = min(best[scale], time.process_time() - start)
+        if turn >= 5 and best[1e-38] < 1.5 * best[1.0]:
+            break
+    assert best[1e-38] < 1.5 * best[1.0]
     assert np.float32(1e-40) * np.float32(0.5) > 0
 
 
@@ -187,40 +193,41 @@ def test_the_callers_floating_point_state_is_restored(rounding, threads, target)
     assert np.float32(1e-40) * np.float32(0.5) > 0
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ctrl_c_within_a_step_ends_it_and_drops_it(threads):
+    """A step of 10^12 operations: seconds on any machine, so that Ctrl-C comes within it."""
+    X = np.ones((400_000, 128), dtype=np.uint8)
+    y = np.zeros((len(X), 1), dtype=np.float32)
+    net = dr.Network([D(512, "relu"), D(512, "relu"), D(1)], inputs=128)
+    before = net.vector.copy()
+    trainer = dr.Trainer(net, loss="squared_error", engine="native", threads=threads)
+    with pressed_in(trainer, 0.05):
+        history = trainer.run(X, y, epochs=2, batch_size=None, progress=False)
+    assert history.stopped == "interrupted"
+    assert trainer.steps == 0
+    np.testing.assert_array_equal(net.vector, before)
+
+
 def test_ctrl_c_ends_the_run_with_a_valid_network():
     X, y = examples("squared_error", 1, n=4096, inputs=256, dtype=np.float32)
-    net = dr.Network([D(512, "relu"), D(512, "relu"), D(1)], inputs=256)
-    pressed = []
 
-    def press():
-        pressed.append(time.monotonic())
-        os.kill(os.getpid(), signal.SIGINT)
+    def start():
+        net = dr.Network([D(512, "relu"), D(512, "relu"), D(1)], inputs=256)
+        return dr.Trainer(net, loss="squared_error", engine="native")
 
-    timer = threading.Timer(0.5, press)
-    timer.start()
-    history = dr.train(
-        net,
-        X,
-        y,
-        loss="squared_error",
-        epochs=100_000,
-        batch_size=64,
-        engine="native",
-        progress=False,
+    trainer, history = interrupted(
+        start, lambda trainer: trainer.run(X, y, epochs=100_000, batch_size=64, progress=False)
     )
-    seconds = time.monotonic() - pressed[0]
     assert history.stopped == "interrupted"
-    assert np.isfinite(net.vector).all()
-    assert seconds < 1  # 0.1 s where nothing else runs
+    assert 0 < trainer.steps < 64 * 100_000
+    assert np.isfinite(trainer.network.vector).all()
 
 
-def test_more_than_two_to_the_31_values(tmp_path):
-    """Sparse on disk: only the rows that are read take room."""
+def test_more_than_two_to_the_31_values():
+    """All but the last rows are zeros that take no room: pages nobody has written to."""
     rows, columns = 70_000, 32_768
     assert rows * columns > 2**31
-    X = np.lib.format.open_memmap(
-        tmp_path / "x.npy", mode="w+", dtype=np.uint8, shape=(rows, columns)
-    )
+    X = np.zeros((rows, columns), dtype=np.uint8)
     X[-8:] = np.random.default_rng(0).integers(0, 3, (8, columns))
     y = np.zeros((rows, 1))
     y[-8:] = 5
@@ -259,13 +266,15 @@ def test_more_than_two_to_the_31_values(tmp_path):
         assert len(np.unique(net.predict(far))) == count
 
 
-def test_more_rows_than_a_chunk(target):
-    """A batch that runs as several chunks gives the bits of one."""
+def test_more_rows_than_a_chunk(monkeypatch):
+    """A batch that runs as several chunks learns what the reference engine does."""
     X, y = examples("squared_error", 2, n=9000, inputs=400, dtype=np.float32)
     layers = [D(600, "tanh"), D(600, "tanh"), D(2)]
     a, _, _ = trained("reference", layers, X, y, dtype="float32", batch_size=9000, epochs=2)
-    b, _, _ = trained("native", layers, X, y, dtype="float32", batch_size=9000, epochs=2)
-    np.testing.assert_allclose(a.vector, b.vector, rtol=0, atol=9000 * 2 * 2.0**-23)
+    for target in TARGETS:
+        monkeypatch.setenv("DELTARULE_TARGET", target)
+        b, _, _ = trained("native", layers, X, y, dtype="float32", batch_size=9000, epochs=2)
+        np.testing.assert_allclose(a.vector, b.vector, rtol=0, atol=9000 * 2 * 2.0**-23)
 
 
 def test_a_target_that_is_missing_is_said(monkeypatch):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import deltarule as dr
-from conftest import examples
 from deltarule.base.random import Purpose, permutations_in_numpy, words
 from deltarule.engines import native
 from deltarule.plan import compile_network
+from problems import examples
 
 D = dr.Dense
 ADAM = dr.Adam(1e-2)

@@ -61,14 +61,14 @@ def epsilon_within_the_sum(self, w, g, state, scalars, factor, is_weight):
 
 
 def without_bias_correction(self, t, eta):
-    rows = right_adam_rows(self, t, eta)
+    rows = right_adam_scalars(self, t, eta)
     rows[:, 3] = 1.0
     return rows
 
 
 def momenta_one_step_late(self, t, eta):
-    rows = right_nadam_rows(self, np.maximum(t - 1, 1), eta)
-    rows[:, 4] = right_nadam_rows(self, t, eta)[:, 4]
+    rows = right_nadam_scalars(self, np.maximum(t - 1, 1), eta)
+    rows[:, 4] = right_nadam_scalars(self, t, eta)[:, 4]
     return rows
 
 
@@ -86,8 +86,8 @@ def factor_forgotten(self, w, g, state, scalars, factor, is_weight):
     right_sgd(self, w, g, state, scalars, 1.0, is_weight)
 
 
-right_adam, right_adam_rows = optimizers.Adam.update, optimizers.Adam.rows
-right_nadam_rows = optimizers.NAdam.rows
+right_adam, right_adam_scalars = optimizers.Adam.update, optimizers.Adam.scalars
+right_nadam_scalars = optimizers.NAdam.scalars
 right_rprop, right_sgd = optimizers.Rprop.update, optimizers.SGD.update
 
 RULES = {
@@ -107,12 +107,12 @@ RULES = {
         lambda p: optim.Adagrad(p, lr=0.1, eps=1e-4),
     ),
     "adam": (
-        (optimizers.Adam, "rows", without_bias_correction),
+        (optimizers.Adam, "scalars", without_bias_correction),
         dr.Adam(0.01),
         lambda p: optim.Adam(p, lr=0.01),
     ),
     "nadam": (
-        (optimizers.NAdam, "rows", momenta_one_step_late),
+        (optimizers.NAdam, "scalars", momenta_one_step_late),
         dr.NAdam(0.01),
         lambda p: optim.NAdam(p, lr=0.01),
     ),

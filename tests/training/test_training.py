@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import pickle
 import signal
 import threading
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 import deltarule as dr
+from ctrl_c import interrupted
 from deltarule.base.random import Purpose, permutation
 from deltarule.training.callbacks import lower_is_better
 from deltarule.training.progress import Progress
@@ -530,27 +530,34 @@ def test_early_stopping_keeps_the_best_weights_through_a_divergence() -> None:
     np.testing.assert_array_equal(net.vector, kept.vector)
 
 
+class PressIn3(dr.Callback):
+    """Ctrl-C in the third epoch."""
+
+    def on_epoch(self, state: dr.State) -> None:
+        if state.epoch == 3:
+            signal.raise_signal(signal.SIGINT)
+
+
 @pytest.mark.parametrize("hooked", [False, True])
 def test_ctrl_c_ends_the_run_after_a_whole_step_and_loses_nothing(
     hooked: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Press(dr.Callback):
-        def on_epoch(self, state: dr.State) -> None:
-            if state.epoch == 3:
-                signal.raise_signal(signal.SIGINT)
+    def start() -> dr.Trainer:
+        return dr.Trainer(regressor(), "squared_error", "adam")
 
-    net = regressor()
-    trainer = dr.Trainer(net, "squared_error", "adam")
-    if not hooked:
-        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
+    def run(trainer: dr.Trainer) -> dr.History:
+        callbacks = [PressIn3()] if hooked else None
+        return trainer.run(X, TARGETS, epochs=1_000_000, batch_size=4, callbacks=callbacks)
+
     with caplog.at_level(logging.WARNING, logger="deltarule"):
-        history = trainer.run(
-            X, TARGETS, epochs=1_000_000, batch_size=4, callbacks=[Press()] if hooked else None
-        )
+        if hooked:
+            trainer = start()
+            history = run(trainer)
+        else:
+            trainer, history = interrupted(start, run)
     assert history.stopped == "interrupted"
     assert "interrupted after" in caplog.text
-    assert 0 < history.steps == trainer.steps
+    assert 0 < history.steps == trainer.steps < 6 * 1_000_000
     assert history.epochs == trainer.epochs == len(history["loss"])
     if hooked:
         assert history.epochs == 3
@@ -558,12 +565,13 @@ def test_ctrl_c_ends_the_run_after_a_whole_step_and_loses_nothing(
 
     again = regressor()  # exactly the steps that were counted have been made
     twin = dr.Trainer(again, "squared_error", "adam")
-    twin.run(X, TARGETS, epochs=history.epochs, batch_size=4)
+    if history.epochs:
+        twin.run(X, TARGETS, epochs=history.epochs, batch_size=4)
     order = permutation(0, Purpose.SHUFFLE, 23, step=history.epochs)
     for i in range(history.steps - 6 * history.epochs):
         rows = order[4 * i : 4 * i + 4]
         twin.step(X[rows], TARGETS[rows])
-    np.testing.assert_array_equal(net.vector, again.vector)
+    np.testing.assert_array_equal(trainer.network.vector, again.vector)
 
 
 def test_training_works_outside_the_main_thread() -> None:
@@ -596,7 +604,7 @@ def test_columns_of_many_epochs_are_complete() -> None:
 
 @pytest.mark.parametrize("mode", [True, False, "auto"])
 def test_progress_is_plain_lines_where_there_is_no_terminal(
-    mode: bool | str, capfd: pytest.CaptureFixture[str]
+    mode: bool | str, clock: object, capfd: pytest.CaptureFixture[str]
 ) -> None:
     trained(regressor(), progress=mode, epochs=3)
     printed = capfd.readouterr()
@@ -605,24 +613,70 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(
     if mode is True:
         assert lines[-1].startswith("epoch 3/3  loss ")
         assert "\r" not in printed.err
-    else:
+    else:  # no time has passed
         assert lines == []
 
 
-def test_progress_redraws_one_line_on_a_terminal() -> None:
-    class Terminal:
-        text = ""
+class Stream:
+    """A terminal, or a file."""
 
-        def isatty(self) -> bool:
-            return True
+    def __init__(self, terminal: bool) -> None:
+        self.terminal, self.text = terminal, ""
 
-        def write(self, text: str) -> None:
-            self.text += text
+    def isatty(self) -> bool:
+        return self.terminal
 
-        def flush(self) -> None: ...
+    def write(self, text: str) -> None:
+        self.text += text
 
-    history = dr.History("reference")
-    terminal = Terminal()
+    def flush(self) -> None: ...
+
+
+def test_progress_redraws_one_line_on_a_terminal_ten_times_a_second(clock) -> None:
+    history, terminal = dr.History("reference"), Stream(True)
+    progress = Progress(True, 200, terminal)  # type: ignore[arg-type]
+    for _ in range(100):
+        clock.now += 1 / 32  # exact in binary
+        history.extend(1, {"loss": np.array([0.25])})
+        progress.show(history)
+    assert terminal.text.count("\r") == 25
+    assert terminal.text.endswith("[=========           ] epoch 97/200  loss 0.25  3 s left")
+    history.extend(100, {"loss": np.full(100, 0.25)})
+    progress.show(history, final=True)
+    assert terminal.text.count("\n") == 1
+    assert terminal.text.split("\r")[-1].startswith(
+        "[====================] epoch 200/200  loss 0.25  3.1 s"
+    )
+
+
+def test_plain_lines_are_about_twenty_and_at_most_one_a_second(clock) -> None:
+    for seconds, expected in ((0.5, 20), (0.01, 3)):  # an epoch of so many seconds
+        history, file = dr.History("reference"), Stream(False)
+        progress = Progress(True, 300, file)  # type: ignore[arg-type]
+        for _ in range(300):
+            clock.now += seconds
+            history.extend(1, {"loss": np.array([0.25])})
+            progress.show(history)
+        progress.show(history, final=True)
+        lines = file.text.splitlines()
+        assert abs(len(lines) - expected) <= 1
+        assert lines[-1].startswith("epoch 300/300  loss 0.25  ")
+
+
+def test_by_default_what_ends_within_a_second_shows_nothing(clock) -> None:
+    for seconds, shown in ((0.9, False), (1.1, True)):
+        history, terminal = dr.History("reference"), Stream(True)
+        progress = Progress("auto", 2, terminal)  # type: ignore[arg-type]
+        clock.now += seconds
+        history.extend(1, {"loss": np.array([1.0])})
+        progress.show(history)
+        clock.now += 0.05
+        progress.show(history, final=True)
+        assert (terminal.text != "") == shown
+
+
+def test_the_last_state_is_shown_however_soon_it_comes(clock) -> None:
+    history, terminal = dr.History("reference"), Stream(True)
     progress = Progress(True, 4, terminal)  # type: ignore[arg-type]
     for epoch in range(4):
         history.extend(1, {"loss": np.array([1.0 / (epoch + 1)])})

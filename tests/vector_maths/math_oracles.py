@@ -8,66 +8,13 @@ high + low: about 106 bits, so the error of a float64 result is seen without rou
 from __future__ import annotations
 
 import math
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import mpmath as mp
 import numpy as np
 
 mp.mp.dps = 50
-ROOT = Path(__file__).resolve().parent.parent
-
-FLAGS = {
-    "baseline": [],
-    "avx2": ["-mavx2", "-mfma"],
-    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
-}
-CPU_FLAGS = {
-    "baseline": set(),
-    "avx2": {"avx2", "fma"},
-    "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl"},
-}
-TARGET_NUMBERS = {"baseline": 0, "avx2": 1, "avx512": 2}
-
-
-def machine_targets() -> list[str]:
-    """Return the targets whose instructions this machine has."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    flags = {f for line in lines if line.startswith("flags") for f in line.split(":")[1].split()}
-    return [target for target, wanted in CPU_FLAGS.items() if wanted <= flags]
-
-
-def build(target: str, folder: Path) -> Path:
-    """Compile the harness for one target."""
-    compiler = shutil.which("c++") or shutil.which("g++")
-    if compiler is None:
-        raise FileNotFoundError("no C++ compiler found; these tests need one")
-    library = folder / f"math_{target}.so"
-    subprocess.run(
-        [
-            compiler,
-            "-std=c++20",
-            "-O2",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-ffp-contract=off",
-            "-fPIC",
-            "-shared",
-            f"-DDR_TARGET={target}",
-            *FLAGS[target],
-            f"-I{ROOT / 'src'}",
-            str(ROOT / "tests" / "math_harness.cpp"),
-            "-o",
-            str(library),
-        ],
-        check=True,
-    )
-    return library
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,10 @@ import ctypes
 
 import numpy as np
 import pytest
-from deltarule.random import philox as reference_philox
-from math_oracles import machine_targets
-from math_test import DTYPES, library
+from harness import DTYPES, MACHINE_TARGETS, library
 
-TARGETS = machine_targets()
+from deltarule.base.random import philox as reference_philox
+
 DROPOUT = 2
 
 # Random123, kat_vectors: counter, key, words.
@@ -46,7 +45,7 @@ def expected_words(
     return reference_philox(counter, key)[column % 4, np.arange(len(column))]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 @pytest.mark.parametrize(("counter", "key", "words"), KNOWN)
 def test_known_answers(
     target: str, counter: tuple[int, ...], key: tuple[int, ...], words: tuple[int, ...]
@@ -57,7 +56,7 @@ def test_known_answers(
 SEED, STEP = 0x123456789ABCDEF0, 0x0BAD_89ABCDEF
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 @pytest.mark.parametrize("column", [0, 1, 2, 3, 4, 16, 30, 4094])
 def test_words_are_those_of_the_reference(target: str, column: int) -> None:
     call = library(target).dr_test_words
@@ -87,7 +86,7 @@ def expected_factors(dtype: str, layer: int, row: int, columns: range, rate: flo
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.5, 1 - 2**-32])
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 8])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 def test_dropout_factors_of_a_panel(target: str, dtype: str, rows: int, rate: float) -> None:
     call = library(target).dr_test_dropout_panel
     call.argtypes = [

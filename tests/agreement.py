@@ -25,11 +25,11 @@ from unittest import mock
 import numpy as np
 
 import deltarule as dr
-from conftest import FEW, TARGETS
 from deltarule.engines.reference import executor as reference
 from deltarule.engines.reference import formulas
 from deltarule.engines.reference import passes as backpropagation
 from deltarule.plan import compile_network
+from problems import FEW, TARGETS
 
 # Under sanitizers, which look for other errors, one draw, which may happen to be small.
 DRAWS, FACTOR = (1, 16) if FEW else (3, 2)

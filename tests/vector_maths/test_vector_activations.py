@@ -2,7 +2,8 @@
 
 Tolerances are relative: `factor` eps times the sum of the sizes of the terms that are added (so a
 derivative that passes through zero is held to the size of its terms). The factor counts roundings:
-exp, expm1, tanh: 1.5 ulp at most each; Phi: 6 (math_test.py); every operation after them 1/2.
+exp, expm1, tanh: 1.5 ulp at most each; Phi: 6 (test_vector_functions.py); every operation after
+them 1/2.
 """
 
 from __future__ import annotations
@@ -14,12 +15,10 @@ from dataclasses import dataclass
 import mpmath as mp
 import numpy as np
 import pytest
-from math_oracles import machine_targets
-from math_test import DTYPES, activate, library
+from harness import DTYPES, MACHINE_TARGETS, activate, library
 
 from members import assert_complete
 
-TARGETS = machine_targets()
 Terms = tuple[mp.mpf, ...]
 
 ALPHA, SLOPE = 1.5, 0.25  # exact in both dtypes
@@ -267,21 +266,19 @@ def disagreement(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("case", CASES, ids=identify)
-def test_value_and_derivative(case: Case, target: str, dtype: str) -> None:
+def test_value_and_derivative(case: Case, dtype: str) -> None:
     z = arguments(dtype)
     exact_z = [mp.mpf(v) for v in z.tolist()]
-    value = activate(target, case.name, z, case.setting)
     floor = floor_of(case, dtype)
     wanted = [(max(case.f(v), floor),) for v in exact_z]
     sizes = [abs(w[0]) for w in wanted]
     factors = [float(case.f_factor(v)) for v in exact_z]
-    assert (failure := disagreement(z, value, wanted, sizes, factors, growth(case, z))) is None, (
-        failure
-    )
+    for target in MACHINE_TARGETS:
+        value = activate(target, case.name, z, case.setting)
+        failure = disagreement(z, value, wanted, sizes, factors, growth(case, z))
+        assert failure is None, f"{target}: {failure}"
 
-    slope = activate(target, case.name, z, case.setting, derivative=True)
     wanted = [case.slope(v) for v in exact_z]
     if case.name == "softplus":  # its slope is computed from its value
         wanted = [(max(v, floor),) for (v,) in wanted]
@@ -291,13 +288,14 @@ def test_value_and_derivative(case: Case, target: str, dtype: str) -> None:
         for v, w in zip(exact_z, wanted, strict=True)
     ]
     factors = [float(case.slope_factor(v)) for v in exact_z]
-    assert (failure := disagreement(z, slope, wanted, sizes, factors, growth(case, z))) is None, (
-        failure
-    )
+    for target in MACHINE_TARGETS:
+        slope = activate(target, case.name, z, case.setting, derivative=True)
+        failure = disagreement(z, slope, wanted, sizes, factors, growth(case, z))
+        assert failure is None, f"{target}: {failure}"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 @pytest.mark.parametrize("case", CASES, ids=identify)
 def test_nan_is_carried_and_infinities_have_their_limits(
     case: Case, target: str, dtype: str
@@ -313,7 +311,7 @@ def test_nan_is_carried_and_infinities_have_their_limits(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 @pytest.mark.parametrize("case", CASES, ids=identify)
 def test_flushing_denormals_changes_no_normal_result(case: Case, target: str, dtype: str) -> None:
     z = arguments(dtype)
@@ -398,7 +396,7 @@ WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 100]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 @pytest.mark.parametrize("n", WIDTHS)
 def test_softmax(n: int, target: str, dtype: str) -> None:
     z = (np.random.default_rng(n).normal(size=(5, n)) * 30 + 1000).astype(dtype)
@@ -417,7 +415,7 @@ def test_softmax(n: int, target: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 @pytest.mark.parametrize("n", WIDTHS)
 def test_softmax_backward(n: int, target: str, dtype: str) -> None:
     """``dL/dz_j = a_j (g_j - sum_k g_k a_k)``, in place of what was there or added to it."""
@@ -441,7 +439,7 @@ def test_softmax_backward(n: int, target: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 def test_softmax_at_extremes(target: str, dtype: str) -> None:
     huge = float(np.finfo(dtype).max)
     z = np.array([[huge, -huge, -np.inf]], dtype)

@@ -1,9 +1,10 @@
-"""What the native tests share: skipped where it is absent, run for every vector target."""
+"""Data and short trainings that many tests begin from, and how much of everything is tried."""
+
+from __future__ import annotations
 
 import os
 
 import numpy as np
-import pytest
 
 import deltarule as dr
 from deltarule.engines import native
@@ -11,25 +12,11 @@ from deltarule.engines import native
 # Under sanitizers, where all is ten times slower: fewer examples and shorter runs.
 FEW = os.environ.get("DELTARULE_FEW_EXAMPLES") == "1"
 
+# `make soak`: every combination where a pairwise design stands for them, and many more examples.
+SOAK = os.environ.get("DELTARULE_SOAK") == "1"
+
 TARGETS = native.core().targets() if native.core() is not None else []
-
-
-def pytest_collection_modifyitems(items):
-    if native.core() is None:
-        if os.environ.get("DELTARULE_REQUIRE_ORACLES") == "1":
-            raise pytest.UsageError(f"no native engine: {native.unavailable()}")
-        for item in items:
-            if "tests/native" in str(item.path):
-                item.add_marker(
-                    pytest.mark.skip(reason=f"no native engine: {native.unavailable()}")
-                )
-
-
-@pytest.fixture(params=TARGETS)
-def target(request, monkeypatch):
-    """Each vector target that this machine has."""
-    monkeypatch.setenv("DELTARULE_TARGET", request.param)
-    return request.param
+"""The vector targets that this machine has."""
 
 
 def examples(loss, outputs, *, n=37, inputs=7, seed=0, dtype=np.float64):
@@ -76,3 +63,13 @@ def trained(
         X, y, epochs=epochs, batch_size=batch_size, sample_weight=sample_weight, progress=False
     )
     return network, trainer, history
+
+
+def bits(layers, X, y, threads, **settings):
+    """Return all that a native training leaves, as bytes."""
+    net, trainer, history = trained("native", layers, X, y, threads=threads, **settings)
+    return (
+        net.vector.tobytes(), net.state_vector.tobytes(),
+        trainer._executor.optimizer_state.tobytes(),
+        np.array(history["loss"]).tobytes(), net.predict(X, threads=threads).tobytes(),
+    )  # fmt: skip
