@@ -22,6 +22,7 @@ from gradient_cases import ACTIVATIONS, LAYERS, PAIRS, PENALTIES
 
 # Classes that cannot do without settings, with some.
 NEEDED = {
+    ("layer", "embedding"): dr.Embedding((3, 4), 2),
     ("initializer", "constant"): dr.initializers.Constant(0.5),
     ("schedule", "constant"): dr.schedules.Constant(0.1),
     ("schedule", "step"): dr.Step(0.1, 3),

@@ -403,9 +403,9 @@ def _measure_processes(
                 "data_mb": (data.X.nbytes + data.y.nbytes) / 1e6,
                 "parameters_mb": 4e-6 * workload.parameters,
                 # What training should need at most, before the activations of two chunks.
-                "data_parameters_moments_and_16_mb": 16
+                "data_parameters_state_and_16_mb": 16
                 + (data.X.nbytes + data.y.nbytes) / 1e6
-                + 4e-6 * workload.parameters * (2 + workload.moments),
+                + 4e-6 * workload.parameters * (2 + workload.state_arrays),
             },
         )
         memory.add_absent(absent)

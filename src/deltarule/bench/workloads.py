@@ -76,7 +76,7 @@ class Workload:
         return self.weights + sum(self.widths[1:])
 
     @property
-    def moments(self) -> int:
+    def state_arrays(self) -> int:
         """Arrays of optimizer state, each as long as the parameters."""
         return 2 if self.optimizer == "adam" else 0
 
@@ -93,13 +93,13 @@ class Workload:
     def step_bytes(self) -> float:
         """Bytes a mean step must move: parameters and state read and written, the batch read."""
         return 4 * (
-            2 * self.parameters * (1 + self.moments) + self.mean_batch * (self.widths[0] + 1)
+            2 * self.parameters * (1 + self.state_arrays) + self.mean_batch * (self.widths[0] + 1)
         )
 
     @property
     def working_set(self) -> int:
         """Bytes of parameters, optimizer state and one batch."""
-        return 4 * (self.parameters * (1 + self.moments) + self.batch_size * (self.widths[0] + 1))
+        return 4 * (self.parameters * (1 + self.state_arrays) + self.batch_size * (self.widths[0] + 1))
 
 
 class Data(NamedTuple):
