@@ -61,12 +61,12 @@ void measure(long rows, long n) {
     op.bias = n * padded;
     op.direct = rows <= 4 && n > 4;
     op.transposed = op.direct || n * n >= 1 << 20 ? -1 : 0;
-    Segment segment;
-    segment.inputs = segment.outputs = n;
-    segment.x = op.in;
-    segment.d = op.d_out;
+    PackedParameter parameter;
+    parameter.inputs = parameter.outputs = n;
+    parameter.x = op.in;
+    parameter.d = op.d_out;
     Program program;
-    program.segments = &segment;
+    program.layout = &parameter;
     program.tiles = table.data();
     program.tile_count = int(count);
     program.capacity = capacity;

@@ -533,7 +533,7 @@ class Adan(Optimizer):
         ahead = step_size * m + difference_size * v
         w -= factor * ahead / (np.sqrt(n) * root_correction + epsilon)
         if decay and is_weight:
-            w /= 1 + factor * decay
+            w *= 1 / (1 + factor * decay)
         previous[:] = g
 
 
