@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -51,8 +52,7 @@ class InMemory:
         return self.data
 
 
-@dataclass(frozen=True)
-class Stretch:
+class Stretch(NamedTuple):
     """Consecutive steps over examples in memory: what an engine runs without asking again.
 
     Attributes
@@ -127,7 +127,7 @@ class Batches:
         """Number of rows of all blocks."""
         return sum(self.source.lengths)
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         """Number of batches of an epoch."""
         return self.rows // self.size if self.drop_last else -(-self.rows // self.size)
@@ -163,12 +163,15 @@ class Batches:
         per_epoch = self.steps_per_epoch
         first = epoch
         if len(self.source.lengths) == 1:
+            data = self.source.block(0)
+            if self.shuffle is False:
+                yield Stretch(data, None, 0, batch, steps, per_epoch, self.size)
+                return
             # Epochs whose orders are all drawn at once, so that one call of an engine does them.
             together = self._epochs_ordered_at_once
             while steps > 0:
                 count = min(steps, together * per_epoch - batch)
                 orders = self.orders(epoch, -(-(batch + count) // per_epoch), 0)
-                data = self.source.block(0)
                 yield Stretch(data, orders, epoch - first, batch, count, per_epoch, self.size)
                 done, batch = divmod(batch + count, per_epoch)
                 steps, epoch = steps - count, epoch + done
