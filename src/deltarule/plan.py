@@ -179,6 +179,11 @@ class Plan:
             check_columns=self.operations[0].layer.check_columns,
         )
 
+    @cached_property
+    def has_penalty(self) -> bool:
+        """Whether a penalty is added to the loss."""
+        return any(parameter.penalty for parameter in self.parameters)
+
     def penalty(self, vector: Array) -> float:
         """Return the sum of all penalties on a flat vector of parameters."""
         return sum(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 
 class Interrupt:
@@ -37,27 +38,32 @@ def obeying(interrupt: Interrupt) -> Iterator[None]:
         del _obeyed.interrupt
 
 
-@contextmanager
-def deferred_interrupt(*, shared: bool = False) -> Iterator[Interrupt]:
+class deferred_interrupt:  # noqa: N801 - used as a function is
     """Turn the first SIGINT within the block into a flag; a second one acts as usual.
 
     Outside the main thread, or where Python does not handle SIGINT, signals are left as they are;
     the flag there is the one that the thread obeys, if any.
     """
-    interrupt = Interrupt(shared=shared)
-    in_main_thread = threading.get_ident() == threading.main_thread().ident
-    usual = signal.getsignal(signal.SIGINT)
-    if not in_main_thread or not callable(usual):
-        yield getattr(_obeyed, "interrupt", interrupt)
-        return
 
-    def request(signum: int, frame: FrameType | None) -> None:
-        if interrupt.requested:
-            usual(signum, frame)
-        interrupt.requested = True
+    def __init__(self, *, shared: bool = False) -> None:
+        self._interrupt = Interrupt(shared=shared)
+        self._usual: Any = None
 
-    signal.signal(signal.SIGINT, request)
-    try:
-        yield interrupt
-    finally:
-        signal.signal(signal.SIGINT, usual)
+    def __enter__(self) -> Interrupt:
+        in_main_thread = threading.get_ident() == threading.main_thread().ident
+        usual = signal.getsignal(signal.SIGINT)
+        if not in_main_thread or not callable(usual):
+            found: Interrupt = getattr(_obeyed, "interrupt", self._interrupt)
+            return found
+        self._usual = usual
+        signal.signal(signal.SIGINT, self._request)
+        return self._interrupt
+
+    def __exit__(self, *exception: object) -> None:
+        if self._usual is not None:
+            signal.signal(signal.SIGINT, self._usual)
+
+    def _request(self, signum: int, frame: FrameType | None) -> None:
+        if self._interrupt.requested:
+            self._usual(signum, frame)
+        self._interrupt.requested = True

@@ -99,7 +99,9 @@ class Workload:
     @property
     def working_set(self) -> int:
         """Bytes of parameters, optimizer state and one batch."""
-        return 4 * (self.parameters * (1 + self.state_arrays) + self.batch_size * (self.widths[0] + 1))
+        return 4 * (
+            self.parameters * (1 + self.state_arrays) + self.batch_size * (self.widths[0] + 1)
+        )
 
 
 class Data(NamedTuple):

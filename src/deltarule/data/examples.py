@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,8 +24,7 @@ from deltarule.data.split import split_rows
 from deltarule.formulas.losses import Loss
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(NamedTuple):
     """What a network and its loss take; turns data as users have it into checked examples.
 
     Attributes

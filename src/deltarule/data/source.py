@@ -8,8 +8,7 @@ be taken up at any position, by any engine.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -35,8 +34,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class InMemory:
+class InMemory(NamedTuple):
     """A source of one block: arrays in memory, or memory-mapped."""
 
     data: Dataset
@@ -51,8 +49,7 @@ class InMemory:
         return self.data
 
 
-@dataclass(frozen=True)
-class Stretch:
+class Stretch(NamedTuple):
     """Consecutive steps over examples in memory: what an engine runs without asking again.
 
     Attributes
@@ -90,7 +87,6 @@ class Stretch:
                 yield self.epoch + epoch, self.orders[epoch if len(self.orders) > 1 else 0][rows]
 
 
-@dataclass(frozen=True)
 class Batches:
     """How a source is cut into the steps of an epoch.
 
@@ -105,6 +101,8 @@ class Batches:
         Whether each epoch has a random order of the blocks and of the rows of each; or, for a
         source of one block, a given order of its rows.
     seed : int
+    rows, steps_per_epoch : int
+        Of all blocks.
 
     Notes
     -----
@@ -112,25 +110,22 @@ class Batches:
     may reach over the end of a block; then its rows are copied.
     """
 
-    source: Source
-    size: int
-    drop_last: bool = False
-    shuffle: bool | Array = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if isinstance(self.shuffle, np.ndarray) and len(self.source.lengths) != 1:
+    def __init__(
+        self,
+        source: Source,
+        size: int,
+        *,
+        drop_last: bool = False,
+        shuffle: bool | Array = False,
+        seed: int = 0,
+    ) -> None:
+        lengths = source.lengths
+        if isinstance(shuffle, np.ndarray) and len(lengths) != 1:
             raise InvalidValueError("a given order is for data in one block; use shuffle=True")
-
-    @property
-    def rows(self) -> int:
-        """Number of rows of all blocks."""
-        return sum(self.source.lengths)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Number of batches of an epoch."""
-        return self.rows // self.size if self.drop_last else -(-self.rows // self.size)
+        self.source, self.size, self.drop_last = source, size, drop_last
+        self.shuffle, self.seed = shuffle, seed
+        self.rows = sum(lengths)
+        self.steps_per_epoch = self.rows // size if drop_last else -(-self.rows // size)
 
     @property
     def _epochs_ordered_at_once(self) -> int:
@@ -163,12 +158,15 @@ class Batches:
         per_epoch = self.steps_per_epoch
         first = epoch
         if len(self.source.lengths) == 1:
+            data = self.source.block(0)
+            if self.shuffle is False:
+                yield Stretch(data, None, 0, batch, steps, per_epoch, self.size)
+                return
             # Epochs whose orders are all drawn at once, so that one call of an engine does them.
             together = self._epochs_ordered_at_once
             while steps > 0:
                 count = min(steps, together * per_epoch - batch)
                 orders = self.orders(epoch, -(-(batch + count) // per_epoch), 0)
-                data = self.source.block(0)
                 yield Stretch(data, orders, epoch - first, batch, count, per_epoch, self.size)
                 done, batch = divmod(batch + count, per_epoch)
                 steps, epoch = steps - count, epoch + done

@@ -250,8 +250,12 @@ class NativeExecutor:
 
     def _train(self, run: Run, record: Record, stretch: Stretch, outputs: Outputs | None) -> int:
         """Let the core do a stretch of steps; return where it diverged, or _NOWHERE."""
-        first, touched = record.steps_done, slice(stretch.epoch, None)
+        first = record.steps_done
         scalars = run.scalars[first : first + stretch.steps]
+        # Of the record, the epochs from the stretch's first on.
+        loss, weight, penalty, squares, updates = (
+            record.sums if not stretch.epoch else (a[stretch.epoch :] for a in record.sums)
+        )
         done = self._core.train(
             **self._data(stretch.data),
             order=None if stretch.orders is None else _aligned(stretch.orders),
@@ -266,11 +270,11 @@ class NativeExecutor:
             running=self.running,
             outputs=None if outputs is None else outputs.array,
             outputs_by_row=outputs is not None and outputs.by_row,
-            loss_sum=record.loss_sum[touched],
-            weight_sum=record.weight_sum[touched],
-            penalty_sum=record.penalty_sum[touched],
-            gradient_squares=record.gradient_squares[touched],
-            updates=record.updates[touched],
+            loss_sum=loss,
+            weight_sum=weight,
+            penalty_sum=penalty,
+            gradient_squares=squares,
+            updates=updates,
             stop=lambda: run.interrupt.requested,
         )
         record.steps_done += done["steps_done"]

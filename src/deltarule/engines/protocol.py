@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from deltarule.network.network import Network
 from deltarule.plan import Plan
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """What one call of an executor does: some steps from a position in a source's epochs.
 
     Attributes

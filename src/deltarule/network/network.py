@@ -125,6 +125,7 @@ class Network:
         self.inputs = check_integer("inputs", inputs)
         self.seed = check_seed(seed)
         self.dtype = _check_dtype(dtype)
+        self._reads_inputs = self.layers[0] if self.layers[0].reads_inputs else None
         self.placed = tuple(_place(self.layers, "", self.inputs))
         self.outputs = _width_after(self.layers, self.inputs)
         self._parameter_specs, self._state_specs = _specs(self.placed)
@@ -284,14 +285,13 @@ class Network:
             As in :func:`deltarule.train`.
         """
         X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, finite=False)
-        if self.layers[0].reads_inputs:
-            self.layers[0].check_columns(X, "X")
+        if self._reads_inputs is not None:
+            self._reads_inputs.check_columns(X, "X")
         if batch_size is not None:
             check_integer("batch_size", batch_size)
         if threads is not None:
             check_integer("threads", threads)
-        outputs: Array = upward("net.predict")(self, engine, threads).predict(X, batch_size)
-        return outputs
+        return upward("net.predict")(self, engine, threads).predict(X, batch_size)
 
     def copy(self, *, dtype: Any = None) -> Network:
         """Return an independent copy with the same values, on request in another dtype."""

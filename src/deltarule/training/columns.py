@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from deltarule.network.network import Network
 from deltarule.plan import Plan
 from deltarule.training.evaluation import evaluate_dataset, with_penalty
 
-_TINY = np.finfo(np.float64).tiny
+_TINY = float(np.finfo(np.float64).tiny)
 """Below every sum of weights that is not 0."""
 
 
@@ -63,9 +63,7 @@ class Columns:
         """Return the losses of an epoch that was cut short, from its sums; empty without one."""
         if sums is None:
             return {}
-        record = Record.empty(1, len(self._plan.parameters))
-        record.go_on_from(sums)
-        return {name: float(value[0]) for name, value in losses(self._plan, record, 1).items()}
+        return losses_of(self._plan, sums)
 
 
 class Seen:
@@ -101,12 +99,30 @@ def column_names(plan: Plan, metrics: Mapping[str, Metric], validation: bool) ->
 
 def losses(plan: Plan, record: Record, count: int) -> dict[str, Array]:
     """Return the losses of the first ``count`` epochs of a record."""
+    sums = (a[:count] for a in record.sums)
+    return _losses(plan, *sums, maximum=np.maximum)
+
+
+def losses_of(plan: Plan, sums: tuple[Any, ...]) -> dict[str, float]:
+    """Return the losses of one epoch, or what there is of it, from its row of sums."""
+    return {name: float(value) for name, value in _losses(plan, *sums, maximum=max).items()}
+
+
+def _losses(
+    plan: Plan,
+    loss_sum: Any,
+    weight_sum: Any,
+    penalty_sum: Any,
+    gradient_squares: Any,
+    updates: Any,
+    *,
+    maximum: Callable[[Any, Any], Any],
+) -> dict[str, Any]:
     assert plan.loss is not None
-    data_loss, weight = record.loss_sum[:count], record.weight_sum[:count]
+    data_loss = loss_sum
     if plan.loss.reduction == "mean":
-        data_loss = data_loss / np.maximum(weight, _TINY)  # 0 where nothing had weight
-    penalty = record.penalty_sum[:count] / np.maximum(record.updates[:count], 1)
-    return with_penalty(plan, data_loss, penalty)
+        data_loss = data_loss / maximum(weight_sum, _TINY)  # 0 where nothing had weight
+    return with_penalty(plan, data_loss, penalty_sum / maximum(updates, 1))
 
 
 def gradient_norms(plan: Plan, record: Record, count: int) -> dict[str, Array]:

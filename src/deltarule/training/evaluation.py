@@ -77,7 +77,7 @@ def evaluate_dataset(
 
 def with_penalty(plan: Plan, data_loss: Any, penalty: Any) -> dict[str, Any]:
     """Return "loss", and its two parts by name where the plan has a penalty."""
-    if not any(parameter.penalty for parameter in plan.parameters):
+    if not plan.has_penalty:
         return {"loss": data_loss}
     return {"loss": data_loss + penalty, "data_loss": data_loss, "penalty": penalty}
 

@@ -35,7 +35,7 @@ from deltarule.plan import (
     compile_network,
 )
 from deltarule.training.callbacks import Callback, State, check_callbacks
-from deltarule.training.columns import Columns, Seen, losses
+from deltarule.training.columns import Columns, Seen, losses_of
 from deltarule.training.evaluation import check_metrics_fit, resolve_metrics
 from deltarule.training.history import History
 from deltarule.training.pace import Pace
@@ -170,7 +170,7 @@ class Trainer:
         if interrupt.requested:
             raise KeyboardInterrupt
         self._raise_if_diverged(record, None)
-        return float(losses(self.plan, record, 1)["loss"][0])
+        return losses_of(self.plan, record.row(0))["loss"]
 
     def run(
         self,

@@ -8,7 +8,6 @@ layer uses which formula.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -129,8 +128,7 @@ def dropout_backward(gradient: Array, keep: Array, rate: float) -> Array:
 # ------------------------------------------------------------------------ which layer uses what
 
 
-@dataclass(frozen=True)
-class Here:
+class Here(NamedTuple):
     """An operation in the course of a pass: all that its formulas may read.
 
     Attributes
