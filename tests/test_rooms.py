@@ -158,3 +158,16 @@ def test_the_package_is_small():
     if core is not None:
         files.append(Path(core.__file__))
     assert sum(path.stat().st_size for path in files) < 4e6
+
+
+def test_the_base_of_every_family_is_public_and_so_is_every_member_that_users_type() -> None:
+    from deltarule.base.settings import Setting
+
+    bases = {kind for kind in Setting.__subclasses__() if kind.__module__.startswith("deltarule.")}
+    assert {kind.__name__ for kind in bases} == {
+        "ActivationFunction", "Clip", "Constraint", "Initializer", "Layer", "Loss", "Metric",
+        "Optimizer", "Penalty", "Schedule",
+    }  # fmt: skip
+    for kind in bases:
+        assert getattr(deltarule, kind.__name__) is kind
+        assert kind.__name__ in deltarule.__all__

@@ -31,18 +31,22 @@ from deltarule.formulas import (
     penalties,
     schedules,
 )
-from deltarule.formulas.clipping import ClipNorm, ClipValue
-from deltarule.formulas.constraints import MaxNorm
+from deltarule.formulas.activations import ActivationFunction
+from deltarule.formulas.clipping import Clip, ClipNorm, ClipValue
+from deltarule.formulas.constraints import Constraint, MaxNorm
+from deltarule.formulas.initializers import Initializer
 from deltarule.formulas.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
     Huber,
+    Loss,
     MeanAbsoluteError,
     MeanSquaredError,
     Poisson,
     Quantile,
     SquaredError,
 )
+from deltarule.formulas.metrics import Metric
 from deltarule.formulas.optimizers import (
     SGD,
     Adagrad,
@@ -51,10 +55,11 @@ from deltarule.formulas.optimizers import (
     Adan,
     Lion,
     NAdam,
+    Optimizer,
     RMSprop,
     Rprop,
 )
-from deltarule.formulas.penalties import L1, L2, ElasticNet
+from deltarule.formulas.penalties import L1, L2, ElasticNet, Penalty
 from deltarule.formulas.schedules import (
     Cosine,
     CosineRestarts,
@@ -64,6 +69,7 @@ from deltarule.formulas.schedules import (
     OneCycle,
     Piecewise,
     Polynomial,
+    Schedule,
     Step,
     WarmUp,
 )
@@ -95,6 +101,7 @@ __all__ = [
     "L2",
     "SGD",
     "Activation",
+    "ActivationFunction",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -102,8 +109,10 @@ __all__ = [
     "BatchNorm",
     "BinaryCrossEntropy",
     "Callback",
+    "Clip",
     "ClipNorm",
     "ClipValue",
+    "Constraint",
     "Cosine",
     "CosineRestarts",
     "CrossEntropy",
@@ -120,6 +129,7 @@ __all__ = [
     "GradientCheck",
     "History",
     "Huber",
+    "Initializer",
     "InvalidTypeError",
     "InvalidValueError",
     "InverseScaling",
@@ -127,15 +137,19 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "Lion",
+    "Loss",
     "MaxNorm",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "Metric",
     "MissingExtraError",
     "MissingFileError",
     "NAdam",
     "Network",
     "OneCycle",
+    "Optimizer",
     "ParameterSpec",
+    "Penalty",
     "Piecewise",
     "Poisson",
     "Polynomial",
@@ -146,6 +160,7 @@ __all__ = [
     "Restarts",
     "Rprop",
     "Scale",
+    "Schedule",
     "SquaredError",
     "State",
     "StateSpec",
