@@ -210,3 +210,42 @@ def test_a_frozen_dataclass_may_add_fields_to_a_setting_without():
     assert Scaled(3.0) == Scaled(3.0) != Scaled()
     with pytest.raises(dataclasses.FrozenInstanceError):
         Scaled().factor = 1.0
+
+
+def test_a_setting_without_fields_is_frozen_and_a_class_derived_from_it_is_not() -> None:
+    class Mine(dr.activations.Tanh):
+        pass
+
+    for change in (lambda f: setattr(f, "gain", 2.0), lambda f: delattr(f, "gain")):
+        with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign to field 'gain'"):
+            change(dr.activations.Tanh())
+    mine = Mine()
+    mine.own = 3  # type: ignore[attr-defined]
+    assert mine.own == 3  # type: ignore[attr-defined]
+    del mine.own  # type: ignore[attr-defined]
+    assert not hasattr(mine, "own")
+
+
+def test_a_name_that_is_taken_is_refused() -> None:
+    with pytest.raises(ValueError, match="the activation name 'tanh' is taken by deltarule"):
+
+        class Other(ActivationFunction):
+            name = "tanh"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"colour": "red"}, "no family of settings in"),
+        ({"activation": "elu", "beta": 1.0}, "activation 'elu' has no setting beta"),
+        ({"activation": "tnah"}, "unknown activation 'tnah'; if it is one of your own"),
+    ],
+)
+def test_a_description_that_means_nothing_here_is_refused(value: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        rebuild(value)
+
+
+def test_what_a_file_cannot_hold_is_refused() -> None:
+    with pytest.raises(TypeError, match="cannot be written to a file: "):
+        describe(object())

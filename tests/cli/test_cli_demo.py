@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -129,3 +130,24 @@ def test_interrupted_training_is_tested_reported_and_told_by_the_status(tmp_path
     assert "interrupted" in result.stdout
     assert "Test accuracy" in result.stdout
     assert "interrupted" in path.read_text(encoding="utf-8")
+
+
+def test_interrupted_before_the_first_epoch_it_says_so_in_one_line(tmp_path, monkeypatch):
+    def interrupted(*arguments, **settings):
+        return dr.History("reference")
+
+    monkeypatch.setattr(demo_module, "train", interrupted)
+    result = run("--report", tmp_path / "report.html")
+    assert result.exit_code == 130
+    assert "interrupted before the first epoch was finished" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra"), [("sklearn.datasets", "sklearn"), ("deltarule.report", "report")]
+)
+def test_without_a_library_the_extra_is_named(missing, extra, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    result = run("--epochs", 1, "--report", tmp_path / "report.html")
+    assert result.exit_code == 1
+    assert f"pip install 'deltarule[{extra}]'" in result.stderr

@@ -306,3 +306,53 @@ def test_prediction_carries_nan_and_infinity_to_their_row_only() -> None:
     prediction = net.predict(spoilt)
     assert np.isnan(prediction[2]).all()
     np.testing.assert_array_equal(np.delete(prediction, 2, 0), np.delete(net.predict(X), 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("layers", "X", "y", "settings", "message"),
+    [
+        ([dr.Dense(1)], np.ones(4), np.ones(4), {}, r"for a single feature pass X\[:, None\]"),
+        (
+            [dr.Dense(1, "sigmoid")],
+            np.ones((4, 1)),
+            [0.2, 0.8, 1.0, 0.0],
+            {"class_weight": {0: 1.0, 1: 2.0}},
+            "class_weight needs whole classes as targets, got soft labels",
+        ),
+        (
+            [dr.Dense(2, "sigmoid")],
+            np.ones((2, 1)),
+            [[1, 1], [0, 1]],
+            {"class_weight": [1.0, 2.0]},
+            "class_weight needs one class per row; for several labels",
+        ),
+        (
+            [dr.Dense(1, "sigmoid")],
+            np.ones((2, 1)),
+            [0.0, 1.5],
+            {},
+            r"row 1, column 0 has 1\.5",
+        ),
+        ([dr.Dense(1)], np.ones((2, 1)), np.ones((2, 1, 1)), {}, "got shape"),
+    ],
+)
+def test_targets_and_features_of_a_wrong_form_are_told_apart(
+    layers: list, X: Any, y: Any, settings: dict, message: str
+) -> None:
+    net = dr.Network(layers, inputs=1)
+    loss = "squared_error" if layers[0].activation.name == "identity" else "binary_cross_entropy"
+    with pytest.raises(ValueError, match=message):
+        dr.train(net, X, y, loss=loss, **settings)
+
+
+def test_one_output_is_too_few_for_cross_entropy() -> None:
+    net = dr.Network([dr.Dense(1, "softmax")], inputs=1)
+    with pytest.raises(ValueError, match=r"at least 2 outputs, the network has 1; .*Dense\(2"):
+        dr.train(net, np.ones((2, 1)), [0, 0], loss="cross_entropy")
+
+
+@pytest.mark.parametrize("threads", [0, -1, 2.5])
+def test_evaluate_refuses_a_number_of_threads_that_is_none(threads: Any) -> None:
+    net = dr.Network([dr.Dense(1)], inputs=1)
+    with pytest.raises((ValueError, TypeError), match="threads must be a whole number >= 1"):
+        dr.evaluate(net, np.ones((2, 1)), np.ones(2), "squared_error", threads=threads)

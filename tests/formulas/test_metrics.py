@@ -254,3 +254,44 @@ def test_float32_predictions_are_averaged_in_float64():
     exact = float(np.float32(0.1))
     assert compute("mae", y, a, None) == pytest.approx(exact, rel=1e-12)
     assert compute("mse", y, a, None) == pytest.approx(exact**2, rel=1e-12)
+
+
+def test_a_function_that_returns_no_number_is_named() -> None:
+    def spread(y: np.ndarray, a: np.ndarray, w: np.ndarray | None) -> np.ndarray:
+        return a
+
+    with pytest.raises(TypeError, match="the metric 'spread' must return one number, got"):
+        resolve_metric(spread)[1](np.ones((2, 1)), np.ones((2, 1)))
+
+
+def test_a_function_of_other_arguments_is_refused_and_one_without_a_signature_is_tried() -> None:
+    with pytest.raises(TypeError, match=r"takes \(y, a, w\)"):
+        resolve_metric(lambda y: 0.0)
+    assert resolve_metric(max)[1](3.0, 2.0, 5.0) == 5.0  # a builtin, which tells no signature
+
+
+@pytest.mark.parametrize("name", ["accuracy", "log_loss", "mae", "mse", "rmse"])
+def test_where_all_weights_are_zero_there_is_no_average(name: str) -> None:
+    y, a = np.array([[0.0], [1.0]]), np.array([[0.2], [0.9]])
+    with pytest.raises(ValueError, match=f"all weights are 0, so there is no '{name}'"):
+        Metric.resolve(name)(y, a, np.zeros(2))
+
+
+@pytest.mark.parametrize("name", ["precision", "recall", "f1"])
+def test_where_no_class_occurs_the_metrics_of_counts_are_zero(name: str) -> None:
+    y, a = np.array([0, 1, 2]), np.eye(3)
+    assert Metric.resolve(name)(y, a, np.zeros(3)) == 0
+
+
+def test_a_confusion_matrix_needs_one_class_per_row() -> None:
+    with pytest.raises(ValueError, match="one class per row, got several labels"):
+        confusion_matrix(np.array([[1, 1, 0]]), np.array([[0.9, 0.8, 0.1]]))
+
+
+def test_parts_without_weight_add_nothing_to_r2() -> None:
+    metric = Metric.resolve("r2")
+    rng = np.random.default_rng(0)
+    y, a, w = rng.normal(size=(6, 1)), rng.normal(size=(6, 1)), np.array([0, 0, 0, 1.0, 2, 3])
+    empty = metric.tally(y[:3], a[:3], w[:3])
+    merged = metric.merge(metric.merge(empty, empty), metric.tally(y[3:], a[3:], w[3:]))
+    assert metric.finish(merged) == pytest.approx(metric(y[3:], a[3:], w[3:]), rel=1e-12)

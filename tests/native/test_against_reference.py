@@ -237,3 +237,23 @@ def test_what_python_defines_runs_in_the_reference_engine():
     with pytest.raises(ValueError, match="Mine is written in Python"):
         dr.Trainer(net, loss="squared_error", engine="native")
     assert dr.Trainer(net, loss="squared_error").engine.name == "reference"
+
+
+@pytest.mark.parametrize(
+    ("setting", "base"),
+    [("clip", dr.ClipNorm), ("clip", dr.ClipValue), ("penalty", dr.L2), ("constraint", dr.MaxNorm)],
+)
+def test_a_setting_derived_in_python_is_not_taken_for_its_base(setting, base):
+    class Mine(base):
+        name = f"mine, {base.__name__}"
+
+    net = dr.Network([D(1)], inputs=2)
+    settings = {"loss": "squared_error", setting: Mine(0.5)}
+    if setting == "constraint":
+        net = dr.Network([D(1, constraint=Mine(0.5))], inputs=2)
+        del settings[setting]
+    with pytest.raises(ValueError, match=rf"the {setting}\w* Mine is written in Python"):
+        dr.Trainer(net, engine="native", **settings)
+    trainer = dr.Trainer(net, **settings)
+    assert trainer.engine.name == "reference"
+    assert np.isfinite(trainer.step(np.ones((3, 2)), np.ones(3)))

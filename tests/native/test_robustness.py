@@ -91,18 +91,20 @@ def test_divergence_leaves_the_parameters_of_the_last_good_step(threads, target)
     assert states[0] == states[1]
 
 
-def test_a_gradient_that_overflows_moves_nothing(target):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_gradient_that_overflows_moves_nothing(engine, target):
     """Loss finite, gradient not: the step is undone although tiles were updated as they came."""
     X = np.full((4, 2), 1e30, dtype=np.float32)
     net = dr.Network([D(40, "identity"), D(1)], inputs=2, seed=1)
     net.parameters["0.weight"][:] = 1e-20
     net.parameters["1.weight"][:] = 1e-2
     before = net.vector.copy()
-    with pytest.raises(dr.DivergenceError):
+    with pytest.raises(dr.DivergenceError) as caught:
         dr.train(
             net, X, np.full(4, -1e10), loss=dr.SquaredError(reduction="sum"),
-            optimizer=dr.SGD(1e-30), epochs=1, engine="native", progress=False,
+            optimizer=dr.SGD(1e-30), epochs=1, engine=engine, progress=False,
         )  # fmt: skip
+    assert caught.value.layer == "0.weight"
     np.testing.assert_array_equal(net.vector, before)
 
 

@@ -458,3 +458,48 @@ def test_memory_of_a_prediction_does_not_grow_with_the_rows() -> None:
         tracemalloc.stop()
     all_activations = 80_000 * 512 * 4
     assert peaks[1] <= 1.05 * peaks[0] < all_activations / 4
+
+
+def test_running_statistics_are_assigned_by_name_or_all_at_once() -> None:
+    net = dr.Network([dr.Dense(2), dr.BatchNorm()], inputs=3)
+    values = {
+        name: np.full(array.shape, i + 1.5) for i, (name, array) in enumerate(net.state.items())
+    }
+    net.state = values
+    assert {name: array.tolist() for name, array in net.state.items()} == {
+        name: value.tolist() for name, value in values.items()
+    }
+    net.state_vector = np.arange(len(net.state_vector))
+    assert net.state_vector.tolist() == list(range(len(net.state_vector)))
+    with pytest.raises(ValueError, match="state takes a mapping with exactly these names: 1"):
+        net.state = {"0.mean": np.zeros(2)}
+    with pytest.raises(ValueError, match=r"'state_vector' has shape \(4,\), got .*\(3,\)"):
+        net.state_vector = np.zeros(3)
+
+
+def test_what_is_frozen_must_be_named() -> None:
+    with pytest.raises(ValueError, match=r"name the parameters or layers, for instance '0'"):
+        dr.Network([dr.Dense(2)], inputs=3).freeze()
+
+
+@pytest.mark.parametrize("dtype", ["floaty", "int32", object()])
+def test_a_dtype_that_is_none_or_another_is_refused(dtype: object) -> None:
+    with pytest.raises(TypeError, match='dtype must be "float32" or "float64", got'):
+        dr.Network([dr.Dense(2)], inputs=3, dtype=dtype)  # type: ignore[arg-type]
+
+
+def test_an_addition_stands_only_within_a_residual() -> None:
+    from deltarule.network.layers import Add
+
+    with pytest.raises(ValueError, match=r"layer '1': Add is a part of Residual"):
+        dr.Network([dr.Dense(2), Add()], inputs=3).predict(np.ones((1, 3)))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda x: dr.save(x, "x"), lambda x: dr.Trainer(x, "squared_error")],
+    ids=["save", "train"],
+)
+def test_something_else_than_a_network_is_refused(call: object) -> None:
+    with pytest.raises(TypeError, match=r"deltarule\.Network, got (list|\[)"):
+        call([dr.Dense(1)])  # type: ignore[operator]

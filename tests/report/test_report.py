@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import deltarule as dr
-from deltarule.report import write_report
+from deltarule.report import html, write_report
 from deltarule.report.figures import gradient_norm_figure, loss_figure, metrics_figure
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "wbr"}
@@ -320,3 +320,39 @@ def test_figures_leave_no_trace_in_pyplot(run):
 
 def test_notebooks_get_a_picture(run):
     assert run[1].plot()._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.01234, "0.0123 s"),
+        (119.4, "119 s"),
+        (120, "2 min 00 s"),
+        (3599.4, "59 min 59 s"),
+        (3600, "1 h 00 min"),
+        (90061, "25 h 01 min"),
+    ],
+)
+def test_a_duration_is_said_in_its_own_unit(seconds, said):
+    assert html._duration(seconds) == said
+
+
+def test_many_layers_have_colours_of_their_own(tmp_path):
+    layers = [dr.Dense(4, "tanh") for _ in range(12)] + [dr.Dense(1)]
+    net = dr.Network(layers, inputs=2, seed=0)
+    X = np.random.default_rng(0).normal(size=(8, 2))
+    history = dr.train(net, X, X[:, 0], loss="squared_error", epochs=2)
+    axes = gradient_norm_figure(history).axes[0]
+    colours = [line.get_color() for line in axes.get_lines()]
+    assert len(set(colours)) >= 13
+
+
+def test_without_a_loss_one_that_fits_the_targets_is_taken(tmp_path):
+    X = np.random.default_rng(0).normal(size=(8, 2))
+    net = dr.Network([dr.Dense(3, "softmax")], inputs=2)
+    history = dr.train(net, X, np.arange(8) % 3, loss="cross_entropy", epochs=1)
+    pages = []
+    for y in (np.arange(8) % 3, np.eye(3)[np.arange(8) % 3]):  # labels, and one column for each
+        write_report(tmp_path / "r.html", history, network=net, X=X, y=y)
+        pages.append((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert all("Confusion" in page or "confusion" in page for page in pages)

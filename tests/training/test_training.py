@@ -538,12 +538,13 @@ class PressIn3(dr.Callback):
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.parametrize("engine", ["auto", "reference"])
 @pytest.mark.parametrize("hooked", [False, True])
 def test_ctrl_c_ends_the_run_after_a_whole_step_and_loses_nothing(
-    hooked: bool, caplog: pytest.LogCaptureFixture
+    hooked: bool, engine: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def start() -> dr.Trainer:
-        return dr.Trainer(regressor(), "squared_error", "adam")
+        return dr.Trainer(regressor(), "squared_error", "adam", engine=engine)
 
     def run(trainer: dr.Trainer) -> dr.History:
         callbacks = [PressIn3()] if hooked else None
@@ -564,7 +565,7 @@ def test_ctrl_c_ends_the_run_after_a_whole_step_and_loses_nothing(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
     again = regressor()  # exactly the steps that were counted have been made
-    twin = dr.Trainer(again, "squared_error", "adam")
+    twin = dr.Trainer(again, "squared_error", "adam", engine=engine)
     if history.epochs:
         twin.run(X, TARGETS, epochs=history.epochs, batch_size=4)
     order = permutation(0, Purpose.SHUFFLE, 23, step=history.epochs)
