@@ -2,9 +2,10 @@
 
     python benchmarks/before_and_after.py COMMIT [ROUNDS]
 
-installs COMMIT and HEAD in build/trajectories/ and lets one process of each take turns. A turn lasts some
-milliseconds. The table shows the best turn of each, and the median over rounds of after / before: what
-both versions suffer in the same round does not count. Import time is that of fresh processes.
+installs COMMIT and HEAD in build/trajectories/ and lets one process of each take turns. A turn
+lasts some milliseconds. The table shows the best turn of each, and the median over rounds of
+after / before: what both versions suffer in the same round does not count. Import time is that of
+fresh processes.
 """
 
 import json
