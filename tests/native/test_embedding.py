@@ -190,6 +190,7 @@ def test_codes_of_any_numeric_type(dtype: type) -> None:
         (lambda: dr.Embedding(0), "categories must be a whole number >= 1, got 0"),
         (lambda: dr.Embedding(()), "categories must name at least one whole number"),
         (lambda: dr.Embedding("abc"), "categories must be a whole number"),
+        (lambda: dr.Embedding(2**24 + 1), "at most 2\\^24 categories"),
         (lambda: dr.Embedding(3, 0), "size must be a whole number >= 1"),
         (lambda: dr.Embedding((3, 4), columns=(1, 1)), "a different column for each number"),
         (lambda: dr.Embedding((3, 4), columns=(1,)), "a different column for each number"),

@@ -239,6 +239,9 @@ class Scale(Layer):
         return {"scale": (symbol, f"sum of {source} * delta[{path}] over rows")}
 
 
+_MOST_CATEGORIES = 1 << 24  # whole numbers beyond are rounded in float32
+
+
 @setting
 class Embedding(Layer):
     """Trained vectors in the place of category codes; the other columns pass.
@@ -254,7 +257,7 @@ class Embedding(Layer):
     Parameters
     ----------
     categories : int or tuple of int
-        How many categories each column of codes has; its codes are 0 to one less.
+        How many categories each column of codes has, at most 2^24; its codes are 0 to one less.
     size : int
         Length of the vectors.
     columns : tuple of int, optional
@@ -289,6 +292,11 @@ class Embedding(Layer):
         super().__post_init__()
         set_ = object.__setattr__
         set_(self, "categories", whole_numbers("categories", self.categories, at_least=1))
+        if max(self.cardinalities) > _MOST_CATEGORIES:
+            raise InvalidValueError(
+                "a column has at most 2^24 categories, since float32 rounds larger codes; "
+                f"got categories={self.categories}"
+            )
         check_integer("size", self.size)
         given = range(len(self.cardinalities)) if self.columns is None else self.columns
         set_(self, "columns", whole_numbers("columns", given, at_least=0))
