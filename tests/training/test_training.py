@@ -150,7 +150,7 @@ def test_a_batch_of_total_weight_0_changes_nothing() -> None:
     settings = dict(optimizer=dr.Adam(0.1), shuffle=False, batch_size=5, epochs=1)
     trained(net, sample_weight=weights, **settings)
     trainer = dr.Trainer(twin, "squared_error", dr.Adam(0.1))
-    trainer.steps = 2  # the two empty batches count as steps, but change no state
+    trainer._steps = 2  # the two empty batches count as steps, but change no state
     trainer.run(X[10:], TARGETS[10:], shuffle=False, batch_size=5, sample_weight=weights[10:])
     np.testing.assert_array_equal(net.vector, twin.vector)
     np.testing.assert_array_equal(net.state_vector, twin.state_vector)

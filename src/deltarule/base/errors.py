@@ -60,6 +60,18 @@ class UnknownNameError(DeltaruleError, KeyError):
         return str(self.args[0])  # KeyError would show its repr
 
 
+class InvalidAttributeError(DeltaruleError, AttributeError):
+    """An object has no such attribute, or one that cannot be set."""
+
+
+class FixedError(DeltaruleError, TypeError):
+    """A container that is handed out to be read cannot be changed."""
+
+
+class InUseError(DeltaruleError, RuntimeError):
+    """An object that does one thing at a time is doing something else."""
+
+
 class MissingFileError(DeltaruleError, FileNotFoundError):
     """There is no such file or folder."""
 
@@ -87,6 +99,20 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> InvalidValueError
 def unknown_key(kind: str, got: object, known: Iterable[str]) -> UnknownNameError:
     """Return the error for a name that a mapping lacks; it suggests the nearest known one."""
     return UnknownNameError(_unknown(kind, str(got), list(known)))
+
+
+def unknown_attribute(
+    owner: str, name: str, *, settable: Iterable[str], hint: str = ""
+) -> InvalidAttributeError:
+    """Return the error for setting an attribute that a class does not have."""
+    from difflib import get_close_matches
+
+    if not hint:
+        names = sorted(settable)
+        near = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+        known = f"what can be set: {', '.join(names)}" if names else "nothing of it can be set"
+        hint = f"did you mean {near[0]!r}?" if near else known
+    return InvalidAttributeError(f"{owner} has no attribute {name!r} to set; {hint}")
 
 
 def _unknown(kind: str, got: str, names: list[str]) -> str:

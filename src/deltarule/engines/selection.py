@@ -77,7 +77,7 @@ def prediction_executor(network: Network, engine: str, threads: int | None) -> E
     A plan without loss depends on what cannot change in a network, so the executor of the last
     call serves again where engine, threads, vectors and the calling thread are the same.
     """
-    asked = (engine, threads, target(), id(network.vector), id(network.state_vector))
+    asked = (engine, threads, target(), id(network._vector), id(network._state_vector))
     kept = _kept.executors.get(network)
     if kept is not None and kept[0] == asked:
         return kept[1]

@@ -130,7 +130,7 @@ def _network(path: Path, file: Any) -> Network:
         for name, factor in description["learning_rate_factors"].items():
             network.scale_learning_rate(factor, name)
         initializer = rebuild(description.get("weight_initializer"))
-        network.weight_initializer = (
+        network._weight_initializer = (
             None if initializer is None else Initializer.resolve(initializer)
         )
     except FileFormatError:

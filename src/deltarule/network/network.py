@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from deltarule.base.errors import (
     unknown_key,
     unknown_name,
 )
+from deltarule.base.guards import Guarded, OneAtATime, ReadOnly
 from deltarule.base.random import check_seed
 from deltarule.base.settings import check_integer, check_number
 from deltarule.base.types import Array
@@ -45,7 +47,7 @@ class Views(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         try:
-            return self._views[name]
+            return self._views[name].view()  # whose shape may be set without harm
         except KeyError:
             raise unknown_key("parameter", name, self._views) from None
 
@@ -73,8 +75,11 @@ class Placed(NamedTuple):
     outputs: int
 
 
-class Network:
+class Network(Guarded):
     """A feed-forward network: a stack of layers and its parameters.
+
+    What describes a network is fixed: ``layers``, ``inputs``, ``dtype`` and so on can be read, not
+    set. Its values can be set: ``vector``, ``parameters`` and ``state``.
 
     Parameters
     ----------
@@ -99,8 +104,6 @@ class Network:
         Running statistics of BatchNorm; views into ``state_vector``.
     learning_rate_factors : mapping of str to float
         Factor on the learning rate of each parameter; 0 means frozen. See :meth:`freeze`.
-    weight_initializer : Initializer or None
-        As given; None means that the activation after each layer decides.
 
     Examples
     --------
@@ -112,6 +115,18 @@ class Network:
     (1, 1)
     """
 
+    _instead: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("layers", "inputs", "outputs", "placed"), "make a new Network with the layers you want"
+    ) | {
+        "dtype": 'use net.copy(dtype="float64")',
+        "seed": "use net.initialize(seed), which draws the parameters of another seed",
+        "weight_initializer": "make a new Network(..., weight_initializer=...)",
+        "learning_rate_factors": "use net.scale_learning_rate(factor, name) or net.freeze(name)",
+        "trainable": "use net.freeze('0') and net.unfreeze('0')",
+        "weights": "set net.parameters['0.weight'] or net.vector",
+        "biases": "set net.parameters['0.bias'] or net.vector",
+    }
+
     def __init__(
         self,
         layers: Sequence[Layer],
@@ -121,25 +136,26 @@ class Network:
         dtype: Any = "float32",
         weight_initializer: Initializer | str | None = None,
     ) -> None:
-        self.layers = check_layers(layers, "Network")
-        self.inputs = check_integer("inputs", inputs)
-        self.seed = check_seed(seed)
-        self.dtype = _check_dtype(dtype)
-        self._reads_inputs = self.layers[0] if self.layers[0].reads_inputs else None
-        self.placed = tuple(_place(self.layers, "", self.inputs))
-        self.outputs = _width_after(self.layers, self.inputs)
-        self._parameter_specs, self._state_specs = _specs(self.placed)
-        self._vector = np.zeros(_total(self._parameter_specs), dtype=self.dtype)
-        self._state_vector = np.zeros(_total(self._state_specs), dtype=self.dtype)
+        self._layers = check_layers(layers, "Network")
+        self._inputs = check_integer("inputs", inputs)
+        self._seed = check_seed(seed)
+        self._dtype = _check_dtype(dtype)
+        self._reads_inputs = self._layers[0] if self._layers[0].reads_inputs else None
+        self._placed = tuple(_place(self._layers, "", self._inputs))
+        self._outputs = _width_after(self._layers, self._inputs)
+        self._parameter_specs, self._state_specs = _specs(self._placed)
+        self._vector = np.zeros(_total(self._parameter_specs), dtype=self._dtype)
+        self._state_vector = np.zeros(_total(self._state_specs), dtype=self._dtype)
         self._make_views()
         self._factors = {
             f"{place.path}.{spec.name}": float(place.layer.learning_rate_factor)
-            for place in self.placed
+            for place in self._placed
             for spec in place.layer.parameters(place.inputs)
         }
-        self.weight_initializer = (
+        self._weight_initializer = (
             None if weight_initializer is None else Initializer.resolve(weight_initializer)
         )
+        self._training = OneAtATime()
         self._draw(self._parameter_specs, self._state_specs)
 
     def _draw(self, parameters: Iterable[str], state: Iterable[str]) -> None:
@@ -165,6 +181,41 @@ class Network:
         self._state = Views(self._state_vector, state_shapes)
 
     @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, as given."""
+        return self._layers
+
+    @property
+    def inputs(self) -> int:
+        """Number of input columns."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> int:
+        """Number of output columns."""
+        return self._outputs
+
+    @property
+    def placed(self) -> tuple[Placed, ...]:
+        """All layers at their places, depth first."""
+        return self._placed
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the parameters and of all arithmetic."""
+        return self._dtype
+
+    @property
+    def seed(self) -> int:
+        """Seed of the initial parameters."""
+        return self._seed
+
+    @property
+    def weight_initializer(self) -> Initializer | None:
+        """As given; None means that the activation after each layer decides."""
+        return self._weight_initializer
+
+    @property
     def parameters(self) -> Views:
         """Named views into ``vector``; assigning a mapping of the same names copies values."""
         return self._parameters
@@ -185,7 +236,7 @@ class Network:
     @property
     def vector(self) -> Array:
         """All parameters, one flat vector; assigning copies values into it."""
-        return self._vector
+        return self._vector.view()  # whose shape may be set without harm
 
     @vector.setter
     def vector(self, values: Any) -> None:
@@ -194,7 +245,7 @@ class Network:
     @property
     def state_vector(self) -> Array:
         """All running statistics, one flat vector; assigning copies values into it."""
-        return self._state_vector
+        return self._state_vector.view()
 
     @state_vector.setter
     def state_vector(self, values: Any) -> None:
@@ -205,9 +256,11 @@ class Network:
         return self._parameter_specs[name]
 
     @property
-    def learning_rate_factors(self) -> dict[str, float]:
-        """A copy of the factors on the learning rate, by parameter."""
-        return dict(self._factors)
+    def learning_rate_factors(self) -> Mapping[str, float]:
+        """The factors on the learning rate by parameter, as they are now; to be read."""
+        return ReadOnly(
+            self._factors, "net.learning_rate_factors", self._instead["learning_rate_factors"]
+        )
 
     def initialize(self, seed: int) -> Self:
         """Draw the initial parameters of another seed; return the network.
@@ -224,11 +277,25 @@ class Network:
         >>> bool((net.initialize(7).vector == twin.vector).all())
         True
         """
-        self.seed = check_seed(seed)
+        self._seed = check_seed(seed)
         free = [name for name, factor in self._factors.items() if factor]
         moving = {name.rsplit(".", 1)[0] for name in free}
         self._draw(free, [name for name in self._state_specs if name.rsplit(".", 1)[0] in moving])
         return self
+
+    def being_trained(self) -> AbstractContextManager[Any]:
+        """Return what is held while the network is trained; raise where it is held already."""
+        return self._training.turn(
+            "the network is being trained by another call (in another thread, in a callback or a "
+            "signal handler around this one), and only one at a time may change it; wait for that "
+            "one, or train net.copy()"
+        )
+
+    def take_over(self, other: Network) -> None:
+        """Take over the values, and the seed, of a network with the same layers."""
+        self.vector = other._vector
+        self.state_vector = other._state_vector
+        self._seed = other._seed
 
     def freeze(self, *names: str) -> Self:
         """Exclude parameters ("0.bias") or whole layers ("0") from training; returns the network.
@@ -297,10 +364,11 @@ class Network:
         """Return an independent copy with the same values, on request in another dtype."""
         twin = object.__new__(type(self))
         twin.__setstate__(self.__getstate__())
-        twin.dtype = self.dtype if dtype is None else _check_dtype(dtype)
-        twin._vector = self.vector.astype(twin.dtype)
-        twin._state_vector = self.state_vector.astype(twin.dtype)
+        twin._dtype = self.dtype if dtype is None else _check_dtype(dtype)
+        twin._vector = self._vector.astype(twin.dtype)
+        twin._state_vector = self._state_vector.astype(twin.dtype)
         twin._factors = dict(self._factors)
+        twin._training = OneAtATime()
         twin._make_views()
         return twin
 

@@ -182,9 +182,7 @@ class Contest:
                 f"{', '.join(f'{score:g}' for score in self.scores[:5])}, ...: choose another "
                 "monitor="
             )
-        network, winner = self.trainer.network, self.best.network
-        network.vector[:], network.state_vector[:] = winner.vector, winner.state_vector
-        network.seed = winner.seed
+        self.trainer.network.take_over(self.best.network)
         if stopped:
             begun = sum(history is not None for history in self.histories)
             _log.warning(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,12 +15,13 @@ from deltarule.base.errors import (
     InvalidValueError,
     describe_value,
 )
+from deltarule.base.guards import Guarded
 from deltarule.base.interrupt import Interrupt, deferred_interrupt
 from deltarule.base.random import check_seed
 from deltarule.base.settings import check_flag, check_integer, check_number
 from deltarule.base.types import Array
 from deltarule.data.source import Batches
-from deltarule.engines import Executor, Record, Run, select_engine
+from deltarule.engines import Engine, Executor, Record, Run, select_engine
 from deltarule.formulas.losses import Loss
 from deltarule.formulas.metrics import Metric
 from deltarule.formulas.optimizers import Optimizer
@@ -32,6 +33,7 @@ from deltarule.plan import (
     LossLike,
     OptimizerLike,
     PenaltyLike,
+    Plan,
     compile_network,
 )
 from deltarule.training.callbacks import Callback, State, check_callbacks
@@ -44,8 +46,12 @@ from deltarule.training.progress import Display, Progress
 _log = logging.getLogger("deltarule")
 
 
-class Trainer:
+class Trainer(Guarded):
     """A network with a loss and an optimizer, whose state is kept from call to call.
+
+    It does one thing at a time: while a call of :meth:`step` or :meth:`run` is under way, another
+    one raises :class:`deltarule.InUseError`, and so does another trainer of the same network.
+    Predicting meanwhile is allowed.
 
     Parameters are those of :func:`deltarule.train`. A schedule without a length spans all steps
     from the trainer's first to the last one of the current :meth:`run`.
@@ -67,6 +73,14 @@ class Trainer:
     >>> loss < 1e-6
     True
     """
+
+    _instead: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("lr", "learning_rate"),
+        "the optimizer has it: make a new Trainer(net, loss, optimizer=...), give the optimizer a "
+        "schedule, or let a callback set state.rate_factor",
+    ) | dict.fromkeys(
+        ("network", "loss", "optimizer", "metrics", "engine", "plan"), "make a new Trainer"
+    )
 
     def __init__(
         self,
@@ -100,15 +114,15 @@ class Trainer:
             check_integer("threads", threads)
         self._engine_name, self._threads = engine, threads
         self._rate_factor = 1.0
-        self._factors: dict[str, float] = {}
+        self._factors: Mapping[str, float] = {}
         self._executor: Executor
         self._compile()
-        self.epochs = 0
-        self.steps = 0
+        self._epochs = 0
+        self._steps = 0
 
     def __getstate__(self) -> dict[str, Any]:
         # The executor holds views into the network's vector: a copy makes its own.
-        own = ("plan", "engine", "_executor")
+        own = ("_plan", "_engine", "_executor")
         state = {name: value for name, value in self.__dict__.items() if name not in own}
         return state | {"_optimizer_state": np.array(self._executor.optimizer_state)}
 
@@ -129,13 +143,43 @@ class Trainer:
         """The metrics by name."""
         return self._metrics
 
+    @property
+    def loss(self) -> Loss:
+        """The loss."""
+        return self._loss
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer."""
+        return self._optimizer
+
+    @property
+    def epochs(self) -> int:
+        """Epochs done so far, over all calls."""
+        return self._epochs
+
+    @property
+    def steps(self) -> int:
+        """Steps done so far, over all calls."""
+        return self._steps
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs."""
+        return self._engine
+
+    @property
+    def plan(self) -> Plan:
+        """The network, loss and optimizer, compiled."""
+        return self._plan
+
     def _compile(self) -> None:
         """Make the plan of the network as it is now, and what executes it."""
         self._factors = self.network.learning_rate_factors
-        self.plan = compile_network(
+        self._plan = compile_network(
             self.network, loss=self._loss, optimizer=self._optimizer, **self._settings
         )
-        self.engine = select_engine(self._engine_name, self.plan)
+        self._engine = select_engine(self._engine_name, self._plan)
         self._executor = self.engine.executor(self.plan, self.network, threads=self._threads)
 
     def _follow_factors(self) -> None:
@@ -160,13 +204,14 @@ class Trainer:
                 f"{type(self._schedule).__name__} spans the whole run, and step() cannot know how "
                 "long that is; give the schedule a length"
             )
-        self._follow_factors()
-        expected = self.plan.expected
-        data = expected.examples(X, y, sample_weight)
-        data = expected.weighted_by_class(data, self._class_weight)
-        batches = expected.batches(data, None, seed=self._seed)
-        with deferred_interrupt() as interrupt:
-            record = self._run(batches, 0, 1, self._rates(0, 1, 1, 1), interrupt)
+        with self.network.being_trained():
+            self._follow_factors()
+            expected = self.plan.expected
+            data = expected.examples(X, y, sample_weight)
+            data = expected.weighted_by_class(data, self._class_weight)
+            batches = expected.batches(data, None, seed=self._seed)
+            with deferred_interrupt() as interrupt:
+                record = self._run(batches, 0, 1, self._rates(0, 1, 1, 1), interrupt)
         if interrupt.requested:
             raise KeyboardInterrupt
         self._raise_if_diverged(record, None)
@@ -187,23 +232,24 @@ class Trainer:
         progress: bool | str | Display = "auto",
     ) -> History:
         """Train for some epochs and return what happened; see :func:`deltarule.train`."""
-        self._follow_factors()
         check_integer("epochs", epochs)
         check_flag("drop_last", drop_last)
         hooks = check_callbacks(callbacks)
         display = progress if isinstance(progress, Display) else Progress(progress, epochs)
-        expected = self.plan.expected
-        data = expected.examples(X, y, sample_weight)
-        data, held_out = expected.split(data, validation, seed=self._seed)
-        data = expected.weighted_by_class(data, self._class_weight)
-        batches = expected.batches(
-            data, batch_size, drop_last=drop_last, shuffle=shuffle, seed=self._seed
-        )
-        for part in (data, held_out):
-            if part is not None:
-                check_metrics_fit(self.plan, part, self._metrics)
-        columns = Columns(self.plan, self._metrics, held_out)
-        return self._train(batches, columns, epochs, hooks, display)
+        with self.network.being_trained():
+            self._follow_factors()
+            expected = self.plan.expected
+            data = expected.examples(X, y, sample_weight)
+            data, held_out = expected.split(data, validation, seed=self._seed)
+            data = expected.weighted_by_class(data, self._class_weight)
+            batches = expected.batches(
+                data, batch_size, drop_last=drop_last, shuffle=shuffle, seed=self._seed
+            )
+            for part in (data, held_out):
+                if part is not None:
+                    check_metrics_fit(self.plan, part, self._metrics)
+            columns = Columns(self.plan, self._metrics, held_out)
+            return self._train(batches, columns, epochs, hooks, display)
 
     def _train(
         self,
@@ -237,7 +283,7 @@ class Trainer:
                     )
                     pace.took(time.perf_counter() - called)
                     done, now = divmod(batch + record.steps_done, per_epoch)
-                    self.epochs += done
+                    self._epochs += done
                     history.steps += record.steps_done
                     if done:
                         last = rates[per_epoch - 1 - batch :: per_epoch][:done]
@@ -318,7 +364,7 @@ class Trainer:
         if unfinished is not None:
             record.go_on_from(unfinished)
         self._executor.run(run, record)
-        self.steps += record.steps_done
+        self._steps += record.steps_done
         return record
 
     def _raise_if_diverged(self, record: Record, history: History | None) -> None:
