@@ -60,7 +60,7 @@ BAD_TRAINING = {
     "a missing number": (
         dict(X=pd.DataFrame({"a": X[:, 0], "b": pd.array([1, None] * 4), "c": X[:, 2]})),
         ValueError,
-        "not finite: nan at row 1, column 1",
+        "not finite: nan at row 1, column 'b'",
     ),
     "too few targets": (dict(y=Y[:7]), ValueError, "y must have 8 rows, as many as X; got 7"),
     "y missing": (dict(y=None), TypeError, "y is missing"),

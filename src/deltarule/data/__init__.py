@@ -1,16 +1,9 @@
 """Users' data, checked once and kept in its own type."""
 
-from deltarule.data.arrays import (
-    Dataset,
-    as_matrix,
-    as_targets,
-    as_weights,
-    balanced_weights,
-    check_some_weight,
-    class_weights,
-    numeric,
-)
+from deltarule.data.arrays import Dataset, as_matrix, as_targets, check_finite
+from deltarule.data.numbers import numeric
 from deltarule.data.split import split_rows
+from deltarule.data.weights import as_weights, balanced_weights, check_some_weight, class_weights
 
 __all__ = [
     "Dataset",
@@ -18,6 +11,7 @@ __all__ = [
     "as_targets",
     "as_weights",
     "balanced_weights",
+    "check_finite",
     "check_some_weight",
     "class_weights",
     "numeric",

@@ -10,17 +10,16 @@ import numpy as np
 from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
 from deltarule.base.settings import check_integer
 from deltarule.base.types import Array
-from deltarule.data.arrays import (
-    Dataset,
-    as_matrix,
-    as_targets,
+from deltarule.data.arrays import Dataset, as_matrix, as_targets, check_finite
+from deltarule.data.numbers import numeric
+from deltarule.data.source import Batches, InMemory
+from deltarule.data.split import split_rows
+from deltarule.data.weights import (
     as_weights,
     check_some_weight,
     class_weights,
-    numeric,
+    without_unweighted,
 )
-from deltarule.data.source import Batches, InMemory
-from deltarule.data.split import split_rows
 from deltarule.formulas.losses import Loss
 
 
@@ -48,17 +47,30 @@ class Expected(NamedTuple):
     check_columns: Callable[[Array, str], None]
 
     def examples(
-        self, X: Any, y: Any, sample_weight: Any = None, *, finite: bool = True, what: str = ""
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        finite: bool = True,
+        what: str = "",
+        single: bool = False,
     ) -> Dataset:
         """Return checked examples, or raise one clear error.
 
-        ``what`` stands before the names in messages ("validation ").
+        ``what`` stands before the names in messages ("validation "). ``single``: one example may
+        come without its axis of rows.
         """
-        X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, what=f"{what}X", finite=finite)
+        X = as_matrix(
+            X, inputs=self.inputs, dtype=self.dtype, what=f"{what}X", finite=finite, single=single
+        )
         self.check_columns(X, f"{what}X")
-        y = as_targets(y, len(X), dtype=self.dtype, what=f"{what}y", finite=finite)
+        y = as_targets(y, len(X), what=f"{what}y", single=single)
         weights = as_weights(sample_weight, len(X), dtype=self.dtype, what=f"{what}sample_weight")
         check_some_weight(weights, "in sample_weight")
+        y = without_unweighted(y, weights)
+        if finite:
+            check_finite(y, f"{what}y", self.dtype)
         return Dataset(X, self.loss.check_targets(y, self.outputs), weights)
 
     def split(self, data: Dataset, validation: Any, *, seed: int) -> tuple[Dataset, Dataset | None]:
@@ -94,7 +106,7 @@ class Expected(NamedTuple):
             raise InvalidValueError(
                 f"class_weight needs a loss of classes, {self.loss.name} is none; use sample_weight"
             )
-        by_class = class_weights(class_weight, data.y, self.outputs)
+        by_class = class_weights(class_weight, data.y, self.outputs, data.weights)
         if by_class is None:
             return data
         weights = by_class if data.weights is None else by_class * data.weights

@@ -129,8 +129,7 @@ def backpropagate(
 
 def check_examples(plan: Plan, x: Any, t: Any, sample_weight: Any, *, finite: bool) -> Dataset:
     """Return checked examples; a single one may come without its axis of rows."""
-    x = _as_rows(x, plan.inputs)
-    return plan.expected.examples(x, _as_target_rows(t, len(x)), sample_weight, finite=finite)
+    return plan.expected.examples(x, t, sample_weight, finite=finite, single=True)
 
 
 def trace_pass(
@@ -183,21 +182,3 @@ def trace_pass(
         data_loss=data_loss,
         penalty=penalties,
     )
-
-
-def _as_rows(x: Any, inputs: int) -> Any:
-    """Return a single example as one row."""
-    if hasattr(x, "to_numpy"):
-        return x
-    array = np.asarray(x)
-    return array[None, :] if array.ndim == 1 and len(array) == inputs else x
-
-
-def _as_target_rows(t: Any, n: int) -> Any:
-    """Return the target of a single example, a number or one number per output, as one row."""
-    if n != 1 or hasattr(t, "to_numpy"):
-        return t
-    array = np.asarray(t)
-    if array.ndim == 0 or (array.ndim == 1 and len(array) > 1):
-        return array[None]
-    return t

@@ -345,13 +345,13 @@ class Network(Guarded):
 
         Parameters
         ----------
-        X : array or data frame (n, inputs)
+        X : array or data frame (n, inputs), or (inputs,) for a single example
         batch_size : int, optional
             Rows per block; by default as many as have about 4 MB of activations.
         engine, threads
             As in :func:`deltarule.train`.
         """
-        X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, finite=False)
+        X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, finite=False, single=True)
         if self._reads_inputs is not None:
             self._reads_inputs.check_columns(X, "X")
         if batch_size is not None:

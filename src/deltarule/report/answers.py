@@ -13,7 +13,7 @@ from matplotlib.image import imsave
 
 from deltarule.base.errors import InvalidValueError
 from deltarule.base.types import Array
-from deltarule.data import as_matrix, as_targets
+from deltarule.data import as_matrix, as_targets, check_finite
 from deltarule.formulas.losses import BinaryCrossEntropy, CrossEntropy, Loss, SquaredError
 from deltarule.formulas.metrics import classes as true_and_predicted
 from deltarule.formulas.metrics import confusion_matrix
@@ -94,7 +94,8 @@ def examine(
         raise InvalidValueError(
             f"image_shape {image_shape} does not hold the {network.inputs} numbers of a row of X"
         )
-    y = as_targets(y, len(X), dtype=network.dtype)
+    y = as_targets(y, len(X))
+    check_finite(y, "y", network.dtype)
     loss = _fitting_loss(network, y)
     y = loss.check_targets(y, network.outputs)
     outputs = network.predict(X)
