@@ -205,7 +205,6 @@ struct HardSigmoid {
 
 // log(1 + exp z) = max(z, 0) + log1p(exp(-|z|)), without overflow.
 // f' = sigma(z) = 1 - exp(-a).
-// Also the binary cross-entropy from a logit z and target y: softplus(z) - y z.
 template <class V>
 DR_INLINE V softplus(V z) {
     return max(V{}, z) + log1p_finite(exp(-abs(z)));

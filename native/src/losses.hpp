@@ -83,12 +83,21 @@ struct Poisson {
     DR_INLINE V canonical_delta(V, V a, V t) const { return a - t; }
 };
 
-// l = -t log a - (1 - t) log(1 - a) = softplus(z) - t z  with a = sigma(z), its only activation
+// l = -t log a - (1 - t) log(1 - a)  with a = sigma(z), its only activation. Each term keeps its small part:
+//     l     = |z| (1 - t) + log(1 + e^-|z|) where z > 0, |z| t + log(1 + e^-|z|) elsewhere
+//     delta = a - t, and (1 - t) - sigma(-z) where both a and t are above 1/2; sigma(-z) = a e^-z
 template <class T>
 struct BinaryCrossEntropy {
     using V = vec<T>;
-    DR_INLINE V canonical_value(V z, V, V t) const { return softplus(z) - t * z; }
-    DR_INLINE V canonical_delta(V, V a, V t) const { return a - t; }
+    DR_INLINE V canonical_value(V z, V, V t) const {
+        const V size = abs(z);
+        return size * select(z > V{}, T(1) - t, t) + log1p_finite(exp(-size));
+    }
+    DR_INLINE V canonical_delta(V z, V a, V t) const {
+        const V half = broadcast(T(0.5));
+        const auto near_one = (a > half) & (t > half);
+        return select(near_one, (T(1) - t) - a * exp(-abs(z)), a - t);
+    }
 };
 
 // value(z, a, t) and delta(z, a, t) of a loss, for the pair in hand.
@@ -127,9 +136,24 @@ void loss_of_elements(const Program& program, const Instruction& op, const Tile&
     }
 }
 
-// Cross-entropy behind softmax, for L rows at a time:
-//     l = log sum_k e^{z_k - m} - sum_k t_k (z_k - m),  delta = a - t
-// The sum of exponentials is 1 / max a, since the largest one is e^0.
+// Sum of a row's elements but one that is the largest.
+template <class T>
+DR_INLINE T sum_of_others(const T* a, long columns, long stride, T largest) {
+    const vec<T> most = broadcast(largest);
+    vec<T> sums{}, ties{};
+    for_row<T>(columns, stride, [&](long i, auto mask) {
+        const vec<T> ai = select(mask, load(a + i), vec<T>{});
+        const auto tie = ai == most;
+        sums = sums + select(tie, vec<T>{}, ai);
+        ties = ties + select(tie, broadcast(T(1)), vec<T>{});
+    });
+    return sum_lanes(sums) + (sum_lanes(ties) - T(1)) * largest;
+}
+
+// Cross-entropy behind softmax, for L rows at a time, with m = z_c the largest:
+//     l = log sum_k e^{z_k - m} - sum_k t_k (z_k - m),  log sum_k e^{z_k - m} = log(1 + sum_{k != c} a_k / a_c)
+//     delta = a - t, and (1 - t_c) - sum_{k != c} a_k where both a_c and t_c are above 1/2
+// so that what is small is a sum of small terms, never a difference of large ones.
 template <class T>
 void cross_entropy(const Program& program, const Instruction& op, const Tile& tile, const T* z, const T* a,
                    const T* t, T* d) {
@@ -137,15 +161,16 @@ void cross_entropy(const Program& program, const Instruction& op, const Tile& ti
     const long k = op.outputs, stride = program.capacity * NR;
     const bool labels = program.targets.columns == 0;
     const T smooth = T(op.loss_setting / double(k)), rest = T(1 - op.loss_setting);
+    const T hot_target = rest + smooth;
     for (long r0 = 0; r0 < tile.rows; r0 += L) {
-        alignas(vector_bytes) T largest_a[L], linear[L];
-        for (long i = 0; i < L; ++i) largest_a[i] = 1;
+        alignas(vector_bytes) T odds[L]{}, linear[L];
         const long rows = tile.rows - r0 < L ? tile.rows - r0 : L;
         for (long i = 0; i < rows; ++i) {
             const long r = r0 + i, at = r * NR;
             const T w = T(program.row_weights ? program.row_weights[tile.first + r] : 1);
-            const T m = row_max(z + at, k, stride);
-            largest_a[i] = row_max(a + at, k, stride);
+            const T m = row_max(z + at, k, stride), largest = row_max(a + at, k, stride);
+            const T others = sum_of_others(a + at, k, stride, largest);
+            odds[i] = others / largest;
             vec<T> sums{};
             if (labels) {
                 const long label = long(
@@ -160,19 +185,22 @@ void cross_entropy(const Program& program, const Instruction& op, const Tile& ti
                 for_row<T>(k, stride, [&](long j, auto mask) {
                     store(d + at + j, select(mask, (load(a + at + j) - smooth) * w, vec<T>{}));
                 });
-                d[hot] = (a[hot] - (rest + smooth)) * w;
+                const bool near_one = a[hot] > T(0.5) && hot_target > T(0.5);
+                d[hot] = (near_one ? (T(1) - hot_target) - others : a[hot] - hot_target) * w;
             } else {
+                const vec<T> half = broadcast(T(0.5));
                 for_row<T>(k, stride, [&](long j, auto mask) {
-                    const vec<T> y = rest * load(t + at + j) + smooth;
+                    const vec<T> aj = load(a + at + j), y = rest * load(t + at + j) + smooth;
                     sums = sums + select(mask, y * shifted<T>(load(z + at + j), m), vec<T>{});
-                    store(d + at + j, select(mask, (load(a + at + j) - y) * w, vec<T>{}));
+                    const vec<T> delta = select((aj > half) & (y > half), (T(1) - y) - others, aj - y);
+                    store(d + at + j, select(mask, delta * w, vec<T>{}));
                 });
                 linear[i] = sum_lanes(sums);
             }
         }
         alignas(vector_bytes) T logs[L];
-        store(logs, log(load(largest_a)));
-        for (long i = 0; i < rows; ++i) program.losses[tile.first + r0 + i] = double(-logs[i] - linear[i]);
+        store(logs, log1p_finite(load(odds)));
+        for (long i = 0; i < rows; ++i) program.losses[tile.first + r0 + i] = double(logs[i] - linear[i]);
     }
 }
 

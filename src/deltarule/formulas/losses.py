@@ -238,9 +238,9 @@ class Poisson(Loss):
 class BinaryCrossEntropy(Loss):
     """One yes-or-no question per output; several outputs make it multi-label. Summed over outputs.
 
-    ``l = -sum_j [t_j log a_j + (1 - t_j) log(1 - a_j)]`` with ``a = sigma(z)``, computed as
-    ``sum_j [softplus(z_j) - t_j z_j]``; ``delta = a - t``. Targets in [0, 1]. PyTorch's
-    ``BCEWithLogitsLoss`` averages over outputs.
+    ``l = -sum_j [t_j log a_j + (1 - t_j) log(1 - a_j)]`` with ``a = sigma(z)``; ``delta = a - t``.
+    Both are computed from ``z`` so that they keep their relative precision however small they are.
+    Targets in [0, 1]. PyTorch's ``BCEWithLogitsLoss`` averages over outputs.
     """
 
     name: ClassVar[str] = "binary_cross_entropy"
@@ -249,11 +249,14 @@ class BinaryCrossEntropy(Loss):
     classifies: ClassVar[bool] = True
 
     def canonical_value(self, z: Array, a: Array, t: Array) -> Array:
-        # softplus(z) - t z = max(z, 0) - t z + log(1 + e^-|z|)
-        return _sum(np.maximum(z, 0) - t * z + np.log1p(np.exp(-np.abs(z))))
+        # max(z, 0) - t z + log(1 + e^-|z|), with the first two terms as one product
+        size = np.abs(z)
+        return _sum(size * np.where(z > 0, 1 - t, t) + np.log1p(np.exp(-size)))
 
     def canonical_delta(self, z: Array, a: Array, t: Array) -> Array:
-        return a - t
+        # (1 - t) - sigma(-z) where both are near 1, with sigma(-z) = a e^-z
+        near_one = (a > 0.5) & (t > 0.5)
+        return np.where(near_one, (1 - t) - a * np.exp(-np.abs(z)), a - t)
 
     def check_targets(self, y: Array, outputs: int) -> Array:
         y = _as_columns(y, outputs, self.name)
@@ -265,9 +268,9 @@ class BinaryCrossEntropy(Loss):
 class CrossEntropy(Loss):
     """One class out of k. Targets: integers 0 to k-1, one-hot rows, or rows of probabilities.
 
-    ``l = -sum_j t_j log a_j`` with ``a = softmax(z)``, computed as
-    ``log sum_j e^{z_j} - sum_j t_j z_j``; ``delta = a - t``. With ``label_smoothing`` s the
-    target becomes ``(1 - s) t + s / k``.
+    ``l = -sum_j t_j log a_j`` with ``a = softmax(z)``; ``delta = a - t``. Both are computed from
+    ``z``, as ``log sum_j e^{z_j} - sum_j t_j z_j``, so that they keep their relative precision
+    however small they are. With ``label_smoothing`` s the target becomes ``(1 - s) t + s / k``.
 
     A class weight weighs the whole row by its true class, and a mean divides by the sum of weights.
     PyTorch weighs each class's share of a smoothed target by its own weight, and divides by the
@@ -296,10 +299,12 @@ class CrossEntropy(Loss):
 
     def canonical_value(self, z: Array, a: Array, t: Array) -> Array:
         shifted = shift_by_maximum(z)
-        return np.log(_sum(np.exp(shifted))) - _sum(t * shifted)
+        return np.log1p(_sum_of_others(np.exp(shifted))) - _sum(t * shifted)
 
     def canonical_delta(self, z: Array, a: Array, t: Array) -> Array:
-        return a - t
+        # (1 - t_c) - sum_{k != c} a_k where both are near 1
+        near_one = (a > 0.5) & (t > 0.5)
+        return np.where(near_one, (1 - t) - _sum_of_others(a)[:, None], a - t)
 
     def check_targets(self, y: Array, outputs: int) -> Array:
         if outputs < 2:
@@ -349,6 +354,13 @@ def check_output(loss: Loss, activation: ActivationFunction, outputs: int) -> bo
 
 def _sum(x: Array) -> Array:
     return x.sum(axis=1)
+
+
+def _sum_of_others(x: Array) -> Array:
+    """Return the sum of each row but its largest element."""
+    others = x.copy()
+    np.put_along_axis(others, x.argmax(axis=1)[:, None], 0, axis=1)
+    return _sum(others)
 
 
 def _mean(x: Array) -> Array:
