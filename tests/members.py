@@ -10,13 +10,13 @@ from collections.abc import Collection
 from typing import Any
 
 import deltarule as dr
-from deltarule.base.settings import names, registered
+from deltarule.base.settings import members as registered
 
 
 def own(family: str) -> list[str]:
     """Return the names of a family that the package defines; tests and users define others."""
-    found = {name: registered(family, name) for name in names(family)}
-    return [name for name, kind in found.items() if kind.__module__.startswith("deltarule.")]
+    found = sorted(registered(family).items())
+    return [name for name, kind in found if kind.__module__.startswith("deltarule.")]
 
 
 # Beside a member with its defaults, or in its place.

@@ -8,6 +8,8 @@
 [0.0, 1.0, 1.0, 0.0]
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from deltarule.base.errors import (
     DeltaruleError,
     DivergenceError,
@@ -197,3 +199,10 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+if not _TYPE_CHECKING:  # type checkers should go on to find names that do not exist
+
+    def __getattr__(name: str) -> object:
+        from deltarule.base.words import missing_attribute
+
+        raise missing_attribute("deltarule", name, __all__)

@@ -16,7 +16,7 @@ def main() -> int:
             raise
         sys.stderr.write(
             f"deltarule: the command line needs {error.name}, which is not installed; "
-            "install it with: pip install 'deltarule[cli]'\n"
+            "install it with: pip install typer rich\n"
         )
         return 1
     return run()

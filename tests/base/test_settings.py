@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import deltarule as dr
-from deltarule.base.settings import describe, names, rebuild
+from deltarule.base.settings import describe, members, rebuild
 from deltarule.formulas.activations import ActivationFunction
 from deltarule.formulas.clipping import Clip
 from deltarule.formulas.constraints import Constraint
@@ -57,7 +57,7 @@ FAMILIES = {
 def every_setting():
     found = {}
     for family, base in FAMILIES.items():
-        for name in names(family):
+        for name in sorted(members(family)):
             if (family, name) in WITHOUT_FILES or name.startswith("test_"):
                 continue
             found[family, name] = NEEDED.get((family, name)) or base.resolve(name)
@@ -99,7 +99,7 @@ def test_every_field_is_written_also_where_it_has_its_default():
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f not in ("schedule", "layer")])
 def test_a_name_a_class_and_an_object_resolve_to_the_same(family):
     base = FAMILIES[family]
-    for name in names(family):
+    for name in sorted(members(family)):
         if (family, name) in WITHOUT_FILES | NEEDED.keys() or name.startswith("test_"):
             continue
         found = base.resolve(name)
@@ -112,17 +112,15 @@ def test_a_name_a_class_and_an_object_resolve_to_the_same(family):
     ("base", "wrong", "right"),
     [
         (ActivationFunction, "rleu", "relu"),
-        (ActivationFunction, "ReLU", "relu"),
-        (ActivationFunction, "leakyrelu", "leaky_relu"),
-        (Loss, "mse_error", "squared_error"),
-        (Loss, "crossentropy", "cross_entropy"),
-        (Initializer, "he", "he_normal"),
+        (ActivationFunction, "LeakyRELUU", "leaky_relu"),
+        (ActivationFunction, "swisch", "silu"),  # by an alias
+        (Loss, "corssentropy", "cross_entropy"),
+        (Initializer, "xavier_uniforn", "glorot_uniform"),
         (Optimizer, "adamm", "adam"),
-        (Optimizer, "SGD", "sgd"),
-        (Penalty, "l3", "l"),
-        (Constraint, "maxnorm", "max_norm"),
-        (Clip, "clipnorm", "clip_norm"),
-        (Metric, "acc", "accuracy"),
+        (Penalty, "elasticnte", "elastic_net"),
+        (Constraint, "maxnrom", "max_norm"),
+        (Clip, "clipnrom", "clip_norm"),
+        (Metric, "acuracy", "accuracy"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_and_all_known(base, wrong, right):
@@ -132,10 +130,9 @@ def test_an_unknown_name_is_refused_with_the_nearest_and_all_known(base, wrong, 
     message = str(caught.value)
     assert f"unknown {base.family} '{wrong}'" in message
     assert "known: " in message
-    for name in names(base.family):
+    for name in members(base.family):
         assert name in message
-    if (base, wrong) not in {(Initializer, "he"), (Metric, "acc"), (Loss, "mse_error")}:
-        assert f"did you mean '{right}" in message
+    assert f"did you mean '{right}" in message
 
 
 @pytest.mark.parametrize("base", FAMILIES.values(), ids=FAMILIES)

@@ -110,7 +110,7 @@ BAD_TRAINING = {
         "class_weight must be >= 0",
     ),
     "unknown class weighting": (dict(class_weight="fair"), ValueError, "'balanced', a mapping"),
-    "unknown loss": (dict(loss="crossentropy"), ValueError, "did you mean 'cross_entropy'"),
+    "unknown loss": (dict(loss="crosentropy"), ValueError, "did you mean 'cross_entropy'"),
     "loss missing": (dict(loss=None), TypeError, "expected a loss"),
     "loss does not fit": (
         dict(loss="binary_cross_entropy"),
@@ -143,7 +143,7 @@ BAD_TRAINING = {
     "unknown metric": (dict(metrics=["acuracy"]), ValueError, "did you mean 'accuracy'"),
     "metrics as a name": (dict(metrics="accuracy"), TypeError, "metrics must be a list"),
     "metric of numbers": (dict(metrics=["r2"]), ValueError, "'r2' compares numbers"),
-    "unknown penalty": (dict(penalty="l3"), ValueError, "did you mean 'l1'|'l2'"),
+    "unknown penalty": (dict(penalty="l3"), ValueError, "known: elastic_net, l1, l2"),
     "callback as a class": (
         dict(callbacks=[dr.EarlyStopping]),
         TypeError,
@@ -175,9 +175,9 @@ BAD_SETTINGS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "units as text": (lambda: dr.Dense("10"), TypeError, "units must be a whole number"),
     "unknown activation": (lambda: dr.Dense(3, "rellu"), ValueError, "did you mean 'relu'"),
     "unknown initializer": (
-        lambda: dr.Dense(3, weight_initializer="he"),
+        lambda: dr.Dense(3, weight_initializer="hee"),
         ValueError,
-        "unknown initializer 'he'",
+        "unknown initializer 'hee'",
     ),
     "rate of 1": (lambda: dr.Dropout(1.0), ValueError, "rate must be .* < 1, got 1.0"),
     "negative learning rate": (lambda: dr.SGD(-0.1), ValueError, "learning_rate must be .* >= 0"),

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 import deltarule as dr
-from deltarule.base.settings import names
+from deltarule.base.settings import members
 from deltarule.formulas.metrics import Metric, classes, confusion_matrix, resolve_metric
 
 N = 60
@@ -146,7 +146,7 @@ def test_metrics_of_regression_agree(name, outputs, weighted):
 
 def test_every_metric_is_compared():
     compared = {"precision", "recall", "f1", "accuracy", "balanced_accuracy", "roc_auc", "log_loss"}
-    assert set(names("metric")) - {"function"} == compared | REGRESSION.keys()
+    assert set(members("metric")) - {"function"} == compared | REGRESSION.keys()
 
 
 @pytest.mark.parametrize("name", ["accuracy", "f1", "roc_auc", "log_loss", "mse", "r2", "mape"])
@@ -236,7 +236,7 @@ def test_a_function_is_a_metric_of_its_own_name():
 
 @pytest.mark.parametrize("name", ["mse", "rmse", "mae", "mape", "log_loss"])
 def test_of_losses_the_least_is_best_and_of_the_others_the_most(name):
-    lower = {n for n in names("metric") if n != "function" and Metric.resolve(n).best == "min"}
+    lower = {n for n in members("metric") if n != "function" and Metric.resolve(n).best == "min"}
     assert name in lower
     assert len(lower) == 5
 

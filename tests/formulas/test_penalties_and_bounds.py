@@ -55,7 +55,7 @@ def test_a_penalty_is_known_by_name():
     assert Penalty.resolve("l2") == L2()
     assert Penalty.resolve(L1) == L1()
     with pytest.raises(dr.DeltaruleError, match="did you mean 'elastic_net'"):
-        Penalty.resolve("elasticnet")
+        Penalty.resolve("elasticnte")
 
 
 @pytest.mark.parametrize("engine", ["reference"])

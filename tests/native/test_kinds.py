@@ -35,7 +35,7 @@ def assert_runs_in_the_reference_engine(why, **parts):
 @pytest.mark.parametrize("family", ["activation", "loss", "optimizer"])
 def test_the_core_knows_every_member_of_the_package(family):
     for name in own(family):
-        part = native.registered(family, name).resolve(name)
+        part = native.members(family)[name].resolve(name)
         judge = native._why_not_optimizer if family == "optimizer" else native._why_not_setting
         assert judge(part) is None
 

@@ -84,46 +84,70 @@ class MissingExtraError(DeltaruleError, ImportError):
     """A feature needs an optional dependency that is not installed."""
 
 
+EXTRAS = {"cli": "typer rich", "report": "matplotlib jinja2", "sklearn": "scikit-learn"}
+"""The libraries of each extra, as pip knows them."""
+
+
 def missing_extra(feature: str, extra: str) -> MissingExtraError:
-    """Return the error for a feature whose optional dependency is absent."""
+    """Return the error for a feature whose optional libraries are absent."""
+    libraries = EXTRAS[extra]
+    missing = " and ".join(libraries.split())
     return MissingExtraError(
-        f"{feature} needs an optional dependency; install it with: pip install 'deltarule[{extra}]'"
+        f"{feature} needs {missing}, which are optional; install them with: pip install {libraries}"
+        if " " in libraries
+        else f"{feature} needs {missing}, which is optional; install it with: pip install {missing}"
     )
 
 
-def unknown_name(kind: str, got: str, known: Iterable[str]) -> InvalidValueError:
-    """Return the error for an unknown name; it suggests the nearest known one."""
-    return InvalidValueError(_unknown(kind, got, sorted(known)))
+def unknown_name(kind: str, got: str, known: Iterable[str], hint: str = "") -> InvalidValueError:
+    """Return the error for an unknown name, with a hint: by default the nearest known one."""
+    return InvalidValueError(_unknown(kind, got, sorted(known), hint))
 
 
 def unknown_key(kind: str, got: object, known: Iterable[str]) -> UnknownNameError:
     """Return the error for a name that a mapping lacks; it suggests the nearest known one."""
-    return UnknownNameError(_unknown(kind, str(got), list(known)))
+    return UnknownNameError(_unknown(kind, got, list(known)))
 
 
 def unknown_attribute(
     owner: str, name: str, *, settable: Iterable[str], hint: str = ""
 ) -> InvalidAttributeError:
     """Return the error for setting an attribute that a class does not have."""
-    from difflib import get_close_matches
-
     if not hint:
         names = sorted(settable)
-        near = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+        near = nearest(name, names)
         known = f"what can be set: {', '.join(names)}" if names else "nothing of it can be set"
-        hint = f"did you mean {near[0]!r}?" if near else known
+        hint = f"did you mean {near!r}?" if near else known
     return InvalidAttributeError(f"{owner} has no attribute {name!r} to set; {hint}")
 
 
-def _unknown(kind: str, got: str, names: list[str]) -> str:
+def _unknown(kind: str, got: object, names: list[str], hint: str = "") -> str:
+    if not hint:
+        near = nearest(got, names) if isinstance(got, str) else None
+        hint = f"did you mean {near!r}?" if near else ""
+    known = f"known: {', '.join(names)}" if names else "there is none"
+    return f"unknown {kind} {describe_value(got)}; {hint}{' ' * bool(hint)}{known}"
+
+
+def plain(word: str) -> str:
+    """Return a word without what spelling leaves open: case, dashes, underscores, spaces."""
+    return word.casefold().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is spelt most alike, or None where none is near."""
     from difflib import get_close_matches
 
-    near = get_close_matches(got.lower(), names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {kind} {got!r}; {hint}known: {', '.join(names)}"
+    by_plain = {plain(other): other for other in known}
+    near = get_close_matches(plain(word[:60]), by_plain, n=1, cutoff=0.6)
+    return by_plain[near[0]] if near else None
 
 
 def describe_value(value: Any) -> str:
-    """Return a short form of a value for an error message."""
-    text = repr(value)
+    """Return a short form of any value for an error message: one line, never another error."""
+    try:
+        text = repr(value)
+    except Exception:  # of a hostile object, or a whole number of more than 4,300 digits
+        text = f"<{type(value).__name__}>"
+    text = " ".join(text[:200].split())
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -9,16 +9,21 @@ instance; :func:`describe` and :func:`rebuild` turn an instance into plain JSON 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields, is_dataclass
 from numbers import Integral, Real
+from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 from deltarule.base.errors import (
     InvalidTypeError,
     InvalidValueError,
     describe_value,
+    nearest,
+    plain,
     unknown_name,
 )
+from deltarule.base.words import helpful, watched
 
 _families: dict[str, dict[str, type[Setting]]] = {}
 _T = TypeVar("_T")
@@ -34,7 +39,9 @@ def setting(cls: type[_T]) -> type[_T]:
     own = cls.__annotations__.values()
     if is_dataclass(cls) and all(str(kind).startswith("ClassVar") for kind in own):
         return _frozen(cls)
-    return dataclass(frozen=True, repr=False, eq=False)(cls)
+    made = dataclass(frozen=True, repr=False, eq=False)(cls)
+    made.__init__ = watched(made.__init__)  # type: ignore[method-assign]
+    return made
 
 
 def _frozen(cls: type[_T]) -> type[_T]:
@@ -49,6 +56,7 @@ def _frozen(cls: type[_T]) -> type[_T]:
     return cls
 
 
+@helpful
 class Setting:
     """Base of every family of settings.
 
@@ -58,10 +66,17 @@ class Setting:
         What the family is called in messages and files ("activation", "loss", ...).
     name : str
         The plain name of the class within its family ("relu"). A class without one is abstract.
+    aliases : tuple of str
+        Other usual names of the same thing. :meth:`resolve` takes them, and the class's own name,
+        in any spelling (case, dashes and underscores do not count); files hold ``name``.
+    meanings : dict of str to str
+        Of a family: what to write for names that mean something similar, but not the same.
     """
 
     family: ClassVar[str]
     name: ClassVar[str] = ""
+    aliases: ClassVar[tuple[str, ...]] = ()
+    meanings: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -111,10 +126,10 @@ class Setting:
         """
         found = value
         if isinstance(found, str):
-            try:
-                found = _families[cls.family][found]
-            except KeyError:
-                raise unknown_name(cls.family, value, _families[cls.family]) from None
+            found = members(cls.family).get(found) or _by_alias(cls.family, found)
+            if found is None:
+                hint = _hint(cls, value)
+                raise unknown_name(cls.family, value, members(cls.family), hint) from None
         if isinstance(found, type) and issubclass(found, cls):
             try:
                 found = found()
@@ -128,7 +143,7 @@ class Setting:
             article = "an" if cls.family[0] in "aeiou" else "a"
             raise InvalidTypeError(
                 f"expected {article} {cls.family} (an object or one of the names "
-                f"{', '.join(sorted(_families[cls.family]))}), got {describe_value(value)}"
+                f"{', '.join(sorted(members(cls.family)))}), got {describe_value(value)}"
             )
         return found
 
@@ -141,19 +156,32 @@ def _required(f: Field[Any]) -> bool:
     return _default(f) is MISSING
 
 
-def members(family: str) -> dict[str, type[Any]]:
+def members(family: str) -> Mapping[str, type[Any]]:
     """Return the known classes of a family by name."""
-    return dict(_families[family])
+    return MappingProxyType(_families.get(family, {}))
 
 
-def names(family: str) -> tuple[str, ...]:
-    """Return the known names of a family, sorted."""
-    return tuple(sorted(_families[family]))
+def _by_any_name(family: str) -> dict[str, type[Setting]]:
+    """Return the classes of a family by all their names, in their plain spelling."""
+    found: dict[str, type[Setting]] = {}
+    for names in (lambda c: c.__dict__.get("aliases", ()), lambda c: (c.name, c.__name__)):
+        for kind in members(family).values():
+            found |= {plain(name): kind for name in names(kind)}
+    return found
 
 
-def registered(family: str, name: str) -> type[Setting] | None:
-    """Return the class of a family that is known by a name, or None."""
-    return _families.get(family, {}).get(name)
+def _by_alias(family: str, name: str) -> type[Setting] | None:
+    return _by_any_name(family).get(plain(name))
+
+
+def _hint(base: type[Setting], name: str) -> str:
+    """Return what to write for an unknown name: what it means, else what is spelt like it."""
+    meant = base.meanings.get(plain(name))
+    if meant is not None:
+        return f"{meant};"
+    known = _by_any_name(base.family)
+    near = nearest(name, known)
+    return f"did you mean {known[near].name!r}?" if near else ""
 
 
 def describe(value: Any) -> Any:
@@ -163,10 +191,17 @@ def describe(value: Any) -> Any:
     if a default changes.
     """
     if isinstance(value, Setting):
+        kind = type(value)
         if not value.name or not is_dataclass(value):
             raise InvalidTypeError(
-                f"{type(value).__qualname__} cannot be written to a file: "
+                f"{kind.__qualname__} cannot be written to a file: "
                 "make it a frozen dataclass with a class attribute `name`"
+            )
+        if members(kind.family).get(value.name) is not kind:
+            raise InvalidTypeError(
+                f"{kind.__qualname__} cannot be written to a file: it would be read as "
+                f"{members(kind.family)[value.name].__qualname__}, whose name {value.name!r} it "
+                "has; give it a class attribute `name` of its own"
             )
         return {value.family: value.name} | {
             f.name: describe(getattr(value, f.name)) for f in fields(value)
@@ -175,7 +210,9 @@ def describe(value: Any) -> Any:
         return [describe(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, Integral):  # NumPy's, for instance
+    if type(value).__name__ in ("bool_", "bool"):  # NumPy's
+        return bool(value)
+    if isinstance(value, Integral):
         return int(value)
     if isinstance(value, Real):
         return float(value)
@@ -192,14 +229,14 @@ def rebuild(value: Any) -> Any:
     if family is None:
         raise InvalidValueError(f"no family of settings in {describe_value(value)}")
     name = value[family]
-    if not isinstance(name, str) or name not in _families[family]:
+    if not isinstance(name, str) or name not in members(family):
         raise InvalidValueError(
             f"unknown {family} {describe_value(name)}; if it is one of your own classes, import "
             "the module that defines it first"
         )
-    found = _families[family][name]
+    found = members(family)[name]
     settings = {key: rebuild(item) for key, item in value.items() if key != family}
-    known = {f.name for f in fields(found)}  # type: ignore[arg-type]
+    known = {f.name for f in fields(found)}
     if unknown := sorted(settings.keys() - known):
         raise InvalidValueError(f"{family} {name!r} has no setting {', '.join(unknown)}")
     return found(**settings)
@@ -227,7 +264,10 @@ def check_number(
     expected = "a finite number" + (f" {' and '.join(bounds)}" if bounds else "")
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InvalidTypeError(f"{what} must be {expected}, got {describe_value(value)}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not (math.isfinite(number) and above < number < below and at_least <= number <= at_most):
         raise InvalidValueError(f"{what} must be {expected}, got {describe_value(value)}")
     return number

@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from deltarule.base.errors import InvalidValueError
-from deltarule.base.settings import Setting, registered
+from deltarule.base.settings import Setting, members
 from deltarule.base.types import Array
 from deltarule.data import Dataset
 from deltarule.data.source import Stretch
@@ -55,7 +55,7 @@ WORK_PER_THREAD = 4e5
 def _foreign(part: Setting) -> str | None:
     """Return that a part is none of the package's own, or None where it is one."""
     kind = type(part)
-    own = kind.__module__.startswith("deltarule.") and registered(kind.family, kind.name) is kind
+    own = kind.__module__.startswith("deltarule.") and members(kind.family).get(kind.name) is kind
     return None if own else f"the {kind.family} {kind.__name__} is written in Python"
 
 

@@ -7,6 +7,7 @@ import threading
 from weakref import WeakKeyDictionary
 
 from deltarule.base.errors import InvalidValueError, describe_value
+from deltarule.base.words import helpful
 from deltarule.engines.native import NativeEngine, core, target, unavailable
 from deltarule.engines.protocol import Engine, Executor
 from deltarule.engines.reference.executor import ReferenceEngine
@@ -29,6 +30,7 @@ class _Kept(threading.local):
 _kept = _Kept()
 
 
+@helpful
 def engines() -> dict[str, str]:
     """Return the engines of this installation, each with whether and how it works.
 

@@ -16,6 +16,7 @@ An activation of your own is a subclass with a ``name``::
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -39,6 +40,24 @@ class ActivationFunction(Setting):
     """
 
     family: ClassVar[str] = "activation"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "relu6": "the nearest is 'relu'",
+        "prelu": "the nearest is LeakyReLU(negative_slope)",
+        "rrelu": "the nearest is LeakyReLU(negative_slope)",
+        "celu": "the nearest is 'elu'",
+        "logsoftmax": "write 'softmax': the loss takes the logarithm itself",
+        "softmin": "the nearest is 'softmax'",
+        "step": "it has no gradient; the nearest is 'sigmoid'",
+        "heaviside": "it has no gradient; the nearest is 'sigmoid'",
+        "sign": "it has no gradient; the nearest is 'tanh'",
+        "threshold": "it has no gradient; the nearest is 'sigmoid'",
+        "hardtanh": "the nearest is 'hard_sigmoid' or 'tanh'",
+        "logsigmoid": "write 'sigmoid': the loss takes the logarithm itself",
+        "quickgelu": "the nearest is 'gelu_tanh'",
+        "glu": "the nearest is 'silu'",
+        "sin": "derive a class from ActivationFunction",
+        "probit": "the nearest is 'sigmoid'",
+    }
     initializer: ClassVar[str] = "glorot_uniform"
     kinks: ClassVar[tuple[float, ...]] = ()
 
@@ -60,6 +79,11 @@ class Identity(ActivationFunction):
     """``f(z) = z``, ``f'(z) = 1``."""
 
     name: ClassVar[str] = "identity"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "linear",
+        "none",
+        "id",
+    )
 
     def __call__(self, z: Array) -> Array:
         return z
@@ -76,6 +100,10 @@ class Sigmoid(ActivationFunction):
     """
 
     name: ClassVar[str] = "sigmoid"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "logistic",
+        "expit",
+    )
 
     def __call__(self, z: Array) -> Array:
         e = np.exp(-np.abs(z))
@@ -90,6 +118,7 @@ class Tanh(ActivationFunction):
     """``f(z) = tanh z``, ``f'(z) = 1 - a^2``."""
 
     name: ClassVar[str] = "tanh"
+    aliases: ClassVar[tuple[str, ...]] = ("hyperbolic_tangent",)
 
     def __call__(self, z: Array) -> Array:
         return np.tanh(z)
@@ -106,6 +135,10 @@ class ReLU(ActivationFunction):
     """
 
     name: ClassVar[str] = "relu"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "rectifier",
+        "rectified_linear",
+    )
     initializer: ClassVar[str] = "he_normal"
     kinks: ClassVar[tuple[float, ...]] = (0.0,)
 
@@ -125,6 +158,10 @@ class LeakyReLU(ActivationFunction):
     """
 
     name: ClassVar[str] = "leaky_relu"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "leaky",
+        "lrelu",
+    )
     initializer: ClassVar[str] = "he_normal"
     kinks: ClassVar[tuple[float, ...]] = (0.0,)
     negative_slope: float = 0.01
@@ -209,6 +246,11 @@ class GELUTanh(ActivationFunction):
     """
 
     name: ClassVar[str] = "gelu_tanh"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "gelu_new",
+        "gelu_approx",
+        "gelu_approximate",
+    )
     initializer: ClassVar[str] = "he_normal"
     slope: ClassVar[float] = math.sqrt(2 / math.pi)
     cubic: ClassVar[float] = 0.044715
@@ -233,6 +275,7 @@ class SiLU(ActivationFunction):
     """
 
     name: ClassVar[str] = "silu"
+    aliases: ClassVar[tuple[str, ...]] = ("swish",)
     initializer: ClassVar[str] = "he_normal"
 
     def __call__(self, z: Array) -> Array:
@@ -271,6 +314,10 @@ class HardSwish(ActivationFunction):
     """
 
     name: ClassVar[str] = "hard_swish"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "h_swish",
+        "hard_silu",
+    )
     initializer: ClassVar[str] = "he_normal"
     kinks: ClassVar[tuple[float, ...]] = (-3.0, 3.0)
 
@@ -293,6 +340,7 @@ class HardSigmoid(ActivationFunction):
     """
 
     name: ClassVar[str] = "hard_sigmoid"
+    aliases: ClassVar[tuple[str, ...]] = ("h_sigmoid",)
     kinks: ClassVar[tuple[float, ...]] = (-3.0, 3.0)
 
     def __call__(self, z: Array) -> Array:
@@ -349,6 +397,7 @@ class Exp(ActivationFunction):
     """``f(z) = e^z``, ``f'(z) = a``; infinite where ``e^z`` is too large for the dtype."""
 
     name: ClassVar[str] = "exp"
+    aliases: ClassVar[tuple[str, ...]] = ("exponential",)
 
     def __call__(self, z: Array) -> Array:
         with np.errstate(over="ignore"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +17,11 @@ class Clip(Setting):
     """Base of the ways to clip."""
 
     family: ClassVar[str] = "clip"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "none": "write None",
+        "agc": "the nearest is 'clip_norm'",
+        "adaptive": "the nearest is 'clip_norm'",
+    }
 
     def apply(self, gradients: Sequence[Array]) -> None:
         """Clip the gradients of all parameters that are trained, in place."""
@@ -28,6 +33,11 @@ class ClipValue(Clip):
     """Clip every component to ``[-limit, limit]``."""
 
     name: ClassVar[str] = "clip_value"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "value",
+        "clip_by_value",
+        "clip_grad_value",
+    )
     limit: float = 0.5
 
     def __post_init__(self) -> None:
@@ -49,6 +59,14 @@ class ClipNorm(Clip):
     """
 
     name: ClassVar[str] = "clip_norm"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "norm",
+        "global_norm",
+        "clip_by_norm",
+        "clip_by_global_norm",
+        "clip_grad_norm",
+        "gradient_norm",
+    )
     limit: float = 1.0
 
     def __post_init__(self) -> None:

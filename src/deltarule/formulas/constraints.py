@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +16,14 @@ class Constraint(Setting):
     """Base of the constraints."""
 
     family: ClassVar[str] = "constraint"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "unitnorm": "the nearest is MaxNorm(1.0)",
+        "nonneg": "derive a class from Constraint",
+        "nonnegative": "derive a class from Constraint",
+        "none": "write None",
+        "l2": "it is a penalty: penalty=L2(1e-4)",
+        "norm": "write MaxNorm(3.0)",
+    }
 
     def apply(self, W: Array) -> None:
         """Project ``W`` (n_in, n_out) in place."""
@@ -32,6 +41,7 @@ class MaxNorm(Constraint):
     """
 
     name: ClassVar[str] = "max_norm"
+    aliases: ClassVar[tuple[str, ...]] = ("max_norm_constraint",)
     limit: float = 3.0
 
     def __post_init__(self) -> None:

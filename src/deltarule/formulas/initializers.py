@@ -7,6 +7,7 @@ layer, row, column), see :mod:`deltarule.base.random`.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -21,6 +22,20 @@ class Initializer(Setting):
     """Base of the initializers."""
 
     family: ClassVar[str] = "initializer"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "ones": "write initializers.Constant(1.0)",
+        "one": "write initializers.Constant(1.0)",
+        "randomnormal": "write initializers.Normal(0.05)",
+        "randomuniform": "write initializers.Uniform(-0.05, 0.05)",
+        "truncatednormal": "the nearest is initializers.Normal(0.05)",
+        "variancescaling": "the nearest is 'he_normal' or 'glorot_uniform'",
+        "random": "write 'glorot_uniform', or initializers.Normal(0.05)",
+        "identity": "the nearest is 'orthogonal'",
+        "eye": "the nearest is 'orthogonal'",
+        "sparse": "the nearest is 'he_normal'",
+        "nguyenwidrow": "the nearest is 'glorot_uniform'",
+        "default": "leave it out",
+    }
 
     def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
         """Return initial values, float64 (fan_in, fan_out)."""
@@ -32,6 +47,7 @@ class Zeros(Initializer):
     """All zeros; for biases. With zero weights, all units of a layer would always stay equal."""
 
     name: ClassVar[str] = "zeros"
+    aliases: ClassVar[tuple[str, ...]] = ("zero",)
 
     def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
         return np.zeros((fan_in, fan_out))
@@ -56,6 +72,7 @@ class Normal(Initializer):
     """``N(mean, standard_deviation^2)``."""
 
     name: ClassVar[str] = "normal"
+    aliases: ClassVar[tuple[str, ...]] = ("gaussian",)
     standard_deviation: float = 1.0
     mean: float = 0.0
 
@@ -94,6 +111,11 @@ class GlorotUniform(Initializer):
     """
 
     name: ClassVar[str] = "glorot_uniform"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "glorot",
+        "xavier",
+        "xavier_uniform",
+    )
 
     def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
         r = math.sqrt(6 / (fan_in + fan_out))
@@ -105,6 +127,7 @@ class GlorotNormal(Initializer):
     """``N(0, 2 / (fan_in + fan_out))``. Source: Glorot and Bengio (2010); also called Xavier."""
 
     name: ClassVar[str] = "glorot_normal"
+    aliases: ClassVar[tuple[str, ...]] = ("xavier_normal",)
 
     def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
         deviation = math.sqrt(2 / (fan_in + fan_out))
@@ -119,6 +142,7 @@ class HeUniform(Initializer):
     """
 
     name: ClassVar[str] = "he_uniform"
+    aliases: ClassVar[tuple[str, ...]] = ("kaiming_uniform",)
 
     def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
         r = math.sqrt(6 / fan_in)
@@ -133,6 +157,11 @@ class HeNormal(Initializer):
     """
 
     name: ClassVar[str] = "he_normal"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "he",
+        "kaiming",
+        "kaiming_normal",
+    )
 
     def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
         return math.sqrt(2 / fan_in) * _standard_normal(fan_in, fan_out, seed, layer)
@@ -146,6 +175,7 @@ class LeCunNormal(Initializer):
     """
 
     name: ClassVar[str] = "lecun_normal"
+    aliases: ClassVar[tuple[str, ...]] = ("lecun",)
 
     def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
         return math.sqrt(1 / fan_in) * _standard_normal(fan_in, fan_out, seed, layer)
@@ -175,6 +205,7 @@ class Orthogonal(Initializer):
     """
 
     name: ClassVar[str] = "orthogonal"
+    aliases: ClassVar[tuple[str, ...]] = ("ortho",)
     gain: float = 1.0
 
     def __post_init__(self) -> None:

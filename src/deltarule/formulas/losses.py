@@ -13,6 +13,7 @@ A loss of your own is a subclass with ``name``, :meth:`Loss.value` and :meth:`Lo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field
 from typing import ClassVar
 
@@ -45,6 +46,35 @@ class Loss(Setting):
     """
 
     family: ClassVar[str] = "loss"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "sse": "half of it is 'squared_error'",
+        "sumsquarederror": "half of it is 'squared_error'",
+        "rmse": "it has the minimum of 'mse': train with that",
+        "rootmeansquarederror": "it has the minimum of 'mse': train with that",
+        "l2": "write 'mse', or 'squared_error' for half the sum",
+        "l2loss": "write 'mse', or 'squared_error' for half the sum",
+        "msle": "train with 'mse' on log1p(y)",
+        "meansquaredlogarithmicerror": "train with 'mse' on log1p(y)",
+        "mape": "the nearest is 'mae'; weigh rows by sample_weight",
+        "hinge": "the nearest is 'binary_cross_entropy'",
+        "squaredhinge": "the nearest is 'binary_cross_entropy'",
+        "categoricalhinge": "the nearest is 'cross_entropy'",
+        "kldivergence": "'cross_entropy' with rows of probabilities has its gradient",
+        "kld": "'cross_entropy' with rows of probabilities has its gradient",
+        "kl": "'cross_entropy' with rows of probabilities has its gradient",
+        "kldiv": "'cross_entropy' with rows of probabilities has its gradient",
+        "focal": "the nearest is 'cross_entropy' with class_weight",
+        "focalloss": "the nearest is 'cross_entropy' with class_weight",
+        "logcosh": "the nearest is 'huber'",
+        "crps": "the nearest is 'quantile'",
+        "gaussiannll": "the nearest is 'squared_error'",
+        "accuracy": "it has no gradient: write loss='cross_entropy', metrics=['accuracy']",
+        "acc": "it has no gradient: write loss='cross_entropy', metrics=['accuracy']",
+        "softmax": "write 'cross_entropy'",
+        "sigmoid": "write 'binary_cross_entropy'",
+        "cosinesimilarity": "derive a class from Loss",
+        "triplet": "derive a class from Loss",
+    }
     output_activation: ClassVar[type[ActivationFunction]] = Identity
     accepts: ClassVar[tuple[type[ActivationFunction], ...] | None] = None
     classifies: ClassVar[bool] = False
@@ -104,6 +134,10 @@ class SquaredError(Loss):
     """
 
     name: ClassVar[str] = "squared_error"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "half_squared_error",
+        "quadratic",
+    )
 
     def value(self, a: Array, t: Array) -> Array:
         return _sum(0.5 * (a - t) ** 2)
@@ -121,6 +155,10 @@ class MeanSquaredError(Loss):
     """
 
     name: ClassVar[str] = "mean_squared_error"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "mse",
+        "mse_loss",
+    )
 
     def value(self, a: Array, t: Array) -> Array:
         return _mean((a - t) ** 2)
@@ -134,6 +172,12 @@ class MeanAbsoluteError(Loss):
     """``l = 1/k sum_j |a_j - t_j|``, ``dl/da = 1/k sign(a - t)``; it predicts medians."""
 
     name: ClassVar[str] = "mean_absolute_error"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "mae",
+        "l1",
+        "l1_loss",
+        "absolute_error",
+    )
 
     def value(self, a: Array, t: Array) -> Array:
         return _mean(np.abs(a - t))
@@ -156,6 +200,11 @@ class Huber(Loss):
     """
 
     name: ClassVar[str] = "huber"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "huber_loss",
+        "smooth_l1",
+        "smooth_l1_loss",
+    )
     threshold: float = 1.0
 
     def __post_init__(self) -> None:
@@ -185,6 +234,11 @@ class Quantile(Loss):
     """
 
     name: ClassVar[str] = "quantile"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "pinball",
+        "pinball_loss",
+        "quantile_loss",
+    )
     q: float = 0.5
 
     def __post_init__(self) -> None:
@@ -213,6 +267,11 @@ class Poisson(Loss):
     """
 
     name: ClassVar[str] = "poisson"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "poisson_nll",
+        "poisson_nll_loss",
+        "poisson_loss",
+    )
     output_activation: ClassVar[type[ActivationFunction]] = Exp
     accepts: ClassVar[tuple[type[ActivationFunction], ...] | None] = (Exp, Softplus)
 
@@ -244,6 +303,16 @@ class BinaryCrossEntropy(Loss):
     """
 
     name: ClassVar[str] = "binary_cross_entropy"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "bce",
+        "bce_loss",
+        "bce_with_logits",
+        "bce_with_logits_loss",
+        "binary_log_loss",
+        "logistic",
+        "logistic_loss",
+        "sigmoid_cross_entropy",
+    )
     output_activation: ClassVar[type[ActivationFunction]] = Sigmoid
     accepts: ClassVar[tuple[type[ActivationFunction], ...] | None] = (Sigmoid,)
     classifies: ClassVar[bool] = True
@@ -287,6 +356,20 @@ class CrossEntropy(Loss):
     """
 
     name: ClassVar[str] = "cross_entropy"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "ce",
+        "ce_loss",
+        "xent",
+        "cross_entropy_loss",
+        "categorical_crossentropy",
+        "sparse_categorical_crossentropy",
+        "softmax_cross_entropy",
+        "nll",
+        "nll_loss",
+        "negative_log_likelihood",
+        "log_loss",
+        "multinomial",
+    )
     output_activation: ClassVar[type[ActivationFunction]] = Softmax
     accepts: ClassVar[tuple[type[ActivationFunction], ...] | None] = (Softmax,)
     classifies: ClassVar[bool] = True

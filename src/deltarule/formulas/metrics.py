@@ -39,6 +39,23 @@ class Metric(Setting):
     """
 
     family: ClassVar[str] = "metric"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "error": "it is 1 - 'accuracy'",
+        "errorrate": "it is 1 - 'accuracy'",
+        "loss": "the history has the loss in any case",
+        "confusion": "metrics.confusion_matrix(y, predictions) is a function",
+        "confusionmatrix": "metrics.confusion_matrix(y, predictions) is a function",
+        "specificity": "the nearest is 'recall'",
+        "mcc": "the nearest is 'balanced_accuracy'",
+        "kappa": "the nearest is 'balanced_accuracy'",
+        "prauc": "the nearest is 'roc_auc'",
+        "averageprecision": "the nearest is 'roc_auc'",
+        "topk": "give a function (y, a, w) -> number",
+        "perplexity": "it is exp of 'log_loss'",
+        "explainedvariance": "the nearest is 'r2'",
+        "bce": "write 'log_loss'",
+        "binarycrossentropy": "write 'log_loss'",
+    }
     best: ClassVar[str] = "max"
     needs: ClassVar[str] = ""
 
@@ -124,6 +141,13 @@ class Accuracy(Average):
     """Weighted share of correct predictions; with several labels per row, of correct labels."""
 
     name: ClassVar[str] = "accuracy"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "acc",
+        "categorical_accuracy",
+        "sparse_categorical_accuracy",
+        "binary_accuracy",
+        "accuracy_score",
+    )
     needs: ClassVar[str] = "classes"
 
     def each(self, y: Array, a: Array) -> Array:
@@ -137,6 +161,11 @@ class BalancedAccuracy(Summed):
     """Mean of the recall over classes: every class counts the same, however rare it is."""
 
     name: ClassVar[str] = "balanced_accuracy"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "balanced_acc",
+        "bal_acc",
+        "balanced_accuracy_score",
+    )
     needs: ClassVar[str] = "one class"
 
     def tally(self, y: Array, a: Array, w: Array | None) -> Any:
@@ -174,6 +203,7 @@ class Precision(OfCounts):
     """
 
     name: ClassVar[str] = "precision"
+    aliases: ClassVar[tuple[str, ...]] = ("precision_score",)
     needs: ClassVar[str] = "classes"
 
     def by_class(self, hits: Array, predicted: Array, positive: Array) -> Array:
@@ -185,6 +215,10 @@ class Recall(OfCounts):
     """True positives / actual positives, mean over classes (one output: that of class 1)."""
 
     name: ClassVar[str] = "recall"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "recall_score",
+        "sensitivity",
+    )
     needs: ClassVar[str] = "classes"
 
     def by_class(self, hits: Array, predicted: Array, positive: Array) -> Array:
@@ -196,6 +230,11 @@ class F1(OfCounts):
     """Harmonic mean of precision and recall, mean over classes (one output: that of class 1)."""
 
     name: ClassVar[str] = "f1"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "f1_score",
+        "f_score",
+        "f1_macro",
+    )
     needs: ClassVar[str] = "classes"
 
     def by_class(self, hits: Array, predicted: Array, positive: Array) -> Array:
@@ -210,6 +249,12 @@ class RocAuc(Metric):
     """
 
     name: ClassVar[str] = "roc_auc"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "auc",
+        "auroc",
+        "roc",
+        "roc_auc_score",
+    )
     needs: ClassVar[str] = "classes"
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
@@ -223,6 +268,13 @@ class LogLoss(Average):
     """Mean negative log-probability of the true class, without smoothing or penalty."""
 
     name: ClassVar[str] = "log_loss"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "cross_entropy",
+        "ce",
+        "nll",
+        "categorical_crossentropy",
+        "sparse_categorical_crossentropy",
+    )
     needs: ClassVar[str] = "classes"
     best: ClassVar[str] = "min"
 
@@ -242,6 +294,7 @@ class MSE(Average):
     """Mean squared error over examples and outputs."""
 
     name: ClassVar[str] = "mse"
+    aliases: ClassVar[tuple[str, ...]] = ("mean_squared_error",)
     needs: ClassVar[str] = "numbers"
     best: ClassVar[str] = "min"
 
@@ -255,6 +308,7 @@ class RMSE(MSE):
     """Root of the mean squared error over examples and outputs."""
 
     name: ClassVar[str] = "rmse"
+    aliases: ClassVar[tuple[str, ...]] = ("root_mean_squared_error",)
 
     def finish(self, tally: Any) -> float:
         return float(np.sqrt(super().finish(tally)))
@@ -265,6 +319,7 @@ class MAE(Average):
     """Mean absolute error over examples and outputs."""
 
     name: ClassVar[str] = "mae"
+    aliases: ClassVar[tuple[str, ...]] = ("mean_absolute_error",)
     needs: ClassVar[str] = "numbers"
     best: ClassVar[str] = "min"
 
@@ -278,6 +333,7 @@ class MAPE(Summed):
     """Mean of ``|error| / |target|`` over targets other than 0."""
 
     name: ClassVar[str] = "mape"
+    aliases: ClassVar[tuple[str, ...]] = ("mean_absolute_percentage_error",)
     needs: ClassVar[str] = "numbers"
     best: ClassVar[str] = "min"
 
@@ -298,6 +354,11 @@ class R2(Summed):
     """Share of the variance explained, ``1 - sum r^2 / sum (t - mean t)^2``; mean over outputs."""
 
     name: ClassVar[str] = "r2"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "r2_score",
+        "r_squared",
+        "coefficient_of_determination",
+    )
     needs: ClassVar[str] = "numbers"
 
     def tally(self, y: Array, a: Array, w: Array | None) -> Any:

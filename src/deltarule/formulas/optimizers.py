@@ -11,6 +11,7 @@ Where libraries define an optimizer differently, deltarule follows PyTorch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import ClassVar
 
@@ -34,6 +35,28 @@ class Optimizer(Setting):
     """
 
     family: ClassVar[str] = "optimizer"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "momentum": "write SGD(0.1, momentum=0.9)",
+        "nesterov": "write SGD(0.1, momentum=0.9, nesterov=True)",
+        "nag": "write SGD(0.1, momentum=0.9, nesterov=True)",
+        "heavyball": "write SGD(0.1, momentum=0.9)",
+        "amsgrad": "write Adam(amsgrad=True)",
+        "adamax": "the nearest is 'adam'",
+        "adadelta": "the nearest is 'rmsprop'",
+        "radam": "the nearest is 'adam' with a WarmUp schedule",
+        "lamb": "the nearest is 'adamw'",
+        "adafactor": "the nearest is 'adam'",
+        "ftrl": "the nearest is 'adagrad'",
+        "lookahead": "the nearest is 'adam'",
+        "lbfgs": "the nearest is 'rprop' with batch_size=None",
+        "bfgs": "the nearest is 'rprop' with batch_size=None",
+        "cg": "the nearest is 'rprop' with batch_size=None",
+        "levenbergmarquardt": "the nearest is 'rprop' with batch_size=None",
+        "asgd": "the nearest is 'sgd'",
+        "adabelief": "the nearest is 'adam'",
+        "backprop": "write 'sgd'",
+        "backpropagation": "write 'sgd'",
+    }
     scalar_names: ClassVar[tuple[str, ...]] = ("rate",)
 
     learning_rate: LearningRate = 1e-2
@@ -94,6 +117,11 @@ class SGD(Optimizer):
     """
 
     name: ClassVar[str] = "sgd"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "gradient_descent",
+        "gd",
+        "stochastic_gradient_descent",
+    )
     scalar_names: ClassVar[tuple[str, ...]] = ("rate", "momentum")
     momentum: float = 0.0
     nesterov: bool = False
@@ -556,6 +584,10 @@ class Rprop(Optimizer):
     """
 
     name: ClassVar[str] = "rprop"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "resilient_backpropagation",
+        "resilient",
+    )
     scalar_names: ClassVar[tuple[str, ...]] = ("decrease", "increase", "smallest", "largest")
     learning_rate: LearningRate = 1e-2
     decrease: float = 0.5

@@ -6,6 +6,7 @@ one given for the whole network.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +20,13 @@ class Penalty(Setting):
     """Base of the penalties."""
 
     family: ClassVar[str] = "penalty"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "weightdecay": "write L2(strength), or the optimizer AdamW(weight_decay=...)",
+        "dropout": "it is a layer: Dropout(0.5)",
+        "none": "write None",
+        "regularization": "write 'l2'",
+        "maxnorm": "it is a constraint: constraint=MaxNorm(3.0)",
+    }
     has_kink: ClassVar[bool] = False
 
     @property
@@ -52,6 +60,12 @@ class L2(Penalty):
     """
 
     name: ClassVar[str] = "l2"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "ridge",
+        "tikhonov",
+        "l2_penalty",
+        "squared_l2",
+    )
     strength: float = 1e-4
 
     def __post_init__(self) -> None:
@@ -70,6 +84,10 @@ class L1(Penalty):
     """
 
     name: ClassVar[str] = "l1"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "lasso",
+        "l1_penalty",
+    )
     has_kink: ClassVar[bool] = True
     strength: float = 1e-4
 
@@ -89,6 +107,11 @@ class ElasticNet(Penalty):
     """
 
     name: ClassVar[str] = "elastic_net"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "elastic",
+        "l1_l2",
+        "l1l2",
+    )
     has_kink: ClassVar[bool] = True
     l1: float = 1e-4
     l2: float = 1e-4

@@ -11,7 +11,7 @@ Wherever a learning rate is expected, a number means :class:`Constant`, and any 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any, ClassVar, TypeAlias
 
@@ -33,6 +33,16 @@ class Schedule(Setting):
     """
 
     family: ClassVar[str] = "schedule"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "plateau": "it is a callback: callbacks=[ReduceOnPlateau()]",
+        "reduceonplateau": "it is a callback: callbacks=[ReduceOnPlateau()]",
+        "reducelronplateau": "it is a callback: callbacks=[ReduceOnPlateau()]",
+        "adaptive": "it is a callback: callbacks=[ReduceOnPlateau()]",
+        "inversetimedecay": "the nearest is InverseScaling(rate, power=1)",
+        "noam": "the nearest is WarmUp(length, InverseScaling(rate))",
+        "cyclic": "the nearest is OneCycle(rate)",
+        "triangular": "the nearest is OneCycle(rate)",
+    }
     unit: str = field(default="step", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -58,6 +68,7 @@ class Constant(Schedule):
     """``rate(t) = learning_rate``."""
 
     name: ClassVar[str] = "constant"
+    aliases: ClassVar[tuple[str, ...]] = ("fixed",)
     learning_rate: float
 
     def __post_init__(self) -> None:
@@ -88,6 +99,10 @@ class Step(Schedule):
     """``rate(t) = learning_rate * factor^floor(t / every)``."""
 
     name: ClassVar[str] = "step"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "step_decay",
+        "step_lr",
+    )
     learning_rate: float
     every: int
     factor: float = 0.1
@@ -107,6 +122,10 @@ class Exponential(Schedule):
     """``rate(t) = learning_rate * factor^(t / every)``."""
 
     name: ClassVar[str] = "exponential"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "exponential_decay",
+        "exponential_lr",
+    )
     learning_rate: float
     factor: float
     every: int = 1
@@ -126,6 +145,10 @@ class InverseScaling(Schedule):
     """``rate(t) = learning_rate / (t + 1)^power``."""
 
     name: ClassVar[str] = "inverse_scaling"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "invscaling",
+        "inverse_decay",
+    )
     learning_rate: float
     power: float = 0.5
 
@@ -146,6 +169,11 @@ class Polynomial(Schedule):
     """
 
     name: ClassVar[str] = "polynomial"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "poly",
+        "polynomial_decay",
+        "polynomial_lr",
+    )
     learning_rate: float
     power: float = 2.0
     end: float = 0.0
@@ -171,6 +199,10 @@ class Linear(Schedule):
     """
 
     name: ClassVar[str] = "linear"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "linear_decay",
+        "linear_lr",
+    )
     learning_rate: float
     end: float = 0.0
     length: int | None = None
@@ -204,6 +236,11 @@ class Cosine(Schedule):
     """
 
     name: ClassVar[str] = "cosine"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "cosine_decay",
+        "cosine_annealing",
+        "cosine_annealing_lr",
+    )
     learning_rate: float
     end: float = 0.0
     length: int | None = None
@@ -227,6 +264,11 @@ class CosineRestarts(Schedule):
     """
 
     name: ClassVar[str] = "cosine_restarts"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "sgdr",
+        "cosine_annealing_warm_restarts",
+        "cosine_decay_restarts",
+    )
     learning_rate: float
     length: int
     growth: int = 1
@@ -261,6 +303,7 @@ class OneCycle(Schedule):
     """
 
     name: ClassVar[str] = "one_cycle"
+    aliases: ClassVar[tuple[str, ...]] = ("one_cycle_lr",)
     learning_rate: float
     rise: float = 0.3
     start_divisor: float = 25.0
@@ -290,6 +333,11 @@ class Piecewise(Schedule):
     """``rates[i]`` from step ``boundaries[i - 1]`` on; there is one more rate than boundaries."""
 
     name: ClassVar[str] = "piecewise"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "piecewise_constant",
+        "multi_step",
+        "multi_step_lr",
+    )
     boundaries: tuple[int, ...]
     rates: tuple[float, ...]
 
@@ -320,6 +368,7 @@ class WarmUp(Schedule):
     """
 
     name: ClassVar[str] = "warm_up"
+    aliases: ClassVar[tuple[str, ...]] = ("linear_warmup",)
     length: int
     then: Any
 

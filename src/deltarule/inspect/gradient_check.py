@@ -12,6 +12,7 @@ from deltarule.base.errors import DeltaruleError, InvalidValueError
 from deltarule.base.random import Purpose, check_seed, words
 from deltarule.base.settings import check_integer, check_number
 from deltarule.base.types import Array
+from deltarule.base.words import Leading, helpful
 from deltarule.engines.reference.passes import Context, example_losses, forward, loss_scale, output
 from deltarule.formulas.losses import Loss
 from deltarule.inspect.trace import Trace, check_examples, trace_pass
@@ -56,8 +57,9 @@ class ParameterCheck:
     skipped: int
 
 
+@helpful
 @dataclass(frozen=True)
-class GradientCheck:
+class GradientCheck(Leading):
     """The outcome of :func:`check_gradients`; true if every gradient agrees.
 
     Attributes
@@ -111,6 +113,7 @@ class GradientCheck:
         return "\n".join([*lines, verdict])
 
 
+@helpful
 def check_gradients(
     network: Network,
     x: Any,

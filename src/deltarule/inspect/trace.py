@@ -13,6 +13,7 @@ from deltarule.base.random import check_seed
 from deltarule.base.settings import check_integer
 from deltarule.base.types import Array
 from deltarule.base.upward import upward
+from deltarule.base.words import Leading, helpful
 from deltarule.data import Dataset
 from deltarule.engines.reference.passes import Context, backward, forward, gather, loss_scale
 from deltarule.formulas.losses import Loss
@@ -20,8 +21,9 @@ from deltarule.network.network import Network
 from deltarule.plan import LossLike, PenaltyLike, Plan, compile_network
 
 
+@helpful
 @dataclass(frozen=True)
-class Trace:
+class Trace(Leading):
     """All arrays of one pass; rows are examples.
 
     Attributes
@@ -72,6 +74,7 @@ class Trace:
         )
 
 
+@helpful
 def backpropagate(
     network: Network,
     x: Any,

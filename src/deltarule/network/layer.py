@@ -16,9 +16,11 @@ import numpy as np
 from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
 from deltarule.base.settings import Setting, check_number, setting
 from deltarule.base.types import Array
+from deltarule.base.words import helpful
 from deltarule.formulas.initializers import Initializer
 
 
+@helpful
 class ParameterSpec(NamedTuple):
     """One parameter array of a layer.
 
@@ -32,6 +34,7 @@ class ParameterSpec(NamedTuple):
     is_weight: bool
 
 
+@helpful
 class StateSpec(NamedTuple):
     """One array of running statistics of a layer, which no gradient trains."""
 

@@ -54,6 +54,10 @@ class Dense(Layer):
     """
 
     name: ClassVar[str] = "dense"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "fully_connected",
+        "fc",
+    )
     preactivation: ClassVar[str] = "output"
     units: int
     activation: ActivationFunction | str = field(default_factory=Identity)
@@ -150,6 +154,10 @@ class BatchNorm(Layer):
     """
 
     name: ClassVar[str] = "batch_norm"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "batch_normalization",
+        "bn",
+    )
     couples_rows: ClassVar[bool] = True
     formula_settings: ClassVar[tuple[str, ...]] = ("epsilon", "momentum")
     passes_signals: ClassVar[bool] = True
@@ -184,6 +192,10 @@ class LayerNorm(Layer):
     """
 
     name: ClassVar[str] = "layer_norm"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "layer_normalization",
+        "ln",
+    )
     formula_settings: ClassVar[tuple[str, ...]] = ("epsilon",)
     passes_signals: ClassVar[bool] = True
     epsilon: float = 1e-5
@@ -400,6 +412,10 @@ class Residual(Layer):
     """
 
     name: ClassVar[str] = "residual"
+    aliases: ClassVar[tuple[str, ...]] = (
+        "residual_block",
+        "skip",
+    )
     layers: tuple[Layer, ...]
     projection_initializer: Initializer | str | None = field(default=None, kw_only=True)
 

@@ -24,6 +24,7 @@ from deltarule.base.errors import (
     MissingFileError,
 )
 from deltarule.base.settings import describe, rebuild
+from deltarule.base.words import helpful
 from deltarule.formulas.initializers import Initializer
 from deltarule.network.network import Network, array_shapes
 
@@ -34,6 +35,7 @@ SCHEMA = 1
 ORIENTATION = "W is (n_in, n_out): z = a_prev @ W + b"
 
 
+@helpful
 def save(network: Network, path: str | Path) -> Path:
     """Write a network to one safetensors file and return its path.
 
@@ -75,6 +77,7 @@ def save(network: Network, path: str | Path) -> Path:
     return write_atomically(path, content)
 
 
+@helpful
 def load(path: str | Path) -> Network:
     """Return the network of a file that :func:`save` wrote.
 

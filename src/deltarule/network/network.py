@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Never
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from deltarule.base.random import check_seed
 from deltarule.base.settings import check_integer, check_number
 from deltarule.base.types import Array
 from deltarule.base.upward import upward
+from deltarule.base.words import Leading, helpful, watches_itself, wrong_call
 from deltarule.data import as_matrix, numeric
 from deltarule.formulas.activations import ActivationFunction
 from deltarule.formulas.initializers import Initializer
@@ -75,7 +76,8 @@ class Placed(NamedTuple):
     outputs: int
 
 
-class Network(Guarded):
+@helpful
+class Network(Guarded, Leading):
     """A feed-forward network: a stack of layers and its parameters.
 
     What describes a network is fixed: ``layers``, ``inputs``, ``dtype`` and so on can be read, not
@@ -329,13 +331,15 @@ class Network(Guarded):
         self._factors.update(dict.fromkeys(chosen, number))
         return self
 
+    @watches_itself
     def predict(
         self,
         X: Any,
-        *,
+        *more: Never,
         batch_size: int | None = None,
         engine: str = "auto",
         threads: int | None = None,
+        **wrong: Never,
     ) -> Array:
         """Return the activations of the last layer, (n, outputs), in the network's dtype.
 
@@ -351,6 +355,8 @@ class Network(Guarded):
         engine, threads
             As in :func:`deltarule.train`.
         """
+        if more or wrong:
+            raise wrong_call(Network.predict, (self, X, *more), wrong) or AssertionError
         X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, finite=False, single=True)
         if self._reads_inputs is not None:
             self._reads_inputs.check_columns(X, "X")
@@ -359,6 +365,10 @@ class Network(Guarded):
         if threads is not None:
             check_integer("threads", threads)
         return upward("net.predict")(self, engine, threads).predict(X, batch_size)
+
+    def __call__(self, *_: Any, **__: Any) -> Never:
+        """Refuse: net.predict(X) runs a network, and only that."""
+        raise InvalidTypeError("a network is not called; net.predict(X) runs it forward")
 
     def copy(self, *, dtype: Any = None) -> Network:
         """Return an independent copy with the same values, on request in another dtype."""

@@ -10,13 +10,15 @@ import math
 from dataclasses import dataclass, field
 
 from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
-from deltarule.base.settings import check_integer, check_number, names
+from deltarule.base.settings import check_integer, check_number, members
 from deltarule.base.types import Array
+from deltarule.base.words import helpful
 from deltarule.formulas.metrics import Metric
 from deltarule.network.network import Network
 from deltarule.training.history import History
 
 
+@helpful
 @dataclass
 class State:
     """What a callback sees and may change.
@@ -61,7 +63,7 @@ class Callback:
 def lower_is_better(monitor: str) -> bool:
     """Return whether a history column gets better as it falls: losses and errors do."""
     name = monitor.removeprefix("val_")
-    if name in names("metric"):
+    if name in members("metric"):
         return Metric.resolve(name).best == "min"
     return True
 
@@ -69,7 +71,7 @@ def lower_is_better(monitor: str) -> bool:
 def _direction_is_known(monitor: str) -> bool:
     name = monitor.removeprefix("val_")
     losses = ("loss", "data_loss", "penalty")
-    return name in losses or name in names("metric") or name.startswith("gradient_norm.")
+    return name in losses or name in members("metric") or name.startswith("gradient_norm.")
 
 
 @dataclass
@@ -122,6 +124,7 @@ def check_best_is(value: str | None) -> None:
         raise InvalidValueError(f"best_is must be 'min', 'max' or None, got {value!r}")
 
 
+@helpful
 @dataclass
 class EarlyStopping(Callback):
     """End the run when a column of the history no longer improves; restore the best weights.
@@ -177,6 +180,7 @@ class EarlyStopping(Callback):
             state.network.vector[:], state.network.state_vector[:] = self._kept
 
 
+@helpful
 @dataclass
 class ReduceOnPlateau(Callback):
     """Multiply the learning rate by ``factor`` when a column of the history stops improving.

@@ -13,6 +13,7 @@ from typing import Any
 
 from deltarule.base.errors import DivergenceError, InvalidTypeError, InvalidValueError
 from deltarule.base.interrupt import deferred_interrupt, obeying
+from deltarule.base.words import helpful
 from deltarule.network.network import Network
 from deltarule.training.callbacks import Callback, EarlyStopping, Monitor
 from deltarule.training.history import History
@@ -25,6 +26,7 @@ _LOOK = 0.1
 """Seconds between two looks of the waiting thread at Ctrl-C and progress."""
 
 
+@helpful
 @dataclass(frozen=True, eq=False, repr=False)
 class Restarts:
     """The result of training from several initialisations; printed, it is a table.

@@ -10,6 +10,7 @@ import numpy as np
 from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
 from deltarule.base.settings import check_integer
 from deltarule.base.types import Array
+from deltarule.base.words import helpful
 from deltarule.data import Dataset
 from deltarule.engines import Executor, select_engine
 from deltarule.formulas.losses import Loss
@@ -20,6 +21,7 @@ from deltarule.plan import LossLike, PenaltyLike, Plan, compile_network
 _RESERVED = ("loss", "data_loss", "penalty", "learning_rate")
 
 
+@helpful
 def evaluate(
     network: Network,
     X: Any,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from deltarule.base.errors import missing_extra, unknown_key
 from deltarule.base.types import Array
 from deltarule.base.upward import upward
+from deltarule.base.words import Leading, helpful
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class History(Mapping[str, list[float]]):
+@helpful
+class History(Leading, Mapping[str, list[float]]):
     """Columns by name: ``history["val_loss"]`` is a list with one number per finished epoch.
 
     Columns are "loss", the metrics, "val_loss" and "val_..." where there is a validation set,

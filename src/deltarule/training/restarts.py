@@ -8,6 +8,7 @@ from typing import Any
 
 from deltarule.base.random import Purpose, check_seed, words
 from deltarule.base.settings import check_integer
+from deltarule.base.words import helpful
 from deltarule.network.network import Network
 from deltarule.plan import ClipLike, ConstraintLike, LossLike, OptimizerLike, PenaltyLike
 from deltarule.training.callbacks import Callback, Monitor, check_best_is, check_callbacks
@@ -17,6 +18,7 @@ from deltarule.training.progress import SharedProgress
 from deltarule.training.trainer import Trainer
 
 
+@helpful
 def restart(
     network: Network,
     X: Any,

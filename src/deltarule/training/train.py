@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from deltarule.base.words import helpful
 from deltarule.network.network import Network
 from deltarule.plan import ClipLike, ConstraintLike, LossLike, OptimizerLike, PenaltyLike
 from deltarule.training.callbacks import Callback
@@ -12,6 +13,7 @@ from deltarule.training.history import History
 from deltarule.training.trainer import Trainer
 
 
+@helpful
 def train(
     network: Network,
     X: Any,

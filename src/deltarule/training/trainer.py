@@ -20,6 +20,7 @@ from deltarule.base.interrupt import Interrupt, deferred_interrupt
 from deltarule.base.random import check_seed
 from deltarule.base.settings import check_flag, check_integer, check_number
 from deltarule.base.types import Array
+from deltarule.base.words import Leading, helpful
 from deltarule.data.source import Batches
 from deltarule.engines import Engine, Executor, Record, Run, select_engine
 from deltarule.formulas.losses import Loss
@@ -46,7 +47,8 @@ from deltarule.training.progress import Display, Progress
 _log = logging.getLogger("deltarule")
 
 
-class Trainer(Guarded):
+@helpful
+class Trainer(Guarded, Leading):
     """A network with a loss and an optimizer, whose state is kept from call to call.
 
     It does one thing at a time: while a call of :meth:`step` or :meth:`run` is under way, another
