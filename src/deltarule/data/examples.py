@@ -11,6 +11,7 @@ from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_
 from deltarule.base.settings import check_integer
 from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset, as_matrix, as_targets, check_finite
+from deltarule.data.frames import check_names
 from deltarule.data.numbers import numeric
 from deltarule.data.source import Batches, InMemory
 from deltarule.data.split import split_rows
@@ -55,12 +56,14 @@ class Expected(NamedTuple):
         finite: bool = True,
         what: str = "",
         single: bool = False,
+        names: tuple[str, ...] | None = None,
     ) -> Dataset:
         """Return checked examples, or raise one clear error.
 
         ``what`` stands before the names in messages ("validation "). ``single``: one example may
-        come without its axis of rows.
+        come without its axis of rows. ``names``: the columns that a frame must have.
         """
+        check_names(X, names, f"{what}X")
         X = as_matrix(
             X, inputs=self.inputs, dtype=self.dtype, what=f"{what}X", finite=finite, single=single
         )
@@ -73,7 +76,14 @@ class Expected(NamedTuple):
             check_finite(y, f"{what}y", self.dtype)
         return Dataset(X, self.loss.check_targets(y, self.outputs), weights)
 
-    def split(self, data: Dataset, validation: Any, *, seed: int) -> tuple[Dataset, Dataset | None]:
+    def split(
+        self,
+        data: Dataset,
+        validation: Any,
+        *,
+        seed: int,
+        names: tuple[str, ...] | None = None,
+    ) -> tuple[Dataset, Dataset | None]:
         """Return training and validation examples, for given data or a fraction to hold out."""
         if validation is None:
             return data, None
@@ -82,7 +92,7 @@ class Expected(NamedTuple):
                 raise InvalidValueError(
                     f"validation must be (X, y) or (X, y, weights), got {len(validation)} items"
                 )
-            return data, self.examples(*validation, what="validation ")
+            return data, self.examples(*validation, what="validation ", names=names)
         if isinstance(validation, bool) or not isinstance(validation, (float, np.floating)):
             raise InvalidTypeError(
                 "validation must be (X, y), (X, y, weights) or a fraction such as 0.2, got "

@@ -5,12 +5,12 @@ pandas, polars and Arrow tables are recognised by what they can do, so that none
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from deltarule.base.errors import InvalidValueError
+from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
 from deltarule.base.types import Array
 from deltarule.data.series import REAL, real, real_column
 
@@ -53,6 +53,21 @@ def names_of(data: Any) -> tuple[str, ...] | None:
     return frame.names
 
 
+def check_feature_names(names: Any, inputs: int) -> tuple[str, ...]:
+    """Return names of columns, one for each input of a network, or raise one clear error."""
+    several = isinstance(names, Iterable) and not isinstance(names, (str, bytes))
+    if not several or not all(isinstance(name, str) for name in names):
+        raise InvalidTypeError(
+            f"feature_names must be None or the names of {inputs} columns, got "
+            f"{describe_value(names)}"
+        )
+    if len(names) != inputs:
+        raise InvalidValueError(
+            f"feature_names must be {inputs} names, one for each input; got {len(names)}"
+        )
+    return tuple(map(str, names))
+
+
 def check_names(data: Any, known: tuple[str, ...] | None, what: str) -> None:
     """Raise where a data frame's columns are named, but not as ``known``, in that order."""
     if known is None or type(data) is np.ndarray:
@@ -61,6 +76,7 @@ def check_names(data: Any, known: tuple[str, ...] | None, what: str) -> None:
     if names is None or names == known:
         return
     door = "for other columns on purpose set net.feature_names = None first"
+    select = f"Pass {what}[list(net.feature_names)]; {door}"
     missing = [name for name in known if name not in names]
     unexpected = [name for name in names if name not in known]
     if missing or unexpected:
@@ -68,7 +84,7 @@ def check_names(data: Any, known: tuple[str, ...] | None, what: str) -> None:
         has = f"unexpected {_listed(unexpected)}" if unexpected else ""
         raise InvalidValueError(
             f"the columns of {what} are not those that the network was trained on: "
-            f"{'; '.join(filter(None, (lacks, has)))}. Pass {what}[list(net.feature_names)]; {door}"
+            f"{'; '.join(filter(None, (lacks, has)))}. {door.capitalize() if missing else select}"
         )
     if len(names) != len(known):
         raise InvalidValueError(
@@ -78,8 +94,7 @@ def check_names(data: Any, known: tuple[str, ...] | None, what: str) -> None:
     at = next(i for i, (got, wanted) in enumerate(zip(names, known, strict=True)) if got != wanted)
     raise InvalidValueError(
         f"the columns of {what} are in another order than those that the network was trained on: "
-        f"column {at} is {names[at]!r}, it was {known[at]!r}. "
-        f"Pass {what}[list(net.feature_names)]; {door}"
+        f"column {at} is {names[at]!r}, it was {known[at]!r}. {select}"
     )
 
 

@@ -174,7 +174,7 @@ def check_gradients(
     plan = compile_network(twin, loss=Loss.resolve(loss), penalty=penalty)
     if not plan.parameters:
         raise InvalidValueError("the network has no parameters to check")
-    data = check_examples(plan, x, t, sample_weight, finite=True)
+    data = check_examples(network, plan, x, t, sample_weight, finite=True)
     trace = trace_pass(twin, plan, data, training=training, seed=check_seed(seed), step=step)
     parameters, state = list(twin.parameters.values()), list(twin.state.values())
     probe = _Probe(trace, Context(parameters, state, training, seed, step), tolerance)

@@ -126,13 +126,17 @@ def backpropagate(
     (1986).
     """
     plan = compile_network(network, loss=Loss.resolve(loss), penalty=penalty)
-    data = check_examples(plan, x, t, sample_weight, finite=False)
+    data = check_examples(network, plan, x, t, sample_weight, finite=False)
     return trace_pass(network, plan, data, training=training, seed=check_seed(seed), step=step)
 
 
-def check_examples(plan: Plan, x: Any, t: Any, sample_weight: Any, *, finite: bool) -> Dataset:
+def check_examples(
+    network: Network, plan: Plan, x: Any, t: Any, sample_weight: Any, *, finite: bool
+) -> Dataset:
     """Return checked examples; a single one may come without its axis of rows."""
-    return plan.expected.examples(x, t, sample_weight, finite=finite, single=True)
+    return plan.expected.examples(
+        x, t, sample_weight, finite=finite, single=True, names=network.feature_names
+    )
 
 
 def trace_pass(

@@ -6,7 +6,8 @@ The header's metadata has these keys, all of them strings:
 ``format``       ``deltarule``
 ``schema``       version of this table, now 1
 ``orientation``  ``W is (n_in, n_out): z = a_prev @ W + b``
-``network``      JSON: inputs, dtype, seed, layers, learning_rate_factors, weight_initializer
+``network``      JSON: inputs, dtype, seed, layers, learning_rate_factors, weight_initializer,
+                 and feature_names where it was trained on a frame
 ===============  ============================================================================
 
 Arrays carry the names of ``network.parameters`` and ``network.state``.
@@ -65,6 +66,8 @@ def save(network: Network, path: str | Path) -> Path:
         "learning_rate_factors": network.learning_rate_factors,
         "weight_initializer": describe(network.weight_initializer),
     }
+    if network.feature_names is not None:
+        description["feature_names"] = network.feature_names
     content = safetensors.numpy.save(
         {name: np.ascontiguousarray(array) for name, array in _arrays(network).items()},
         metadata={
@@ -136,6 +139,7 @@ def _network(path: Path, file: Any) -> Network:
         network._weight_initializer = (
             None if initializer is None else Initializer.resolve(initializer)
         )
+        network.feature_names = description.get("feature_names")
     except FileFormatError:
         raise
     except (

@@ -21,7 +21,7 @@ from deltarule.base.settings import check_integer, check_number
 from deltarule.base.types import Array
 from deltarule.base.upward import upward
 from deltarule.base.words import Leading, helpful, watches_itself, wrong_call
-from deltarule.data import as_matrix, numeric
+from deltarule.data import as_matrix, check_feature_names, check_names, numeric
 from deltarule.formulas.activations import ActivationFunction
 from deltarule.formulas.initializers import Initializer
 from deltarule.network.layer import Layer, ParameterSpec, StateSpec, check_layers, size_of
@@ -106,6 +106,10 @@ class Network(Guarded, Leading):
         Running statistics of BatchNorm; views into ``state_vector``.
     learning_rate_factors : mapping of str to float
         Factor on the learning rate of each parameter; 0 means frozen. See :meth:`freeze`.
+    feature_names : tuple of str, or None
+        The columns of the data frame that the network was trained on, in their order. A frame with
+        other columns is refused, here and wherever X is passed; arrays have no names and are not
+        checked. Set it to None to train on a frame with other columns.
 
     Examples
     --------
@@ -157,6 +161,7 @@ class Network(Guarded, Leading):
         self._weight_initializer = (
             None if weight_initializer is None else Initializer.resolve(weight_initializer)
         )
+        self._feature_names: tuple[str, ...] | None = None
         self._training = OneAtATime()
         self._draw(self._parameter_specs, self._state_specs)
 
@@ -253,6 +258,16 @@ class Network(Guarded, Leading):
     def state_vector(self, values: Any) -> None:
         _copy_into("state_vector", self._state_vector, values)
 
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Names of the columns of X that the network was trained on; None where they had none."""
+        return self._feature_names
+
+    @feature_names.setter
+    def feature_names(self, names: Sequence[str] | None) -> None:
+        checked = None if names is None else check_feature_names(names, self._inputs)
+        self._feature_names = checked
+
     def parameter_spec(self, name: str) -> ParameterSpec:
         """Return the specification of a parameter: shape, initializer, whether it is a weight."""
         return self._parameter_specs[name]
@@ -294,10 +309,11 @@ class Network(Guarded, Leading):
         )
 
     def take_over(self, other: Network) -> None:
-        """Take over the values, and the seed, of a network with the same layers."""
+        """Take over values, seed and names of features of a network with the same layers."""
         self.vector = other._vector
         self.state_vector = other._state_vector
         self._seed = other._seed
+        self._feature_names = other._feature_names
 
     def freeze(self, *names: str) -> Self:
         """Exclude parameters ("0.bias") or whole layers ("0") from training; returns the network.
@@ -357,6 +373,7 @@ class Network(Guarded, Leading):
         """
         if more or wrong:
             raise wrong_call(Network.predict, (self, X, *more), wrong) or AssertionError
+        check_names(X, self._feature_names, "X")
         X = as_matrix(X, inputs=self.inputs, dtype=self.dtype, finite=False, single=True)
         if self._reads_inputs is not None:
             self._reads_inputs.check_columns(X, "X")
@@ -393,6 +410,9 @@ class Network(Guarded, Leading):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self.__dict__.setdefault("_feature_names", None)  # older pickles
+        # What comes from a memory map or a foreign buffer is read-only, or shared with others.
+        self._vector, self._state_vector = _own(self._vector), _own(self._state_vector)
         self._make_views()
 
     def save(self, path: str | Path) -> Path:
@@ -516,6 +536,12 @@ def _copy_all(what: str, views: Views, values: Mapping[str, Any]) -> None:
         )
     for name, value in values.items():
         views[name] = value
+
+
+def _own(array: Array) -> Array:
+    """Return an array in memory of its own, which can be written; it is copied if need be."""
+    flags = array.flags
+    return array if flags.owndata and flags.carray else np.array(array)
 
 
 def _copy_into(name: str, array: Array, value: Any) -> None:

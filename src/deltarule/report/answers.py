@@ -13,7 +13,7 @@ from matplotlib.image import imsave
 
 from deltarule.base.errors import InvalidValueError
 from deltarule.base.types import Array
-from deltarule.data import as_matrix, as_targets, check_finite
+from deltarule.data import as_matrix, as_targets, check_finite, check_names
 from deltarule.formulas.losses import BinaryCrossEntropy, CrossEntropy, Loss, SquaredError
 from deltarule.formulas.metrics import classes as true_and_predicted
 from deltarule.formulas.metrics import confusion_matrix
@@ -87,6 +87,7 @@ def examine(
     if network is None or X is None or y is None:
         raise InvalidValueError("the test data of a report need network, X and y together")
     names = _column_names(X, column_names, network.inputs)
+    check_names(X, network.feature_names, "X")
     X = as_matrix(X, inputs=network.inputs, dtype=network.dtype)
     if image_shape is not None and (
         len(image_shape) not in (2, 3) or int(np.prod(image_shape)) != network.inputs

@@ -111,6 +111,7 @@ class Contest:
     watch: Monitor
     display: SharedProgress
     settings: dict[str, Any]
+    names: tuple[str, ...] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     best: _Entrant | None = None
 
@@ -152,6 +153,7 @@ class Contest:
     def attempt(self, i: int) -> None:
         """Run one restart; the network goes with it unless it is the best so far."""
         trainer = copy.deepcopy(self.trainer)
+        trainer.network.feature_names = self.names
         if i > 0:
             trainer.network.initialize(self.seeds[i])
         callbacks = _copies(self.callbacks)

@@ -56,7 +56,7 @@ def evaluate(
     if threads is not None:
         check_integer("threads", threads)
     executor = select_engine(engine, plan).executor(plan, network, threads=threads)
-    data = plan.expected.examples(X, y, sample_weight)
+    data = plan.expected.examples(X, y, sample_weight, names=network.feature_names)
     by_name = resolve_metrics(metrics)
     check_metrics_fit(plan, data, by_name)
     return evaluate_dataset(plan, executor, network.vector, data, by_name)

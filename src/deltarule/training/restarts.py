@@ -9,6 +9,7 @@ from typing import Any
 from deltarule.base.random import Purpose, check_seed, words
 from deltarule.base.settings import check_integer
 from deltarule.base.words import helpful
+from deltarule.data.frames import names_of
 from deltarule.network.network import Network
 from deltarule.plan import ClipLike, ConstraintLike, LossLike, OptimizerLike, PenaltyLike
 from deltarule.training.callbacks import Callback, Monitor, check_best_is, check_callbacks
@@ -139,6 +140,7 @@ def restart(
         monitor = "loss" if validation is None else "val_loss"
     watch = Monitor(monitor, best_is=best_is)
     watch.check(column_names(trainer.plan, trainer.metrics, validation is not None))
+    names = network.feature_names or names_of(X)
     contest = Contest(
         trainer,
         restart_seeds(network, check_seed(seed), count),
@@ -147,7 +149,7 @@ def restart(
         SharedProgress(progress, count, epochs),
         {
             # Bad data raise an error here; a data frame becomes an array only once.
-            "X": trainer.plan.expected.examples(X, y, sample_weight).X,
+            "X": trainer.plan.expected.examples(X, y, sample_weight, names=names).X,
             "y": y,
             "epochs": epochs,
             "batch_size": batch_size,
@@ -156,6 +158,7 @@ def restart(
             "validation": validation,
             "sample_weight": sample_weight,
         },
+        names,
     )
     if threads is None:
         # The reference engine's BLAS already has a thread per core; several restarts would compete.

@@ -21,6 +21,7 @@ from deltarule.base.random import check_seed
 from deltarule.base.settings import check_flag, check_integer, check_number
 from deltarule.base.types import Array
 from deltarule.base.words import Leading, helpful
+from deltarule.data.frames import names_of
 from deltarule.data.source import Batches
 from deltarule.engines import Engine, Executor, Record, Run, select_engine
 from deltarule.formulas.losses import Loss
@@ -133,7 +134,8 @@ class Trainer(Guarded, Leading):
         optimizer_state = state.pop("_optimizer_state")
         self.__dict__.update(state)
         self._compile()
-        self._executor.optimizer_state = optimizer_state
+        # A copy: what comes from a memory map is read-only.
+        self._executor.optimizer_state = np.array(optimizer_state)
 
     @property
     def network(self) -> Network:
@@ -191,6 +193,11 @@ class Trainer(Guarded, Leading):
             self._compile()
             self._executor.optimizer_state = optimizer_state
 
+    def _remember(self, names: tuple[str, ...] | None) -> None:
+        """Let the network know the columns of the frame that it is trained on."""
+        if names is not self.network.feature_names:
+            self.network.feature_names = names
+
     def step(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Do one step on one batch; return its loss (data loss plus penalty) before the step.
 
@@ -209,9 +216,11 @@ class Trainer(Guarded, Leading):
         with self.network.being_trained():
             self._follow_factors()
             expected = self.plan.expected
-            data = expected.examples(X, y, sample_weight)
+            names = self.network.feature_names or names_of(X)
+            data = expected.examples(X, y, sample_weight, names=names)
             data = expected.weighted_by_class(data, self._class_weight)
             batches = expected.batches(data, None, seed=self._seed)
+            self._remember(names)
             with deferred_interrupt() as interrupt:
                 record = self._run(batches, 0, 1, self._rates(0, 1, 1, 1), interrupt)
         if interrupt.requested:
@@ -241,8 +250,9 @@ class Trainer(Guarded, Leading):
         with self.network.being_trained():
             self._follow_factors()
             expected = self.plan.expected
-            data = expected.examples(X, y, sample_weight)
-            data, held_out = expected.split(data, validation, seed=self._seed)
+            names = self.network.feature_names or names_of(X)
+            data = expected.examples(X, y, sample_weight, names=names)
+            data, held_out = expected.split(data, validation, seed=self._seed, names=names)
             data = expected.weighted_by_class(data, self._class_weight)
             batches = expected.batches(
                 data, batch_size, drop_last=drop_last, shuffle=shuffle, seed=self._seed
@@ -251,6 +261,7 @@ class Trainer(Guarded, Leading):
                 if part is not None:
                     check_metrics_fit(self.plan, part, self._metrics)
             columns = Columns(self.plan, self._metrics, held_out)
+            self._remember(names)
             return self._train(batches, columns, epochs, hooks, display)
 
     def _train(
