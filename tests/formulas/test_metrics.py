@@ -7,8 +7,8 @@ import pytest
 from sklearn import metrics as sk
 
 import deltarule as dr
-from deltarule.base.settings import members
 from deltarule.formulas.metrics import Metric, classes, confusion_matrix, resolve_metric
+from members import own
 
 N = 60
 KINDS = ["binary", "multiclass", "multilabel"]
@@ -146,7 +146,7 @@ def test_metrics_of_regression_agree(name, outputs, weighted):
 
 def test_every_metric_is_compared():
     compared = {"precision", "recall", "f1", "accuracy", "balanced_accuracy", "roc_auc", "log_loss"}
-    assert set(members("metric")) - {"function"} == compared | REGRESSION.keys()
+    assert set(own("metric")) - {"function"} == compared | REGRESSION.keys()
 
 
 @pytest.mark.parametrize("name", ["accuracy", "f1", "roc_auc", "log_loss", "mse", "r2", "mape"])
@@ -199,8 +199,23 @@ def test_scores_that_are_all_equal_have_an_area_of_one_half():
     assert compute("roc_auc", np.array([0, 1, 1]), np.full((3, 1), 0.3), None) == 0.5
 
 
-def test_a_class_without_examples_has_no_area():
-    assert np.isnan(compute("roc_auc", np.ones(3, int), np.full((3, 1), 0.3), None))
+def test_the_area_is_the_mean_over_the_classes_that_occur():
+    r = rng(7)
+    y, a = r.integers(0, 3, N), r.random((N, 5))
+    expected = np.mean([sk.roc_auc_score(y == k, a[:, k]) for k in range(3)])
+    assert compute("roc_auc", y, a, None) == pytest.approx(expected, rel=1e-13)
+    labels = np.eye(5)[y]
+    labels[:, 4] = 1  # a label that all have
+    assert compute("roc_auc", labels, a, None) == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_where_all_are_of_one_class_there_is_no_area_and_the_error_names_it(outputs):
+    with pytest.raises(ValueError, match=r"no 'roc_auc' .* all examples are of class 1"):
+        compute("roc_auc", np.ones(3, int), np.full((3, outputs), 0.3), None)
+    w = np.array([0.0, 1.0, 1.0])  # a class without weight is absent
+    with pytest.raises(ValueError, match="all examples are of class 1"):
+        compute("roc_auc", np.array([0, 1, 1]), np.full((3, outputs), 0.3), w)
 
 
 def test_the_log_loss_of_a_certain_mistake_is_large_and_finite():
@@ -219,10 +234,29 @@ def test_a_constant_target_has_r2_1_if_met_and_0_otherwise_as_in_scikit_learn():
         assert compute("r2", y, a, None) == sk.r2_score(y, a)
 
 
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-20, -7.3e19, 2.0])
+@pytest.mark.parametrize("n", [1, 3, 1000])
+def test_a_constant_target_is_recognised_whatever_its_mean_rounds_to(value, n):
+    y = np.full(n, value)
+    assert compute("r2", y, y[:, None], None) == 1
+    assert compute("r2", y, y[:, None].astype(np.float32), None) == 1
+    assert compute("r2", y, np.full((n, 1), 0.5), None) == 0
+    parts = [Metric.resolve("r2").tally(y, 2 * y[:, None], None) for _ in range(3)]
+    metric = Metric.resolve("r2")
+    assert metric.finish(metric.merge(metric.merge(*parts[:2]), parts[2])) == 0
+
+
+def test_targets_that_hardly_differ_have_their_r2():
+    y = 0.1 + np.arange(1000) % 2 * np.spacing(0.1)
+    assert compute("r2", y, y[:, None], None) == 1
+    assert compute("r2", y, np.full((1000, 1), y[0]), None) == pytest.approx(-1, rel=1e-3)
+
+
 def test_mape_leaves_out_targets_of_0():
     y, a = np.array([0.0, 2.0, 4.0]), np.array([[1.0], [1.0], [5.0]])
     assert compute("mape", y, a, None) == pytest.approx((0.5 + 0.25) / 2)
-    assert np.isnan(compute("mape", np.zeros(2), np.ones((2, 1)), None))
+    with pytest.raises(ValueError, match=r"no 'mape' .* every target with weight is 0; use 'mae'"):
+        compute("mape", np.zeros(2), np.ones((2, 1)), None)
 
 
 def test_a_function_is_a_metric_of_its_own_name():
@@ -236,7 +270,7 @@ def test_a_function_is_a_metric_of_its_own_name():
 
 @pytest.mark.parametrize("name", ["mse", "rmse", "mae", "mape", "log_loss"])
 def test_of_losses_the_least_is_best_and_of_the_others_the_most(name):
-    lower = {n for n in members("metric") if n != "function" and Metric.resolve(n).best == "min"}
+    lower = {n for n in own("metric") if n != "function" and Metric.resolve(n).best == "min"}
     assert name in lower
     assert len(lower) == 5
 
@@ -270,17 +304,16 @@ def test_a_function_of_other_arguments_is_refused_and_one_without_a_signature_is
     assert resolve_metric(max)[1](3.0, 2.0, 5.0) == 5.0  # a builtin, which tells no signature
 
 
-@pytest.mark.parametrize("name", ["accuracy", "log_loss", "mae", "mse", "rmse"])
-def test_where_all_weights_are_zero_there_is_no_average(name: str) -> None:
-    y, a = np.array([[0.0], [1.0]]), np.array([[0.2], [0.9]])
-    with pytest.raises(ValueError, match=f"all weights are 0, so there is no '{name}'"):
-        Metric.resolve(name)(y, a, np.zeros(2))
-
-
-@pytest.mark.parametrize("name", ["precision", "recall", "f1"])
-def test_where_no_class_occurs_the_metrics_of_counts_are_zero(name: str) -> None:
-    y, a = np.array([0, 1, 2]), np.eye(3)
-    assert Metric.resolve(name)(y, a, np.zeros(3)) == 0
+@pytest.mark.parametrize("name", own("metric"))
+def test_where_no_row_has_weight_there_is_no_figure(name: str) -> None:
+    if name == "function":
+        return
+    metric, y, a = Metric.resolve(name), np.array([0.0, 1.0]), np.array([[0.2], [0.9]])
+    with pytest.raises(ValueError, match=f"there is no '{name}' of these rows: .*weight"):
+        metric(y, a, np.zeros(2))
+    empty = metric.tally(y, a, np.zeros(2))
+    merged = metric.merge(empty, metric.tally(y, a, np.ones(2)))
+    assert metric.finish(merged) == pytest.approx(metric(y, a), rel=1e-12)
 
 
 def test_a_confusion_matrix_needs_one_class_per_row() -> None:

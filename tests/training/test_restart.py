@@ -254,7 +254,7 @@ def test_where_all_diverge_the_error_says_so_and_the_network_is_as_before() -> N
 
 def test_where_the_monitor_is_never_finite_there_is_no_best() -> None:
     def undefined(y: np.ndarray, a: np.ndarray, w: np.ndarray | None) -> float:
-        return math.nan
+        return math.inf
 
     net = regressor()
     before = net.vector.copy()

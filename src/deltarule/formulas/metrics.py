@@ -10,13 +10,17 @@ puts two tallies together, and :meth:`Metric.finish` gives the number.
 For one class out of several, ``y`` holds labels (n,), and the predicted class is the argmax.
 Otherwise ``y`` has one column per output, each of them a number or a yes-or-no question; the
 predicted answer is yes if ``a > 1/2``.
+
+A call takes arrays, lists, series and data frames; with one output both ``y`` and ``a`` may be
+(n,) or (n, 1). A metric that is not defined for the rows at hand (none has weight, say) raises an
+error; none of them returns NaN.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from numbers import Real
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +28,7 @@ import numpy as np
 from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
 from deltarule.base.settings import Setting, setting
 from deltarule.base.types import Array
+from deltarule.formulas.metric_arguments import are_labels, checked, one_number, read_only
 
 
 @setting
@@ -59,9 +64,9 @@ class Metric(Setting):
     best: ClassVar[str] = "max"
     needs: ClassVar[str] = ""
 
-    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
+    def __call__(self, y: Any, a: Any, w: Any = None) -> float:
         """Return the metric of predictions ``a`` (n, outputs) for targets ``y``."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} lacks __call__(self, y, a, w)")
 
     def tally(self, y: Array, a: Array, w: Array | None) -> Any:
         """Return what is kept of some examples; here the examples, since all may be needed."""
@@ -73,18 +78,14 @@ class Metric(Setting):
 
     def finish(self, tally: Any) -> float:
         """Return the metric of a tally."""
-        if len(tally) == 1:
-            return self(*tally[0])
-        y, a, w = zip(*tally, strict=True)
-        weights = None if w[0] is None else np.concatenate(w)
-        return self(np.concatenate(y), np.concatenate(a), weights)
+        return one_number(self.name, self(*map(read_only, _together(tally))))
 
 
 class Summed(Metric):
     """Base of the metrics of which a few sums are kept, however many examples there are."""
 
-    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
-        return self.finish(self.tally(y, a, w))
+    def __call__(self, y: Any, a: Any, w: Any = None) -> float:
+        return self.finish(self.tally(*checked(self.name, self.needs, y, a, w)))
 
 
 class Average(Summed):
@@ -103,9 +104,7 @@ class Average(Summed):
     def finish(self, tally: Any) -> float:
         total, weight = tally
         if not weight:
-            raise InvalidValueError(
-                f"all weights are 0, so there is no {self.name!r} of these rows"
-            )
+            raise _undefined(self, "all weights are 0")
         return float(total / weight)
 
 
@@ -127,13 +126,8 @@ class FunctionMetric(Metric):
             pass
 
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
-        value = self.function(y, a, w)
-        if np.ndim(value) != 0 or not isinstance(value, (Real, np.generic, np.ndarray)):
-            name = getattr(self.function, "__name__", "metric")
-            raise InvalidTypeError(
-                f"the metric {name!r} must return one number, got {describe_value(value)}"
-            )
-        return float(value)
+        name = getattr(self.function, "__name__", "metric")
+        return one_number(name, self.function(*map(read_only, (y, a, w))))
 
 
 @setting
@@ -169,11 +163,19 @@ class BalancedAccuracy(Summed):
     needs: ClassVar[str] = "one class"
 
     def tally(self, y: Array, a: Array, w: Array | None) -> Any:
-        return confusion_matrix(y, a, w)
+        """Return (hits, positive), (2, classes)."""
+        truth, predicted = _one_class(self.name, y, a)
+        k = max(a.shape[1], 2)
+        hits = truth == predicted
+        return np.stack(
+            [_totals(truth[hits], k, w if w is None else w[hits]), _totals(truth, k, w)]
+        )
 
-    def finish(self, table: Any) -> float:
-        present = table.sum(axis=1) > 0
-        return float((np.diag(table)[present] / table.sum(axis=1)[present]).mean())
+    def finish(self, tally: Any) -> float:
+        hits, positive = tally[:, tally[1] > 0]
+        if not len(positive):
+            raise _undefined(self, "all weights are 0")
+        return float((hits / positive).mean())
 
 
 class OfCounts(Summed):
@@ -183,9 +185,11 @@ class OfCounts(Summed):
         return _counts(y, a, w)
 
     def finish(self, tally: Any) -> float:
-        hits, predicted, positive = tally
+        hits, predicted, positive, weight = tally
+        if not weight.any():
+            raise _undefined(self, "all weights are 0")
         occurs = (predicted + positive > 0) | (len(hits) == 1)
-        if not occurs.any():
+        if not occurs.any():  # several labels, none of which is given or predicted
             occurs = ~occurs
         return float(self.by_class(hits[occurs], predicted[occurs], positive[occurs]).mean())
 
@@ -245,7 +249,8 @@ class F1(OfCounts):
 class RocAuc(Metric):
     """Probability that a positive example scores higher than a negative one; ties count half.
 
-    With several classes, the mean over classes, each against the rest.
+    With several classes, the mean over the classes that occur, each against the rest. A class has
+    an area only if some examples are of it and some are not; where none has, there is an error.
     """
 
     name: ClassVar[str] = "roc_auc"
@@ -257,15 +262,42 @@ class RocAuc(Metric):
     )
     needs: ClassVar[str] = "classes"
 
-    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
+    def __call__(self, y: Any, a: Any, w: Any = None) -> float:
+        return self.finish(self.tally(*checked(self.name, self.needs, y, a, w)))
+
+    def finish(self, tally: Any) -> float:
+        y, a, w = _together(tally)
         weight = np.ones(len(a)) if w is None else w
-        positive = _memberships(y, a)
-        return float(np.mean([_area(positive[:, k], a[:, k], weight) for k in range(a.shape[1])]))
+        if not weight.any():
+            raise _undefined(self, "all weights are 0")
+        if are_labels(y, a):
+            labels = y.astype(np.int64)
+            occurring = np.unique(labels[weight > 0])
+            areas = [_area(labels == k, a[:, k], weight) for k in occurring]
+            only = f"all examples are of class {occurring[0]}"
+        else:
+            positive = y.reshape(a.shape) > 0.5
+            areas = [_area(positive[:, k], a[:, k], weight) for k in range(a.shape[1])]
+            only = "all examples have the same answer"
+            if a.shape[1] == 1:
+                only = f"all examples are of class {int(positive[weight > 0][0, 0])}"
+        defined = [area for area in areas if area is not None]
+        if not defined:
+            raise _undefined(
+                self,
+                f"{only}, and it compares those of a class with others; "
+                "give it data with both, or use 'log_loss' or 'accuracy'",
+            )
+        return float(np.mean(defined))
 
 
 @setting
 class LogLoss(Average):
-    """Mean negative log-probability of the true class, without smoothing or penalty."""
+    """Mean negative log-probability of the true class, without smoothing or penalty.
+
+    It is computed from the probabilities that the network gives, where one that rounds to 1 counts
+    as 1. The cross-entropies, which are computed from the last preactivation, are finer.
+    """
 
     name: ClassVar[str] = "log_loss"
     aliases: ClassVar[tuple[str, ...]] = (
@@ -279,14 +311,20 @@ class LogLoss(Average):
     best: ClassVar[str] = "min"
 
     def each(self, y: Array, a: Array) -> Array:
-        p = np.clip(a.astype(np.float64), np.finfo(np.float64).tiny, 1.0)
-        t = _memberships(y, a, hard=False)
-        each = t * np.log(p)
-        if not _are_labels(y, a):
-            q = np.clip(1 - a.astype(np.float64), np.finfo(np.float64).tiny, 1.0)
-            each = each + (1 - t) * np.log(q)
-        loss: Array = -each.sum(axis=1)
-        return loss
+        outside = (a < 0) | (a > 1)
+        if outside.any():
+            raise InvalidValueError(
+                f"{self.name!r} needs probabilities, got {a[outside][0].item():.6g}; end the "
+                'network with Dense(1, "sigmoid"), or with "softmax" and one output per class'
+            )
+        tiny = np.finfo(np.float64).tiny
+        if are_labels(y, a):
+            p = a[np.arange(len(a)), y.astype(np.int64)].astype(np.float64)
+            return -np.log(np.maximum(p, tiny))
+        p, t = a.astype(np.float64), y.reshape(a.shape).astype(np.float64)
+        q = 1 - p
+        loss: Array = -(t * np.log(np.maximum(p, tiny)) + (1 - t) * np.log(np.maximum(q, tiny)))
+        return loss.sum(axis=1)
 
 
 @setting
@@ -330,7 +368,7 @@ class MAE(Average):
 
 @setting
 class MAPE(Summed):
-    """Mean of ``|error| / |target|`` over targets other than 0."""
+    """Mean of ``|error| / |target|`` over targets other than 0; an error if there are none."""
 
     name: ClassVar[str] = "mape"
     aliases: ClassVar[tuple[str, ...]] = ("mean_absolute_percentage_error",)
@@ -346,12 +384,17 @@ class MAPE(Summed):
 
     def finish(self, tally: Any) -> float:
         total, weight = tally
-        return float(total / weight) if weight else float("nan")
+        if not weight:
+            raise _undefined(self, "every target with weight is 0; use 'mae'")
+        return float(total / weight)
 
 
 @setting
 class R2(Summed):
-    """Share of the variance explained, ``1 - sum r^2 / sum (t - mean t)^2``; mean over outputs."""
+    """Share of the variance explained, ``1 - sum r^2 / sum (t - mean t)^2``; mean over outputs.
+
+    A constant target has no variance: its share is 1 if it is met in every row, else 0.
+    """
 
     name: ClassVar[str] = "r2"
     aliases: ClassVar[tuple[str, ...]] = (
@@ -362,29 +405,63 @@ class R2(Summed):
     needs: ClassVar[str] = "numbers"
 
     def tally(self, y: Array, a: Array, w: Array | None) -> Any:
-        """Return (sum of weights, means, spread, sum of squared residuals)."""
-        weight = np.ones(len(a)) if w is None else w
-        t = y.reshape(a.shape).astype(np.float64)
-        total, mean = weight.sum(), np.zeros(a.shape[1])
-        if total:
-            mean = np.average(t, axis=0, weights=weight)
-        spread = (weight[:, None] * (t - mean) ** 2).sum(axis=0)
-        return total, mean, spread, (weight[:, None] * _residual(y, a) ** 2).sum(axis=0)
+        """Return the :class:`_Spread` of the rows that have weight."""
+        t = y.reshape(a.shape)
+        if w is None:
+            w = np.ones(len(a))
+        elif not w.all():
+            t, a, w = t[w > 0], a[w > 0], w[w > 0]
+        if not len(w):
+            return None
+        met = (t.astype(a.dtype, copy=False) == a).all(axis=0)
+        t, weight = t.astype(np.float64), w[:, None]
+        low = t.min(axis=0)
+        above = t - low  # exact where all are close: their mean loses nothing
+        mean = np.average(above, axis=0, weights=w)
+        return _Spread(
+            weight=float(w.sum()),
+            mean=low + mean,
+            spread=(weight * (above - mean) ** 2).sum(axis=0),
+            rest=(weight * (t - a) ** 2).sum(axis=0),
+            low=low,
+            high=t.max(axis=0),
+            met=met,
+        )
 
     def merge(self, one: Any, other: Any) -> Any:
         """Put two parts together (Chan, Golub and LeVeque, 1979)."""
-        (w1, mean1, spread1, rest1), (w2, mean2, spread2, rest2) = one, other
-        total, apart = w1 + w2, mean2 - mean1
-        if not total:
-            return one
-        between = apart**2 * (w1 * w2 / total)
-        return total, mean1 + apart * (w2 / total), spread1 + spread2 + between, rest1 + rest2
+        if one is None or other is None:
+            return one or other
+        total, apart = one.weight + other.weight, other.mean - one.mean
+        return _Spread(
+            weight=total,
+            mean=one.mean + apart * (other.weight / total),
+            spread=one.spread + other.spread + apart**2 * (one.weight * other.weight / total),
+            rest=one.rest + other.rest,
+            low=np.minimum(one.low, other.low),
+            high=np.maximum(one.high, other.high),
+            met=one.met & other.met,
+        )
 
     def finish(self, tally: Any) -> float:
-        _, _, spread, rest = tally
-        constant = spread == 0
-        score = 1 - rest / np.where(constant, 1, spread)
-        return float(np.where(constant, np.where(rest == 0, 1.0, 0.0), score).mean())
+        if tally is None:
+            raise _undefined(self, "all weights are 0")
+        constant = (tally.low == tally.high) | (tally.spread == 0)  # 0 where squares are too small
+        score = 1 - tally.rest / np.where(constant, 1, tally.spread)
+        return float(np.where(constant, tally.met.astype(np.float64), score).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class _Spread:
+    """What R2 keeps of some rows; all but the weight are per output."""
+
+    weight: float
+    mean: Array
+    spread: Array
+    rest: Array
+    low: Array
+    high: Array
+    met: Array
 
 
 def resolve_metric(value: Any) -> tuple[str, Metric]:
@@ -402,7 +479,7 @@ def resolve_metric(value: Any) -> tuple[str, Metric]:
 
 def classes(y: Array, a: Array) -> tuple[Array, Array]:
     """Return true and predicted classes: (n,), or (n, outputs) of 0 and 1 for several labels."""
-    if _are_labels(y, a):
+    if are_labels(y, a):
         return y.astype(np.int64), a.argmax(axis=1)
     truth, predicted = y.reshape(a.shape) > 0.5, a > 0.5
     if a.shape[1] == 1:
@@ -410,14 +487,12 @@ def classes(y: Array, a: Array) -> tuple[Array, Array]:
     return truth.astype(np.int64), predicted.astype(np.int64)
 
 
-def confusion_matrix(y: Array, a: Array, w: Array | None = None) -> Array:
-    """Return weighted counts (true class, predicted class)."""
-    truth, predicted = classes(y, a)
-    if truth.ndim == 2:
-        raise InvalidValueError("a confusion matrix needs one class per row, got several labels")
+def confusion_matrix(y: Any, a: Any, w: Any = None) -> Array:
+    """Return weighted counts (true class, predicted class), float64 (classes, classes)."""
+    y, a, w = checked("confusion_matrix", "one class", y, a, w)
+    truth, predicted = _one_class("a confusion matrix", y, a)
     k = max(a.shape[1], 2)
-    cells = np.bincount(truth * k + predicted, weights=w, minlength=k * k)
-    return cells.astype(np.float64).reshape(k, k)
+    return _totals(truth * k + predicted, k * k, w).reshape(k, k)
 
 
 def check_metrics(
@@ -447,41 +522,53 @@ def _zeros_and_ones(y: Array) -> bool:
     return bool(((y == 0) | (y == 1)).all())
 
 
-def _are_labels(y: Array, a: Array) -> bool:
-    return a.shape[1] > 1 and y.ndim == 1
+def _one_class(what: str, y: Array, a: Array) -> tuple[Array, Array]:
+    """Return true and predicted classes (n,)."""
+    truth, predicted = classes(y, a)
+    if truth.ndim == 2:
+        raise InvalidValueError(f"{what} needs one class per row, got several labels")
+    return truth, predicted
 
 
-def _memberships(y: Array, a: Array, hard: bool = True) -> Array:
-    """Return targets (n, outputs): of 0 and 1, or soft ones as they are."""
-    if _are_labels(y, a):
-        return np.eye(a.shape[1])[y.astype(np.int64)]
-    t = y.reshape(a.shape).astype(np.float64)
-    return (t > 0.5).astype(np.float64) if hard else t
+def _totals(labels: Array, k: int, w: Array | None) -> Array:
+    """Return the weight of each label from 0 to k - 1, float64 (k,)."""
+    return np.bincount(labels, weights=w, minlength=k).astype(np.float64)
 
 
 def _counts(y: Array, a: Array, w: Array | None) -> Array:
-    """Return weighted (hits, predicted, positive), (3, classes); of class 1 for one output."""
+    """Return weighted (hits, predicted, positive, all), (4, classes); of class 1 for one output."""
     truth, predicted = classes(y, a)
-    weight = (np.ones(len(a)) if w is None else w)[:, None]
+    total = np.full(a.shape[1], float(len(a)) if w is None else w.sum())
     if truth.ndim == 1:
-        k = np.arange(a.shape[1]) if a.shape[1] > 1 else np.array([1])
-        truth, predicted = truth[:, None] == k, predicted[:, None] == k
-    hits = (weight * (truth * predicted)).sum(axis=0)
-    return np.stack([hits, (weight * predicted).sum(axis=0), (weight * truth).sum(axis=0)])
+        k, hits = max(a.shape[1], 2), truth == predicted
+        table = np.stack(
+            [
+                _totals(truth[hits], k, w if w is None else w[hits]),
+                _totals(predicted, k, w),
+                _totals(truth, k, w),
+            ]
+        )
+        return np.vstack([table[:, 1:] if a.shape[1] == 1 else table, total])
+    weight = np.ones((len(a), 1)) if w is None else w[:, None]
+    parts = (truth * predicted, predicted, truth)
+    return np.stack([*((weight * part).sum(axis=0) for part in parts), total])
 
 
 def _ratio(part: Array, whole: Array) -> Array:
     return np.where(whole > 0, part / np.where(whole > 0, whole, 1), 0.0)
 
 
-def _area(positive: Array, score: Array, weight: Array) -> float:
-    """Return the area under the ROC curve by trapezia over distinct scores."""
+def _area(positive: Array, score: Array, weight: Array) -> float | None:
+    """Return the area under the ROC curve by trapezia over distinct scores.
+
+    None without weight on either side.
+    """
     order = np.argsort(-score, kind="stable")
     last_of_ties = np.append(np.diff(score[order]) != 0, True)
     hits = np.cumsum((weight * positive)[order])[last_of_ties]
-    false_alarms = np.cumsum((weight * (1 - positive))[order])[last_of_ties]
+    false_alarms = np.cumsum((weight * ~positive)[order])[last_of_ties]
     if hits[-1] == 0 or false_alarms[-1] == 0:
-        return float("nan")
+        return None
     hits, false_alarms = np.append(0, hits), np.append(0, false_alarms)
     area = (np.diff(false_alarms) * (hits[1:] + hits[:-1]) / 2).sum()
     return float(area / (hits[-1] * false_alarms[-1]))
@@ -489,3 +576,15 @@ def _area(positive: Array, score: Array, weight: Array) -> float:
 
 def _residual(y: Array, a: Array) -> Array:
     return y.reshape(a.shape).astype(np.float64) - a
+
+
+def _together(tally: list[tuple[Array, Array, Array | None]]) -> tuple[Array, Array, Array | None]:
+    """Return (y, a, w) of all parts."""
+    if len(tally) == 1:
+        return tally[0]
+    y, a, w = zip(*tally, strict=True)
+    return np.concatenate(y), np.concatenate(a), None if w[0] is None else np.concatenate(w)
+
+
+def _undefined(metric: Metric, why: str) -> InvalidValueError:
+    return InvalidValueError(f"there is no {metric.name!r} of these rows: {why}")

@@ -10,13 +10,15 @@ import numpy as np
 from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset
 from deltarule.engines.protocol import Executor, Record
+from deltarule.formulas.metric_arguments import one_number
 from deltarule.formulas.metrics import Metric
 from deltarule.network.network import Network
 from deltarule.plan import Plan
-from deltarule.training.evaluation import evaluate_dataset, with_penalty
+from deltarule.training.evaluation import evaluate_dataset, naming, with_penalty
 
 _TINY = float(np.finfo(np.float64).tiny)
 """Below every sum of weights that is not 0."""
+_TRAINING = "the training data"
 
 
 class Columns:
@@ -53,7 +55,12 @@ class Columns:
             columns |= {name: np.array([value]) for name, value in self.seen.finish().items()}
         if self._held_out is not None:
             values = evaluate_dataset(
-                self._plan, executor, network.vector, self._held_out, self._metrics
+                self._plan,
+                executor,
+                network.vector,
+                self._held_out,
+                self._metrics,
+                "the validation data",
             )
             columns |= {f"val_{name}": np.array([value]) for name, value in values.items()}
         columns["learning_rate"] = rates
@@ -78,7 +85,8 @@ class Seen:
         """Take the outputs of some examples."""
         y = self._targets(data.y)
         for name, metric in self._metrics.items():
-            tally = metric.tally(y, outputs, data.weights)
+            with naming(_TRAINING):
+                tally = metric.tally(y, outputs, data.weights)
             if name in self._tallies:
                 tally = metric.merge(self._tallies[name], tally)
             self._tallies[name] = tally
@@ -86,7 +94,11 @@ class Seen:
     def finish(self) -> dict[str, float]:
         """Return the metrics by name, and begin anew."""
         tallies, self._tallies = self._tallies, {}
-        return {name: self._metrics[name].finish(tally) for name, tally in tallies.items()}
+        with naming(_TRAINING):
+            return {
+                name: one_number(name, self._metrics[name].finish(tally))
+                for name, tally in tallies.items()
+            }
 
 
 def column_names(plan: Plan, metrics: Mapping[str, Metric], validation: bool) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from deltarule.base.words import helpful
 from deltarule.data import Dataset
 from deltarule.engines import Executor, select_engine
 from deltarule.formulas.losses import Loss
+from deltarule.formulas.metric_arguments import one_number
 from deltarule.formulas.metrics import Metric, check_metrics, resolve_metric
 from deltarule.network.network import Network
 from deltarule.plan import LossLike, PenaltyLike, Plan, compile_network
@@ -63,17 +65,24 @@ def evaluate(
 
 
 def evaluate_dataset(
-    plan: Plan, executor: Executor, vector: Array, data: Dataset, metrics: Mapping[str, Metric]
+    plan: Plan,
+    executor: Executor,
+    vector: Array,
+    data: Dataset,
+    metrics: Mapping[str, Metric],
+    part: str = "the data",
 ) -> dict[str, float]:
-    """Return the loss, its parts and the metrics of checked data."""
+    """Return the loss, its parts and the metrics of checked data; errors name the part."""
     assert plan.loss is not None
     outputs = np.empty((len(data), plan.outputs), dtype=plan.dtype) if metrics else None
     data_loss, total = executor.evaluate(data, outputs)
+    if not total:
+        raise InvalidValueError(f"no row of {part} has weight; at least one example must count")
     if plan.loss.reduction == "mean":
         data_loss /= total
     result = dict(with_penalty(plan, data_loss, plan.penalty(vector)))
     if outputs is not None:
-        result |= measure(plan, metrics, data, outputs)
+        result |= measure(plan, metrics, data, outputs, part)
     return result
 
 
@@ -92,12 +101,26 @@ def check_metrics_fit(plan: Plan, data: Dataset, metrics: Mapping[str, Metric]) 
 
 
 def measure(
-    plan: Plan, metrics: Mapping[str, Metric], data: Dataset, outputs: Array
+    plan: Plan, metrics: Mapping[str, Metric], data: Dataset, outputs: Array, part: str
 ) -> dict[str, float]:
     """Return the metrics by name, for the outputs (n, outputs) of all examples."""
     assert plan.loss is not None
     y = plan.loss.metric_targets(data.y)
-    return {name: metric(y, outputs, data.weights) for name, metric in metrics.items()}
+    result = {}
+    with naming(part):
+        for name, metric in metrics.items():
+            tally = metric.tally(y, outputs, data.weights)
+            result[name] = one_number(name, metric.finish(tally))
+    return result
+
+
+@contextmanager
+def naming(part: str) -> Iterator[None]:
+    """Say in the errors of metrics which part of the data they are about."""
+    try:
+        yield
+    except (InvalidValueError, InvalidTypeError) as error:
+        raise type(error)(f"{error} (measured on {part})") from None
 
 
 def resolve_metrics(metrics: Iterable[Any]) -> dict[str, Metric]:
