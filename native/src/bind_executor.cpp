@@ -3,9 +3,12 @@
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
+#include <atomic>
+#include <stdexcept>
 
 #include "bind.hpp"
 #include "engine.hpp"
+#include "interpreter.hpp"
 
 namespace deltarule {
 
@@ -61,14 +64,29 @@ auto* for_epochs(const Array& record, long epochs) {
     return record.data();
 }
 
-bool poll(void* context) {
-    const nb::gil_scoped_acquire held;
-    if (PyErr_CheckSignals() != 0) {
-        // A handler raised: stop at once; the error is raised when the network has been written back.
-        return true;
+bool poll(void* stop) { return asked_to_stop(static_cast<PyObject*>(stop)); }
+
+// An executor's buffers serve one call at a time: while a thread is outside the interpreter, another one may come.
+struct InUse : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+class Turn {
+public:
+    explicit Turn(std::atomic<bool>& taken) : taken_(taken) {
+        if (taken_.exchange(true, std::memory_order_acquire))
+            throw InUse(
+                "this trainer is in use by another call (in another thread, or in a thread of the process "
+                "that "
+                "this one was forked from); make another one");
     }
-    return nb::cast<bool>((*static_cast<nb::object*>(context))());
-}
+    ~Turn() { taken_.store(false, std::memory_order_release); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+private:
+    std::atomic<bool>& taken_;
+};
 
 class NativeExecutor {
 public:
@@ -77,13 +95,15 @@ public:
           inputs_(network.widths.front()),
           outputs_(network.widths[size_t(network.operations.back().target)]) {}
 
-    nb::dict train(const In& x, const nb::object& y, const nb::object& weights, const nb::object& order,
-                   long batch_size, long steps_per_epoch, long first_batch, uint64_t first_step, long steps,
-                   uint64_t seed, const Matrix& scalars, const Out& parameters, const Out& running,
-                   const nb::object& outputs, bool outputs_by_row, const Record<double, 1>& loss_sum,
-                   const Record<double, 1>& weight_sum, const Record<double, 1>& penalty_sum,
-                   const Record<double, 2>& gradient_squares, const Record<int64_t, 1>& updates,
-                   nb::object stop) {
+    void train(const In& x, const nb::object& y, const nb::object& weights, const nb::object& order,
+               long batch_size, long steps_per_epoch, long first_batch, uint64_t first_step, long steps,
+               uint64_t seed, const Matrix& scalars, const Out& parameters, const Out& running,
+               const nb::object& outputs, bool outputs_by_row, const Record<double, 1>& loss_sum,
+               const Record<double, 1>& weight_sum, const Record<double, 1>& penalty_sum,
+               const Record<double, 2>& gradient_squares, const Record<int64_t, 1>& updates,
+               const nb::object& stop, const Record<int64_t, 1>& outcome) {
+        const Turn turn(taken_);
+        expect(outcome.size() == 3, "an outcome has three numbers");
         expect(network().loss && network().rule,
                "an executor without a loss and an update rule only predicts");
         expect(!y.is_none(), "training needs targets");
@@ -137,22 +157,21 @@ public:
         expect(gradient_squares.shape(1) == network().parameters.size(), "wrong record of gradients");
         run.updates = for_epochs(updates, epochs);
         run.poll = poll;
-        run.poll_context = &stop;
+        run.poll_context = stop.ptr();
         {
-            const nb::gil_scoped_release released;
+            const Outside outside;
             executor_.train(run);
         }
+        outcome.data()[0] = run.steps_done;
+        outcome.data()[1] = run.interrupted;
+        outcome.data()[2] = run.diverged;
         if (PyErr_Occurred() != nullptr) throw nb::python_error();
-        nb::dict result;
-        result["steps_done"] = run.steps_done;
-        result["interrupted"] = run.interrupted;
-        result["diverged"] = run.diverged;
-        return result;
     }
 
     // Fills `out` (rows, outputs); with targets also returns the sums of w_i l_i and of w_i.
     nb::tuple forward(const In& x, const nb::object& y, const nb::object& weights, const Out& parameters,
                       const Out& running, const nb::object& out) {
+        const Turn turn(taken_);
         expect(y.is_none() || network().loss, "an executor without a loss only predicts");
         const Executor::Data data = data_of(x, y, weights);
         const long rows = long(x.shape(0));
@@ -163,14 +182,19 @@ public:
         const void* const s = checked(running, network().state_count);
         Executor::Sums sums;
         {
-            const nb::gil_scoped_release released;
-            executor_.forward(p, s, data, rows, to, y.is_none() ? nullptr : &sums);
+            const Outside outside;
+            executor_.forward(p, s, data, rows, to, y.is_none() ? nullptr : &sums, poll);
         }
+        if (PyErr_Occurred() != nullptr) throw nb::python_error();
         return nb::make_tuple(sums.loss, sums.weight);
     }
 
-    void set_optimizer_state(const Out& flat) { executor_.set_optimizer_state(checked(flat, state_size())); }
-    void get_optimizer_state(const Out& flat) const {
+    void set_optimizer_state(const Out& flat) {
+        const Turn turn(taken_);
+        executor_.set_optimizer_state(checked(flat, state_size()));
+    }
+    void get_optimizer_state(const Out& flat) {
+        const Turn turn(taken_);
         executor_.get_optimizer_state(checked(flat, state_size()));
     }
 
@@ -234,6 +258,7 @@ private:
     }
 
     Executor executor_;
+    std::atomic<bool> taken_{false};
     int bits_;
     long inputs_, outputs_;
 };
@@ -241,6 +266,8 @@ private:
 }  // namespace
 
 void bind_executor(nb::module_& m) {
+    const nb::object base = nb::module_::import_("deltarule.base.errors").attr("InUseError");
+    nb::exception<InUse>(m, "InUse", base);
     nb::class_<NativeExecutor>(m, "Executor", "A network bound to memory, that trains and predicts.")
         .def(nb::init<const Description&, int, int>(), nb::arg("network"), nb::kw_only(), nb::arg("bits"),
              nb::arg("threads"))
@@ -251,8 +278,10 @@ void bind_executor(nb::module_& m) {
              nb::arg("running").noconvert(), nb::arg("outputs").none(), nb::arg("outputs_by_row"),
              nb::arg("loss_sum").noconvert(), nb::arg("weight_sum").noconvert(),
              nb::arg("penalty_sum").noconvert(), nb::arg("gradient_squares").noconvert(),
-             nb::arg("updates").noconvert(), nb::arg("stop"),
-             "Do some steps; the records, a row for each epoch touched, are added to.")
+             nb::arg("updates").noconvert(), nb::arg("stop"), nb::arg("outcome").noconvert(),
+             "Do some steps; the records, a row for each epoch touched, are added to. The outcome, set even "
+             "where "
+             "Python raises meanwhile: steps done, whether `stop` ended it, where it diverged.")
         .def("forward", &NativeExecutor::forward, nb::kw_only(), nb::arg("x"), nb::arg("y").none(),
              nb::arg("weights").none(), nb::arg("parameters").noconvert(), nb::arg("running").noconvert(),
              nb::arg("out").none())

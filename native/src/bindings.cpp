@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "bind.hpp"
+#include "interpreter.hpp"
 #include "kernels.hpp"
 #include "names.hpp"
 #include "permutations.hpp"
@@ -85,8 +86,8 @@ Orders random_orders(uint64_t seed, int purpose, uint64_t first_step, long count
     expect(n <= long(UINT32_MAX), "random orders have fewer than 2^32 rows");
     std::unique_ptr<int64_t[]> orders(new int64_t[size_t(count * n)]);
     {
-        std::optional<nb::gil_scoped_release> released;
-        if (count * n > much) released.emplace();
+        std::optional<Outside> outside;
+        if (count * n > much) outside.emplace();
         permutations(seed, Purpose(purpose), first_step, count, row, n, orders.get());
     }
     int64_t* const data = orders.release();
@@ -108,8 +109,10 @@ NB_MODULE(_native, m) {
     m.def("permutations", &random_orders, nb::kw_only(), nb::arg("seed"), nb::arg("purpose"),
           nb::arg("first_step"), nb::arg("count"), nb::arg("row"), nb::arg("n"),
           "Random orders (count, n): row e is the stable argsort of the n words of step first_step + e.");
+    nb::set_leak_warnings(false);  // a daemon thread keeps what it has when the interpreter ends
     bind_program(m);
     bind_executor(m);
+    bind_interpreter(m);
 }
 
 }  // namespace deltarule

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <vector>
 
 #include "compile.hpp"
@@ -36,15 +37,15 @@ inline long panel_group(long panels, int threads) {
 
 // Calls visit(i) for each i below count, on several threads where there is much to do.
 template <class Visit>
-void share_out(long count, double work, int threads, Visit visit) {
+void share_out(Team& team, int threads, long count, double work, Visit visit) {
     struct Share {
         std::atomic<long> next{0};
         long count;
         Visit& visit;
     } share{{0}, count, visit};
-    run_on_threads(
+    team.run(
         work < shared_work ? 1 : threads,
-        [](void* context, int) {
+        [](void* context, int) noexcept {
             Share& s = *static_cast<Share*>(context);
             for (long i; (i = s.next.fetch_add(1)) < s.count;) s.visit(i);
         },
@@ -78,6 +79,26 @@ private:
         long last = 0;
     };
     std::vector<Share> shares_;
+};
+
+// Asks about every 30 ms, however often it is called; once the answer was to stop, it stays.
+class Poll {
+public:
+    Poll(bool (*poll)(void*), void* context) : poll_(poll), context_(context), next_(Clock::now() + pause) {}
+    bool stop() {
+        if (stopped_ || poll_ == nullptr || Clock::now() < next_) return stopped_;
+        stopped_ = poll_(context_);
+        next_ = Clock::now() + pause;
+        return stopped_;
+    }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    static constexpr std::chrono::milliseconds pause{30};
+    bool (*poll_)(void*);
+    void* context_;
+    Clock::time_point next_;
+    bool stopped_ = false;
 };
 
 }  // namespace deltarule

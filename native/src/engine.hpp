@@ -70,7 +70,7 @@ public:
     void get_optimizer_state(void* flat) const;
     // x: (rows, inputs) -> out: (rows, outputs) in the network's dtype, or null.
     void predict(const void* parameters, const void* running, const Table& x, long rows, void* out) {
-        forward(parameters, running, {x, {}, {}}, rows, out, nullptr);
+        forward(parameters, running, {x, {}, {}}, rows, out, nullptr, nullptr);
     }
     // Also the sums of w_i l_i and of w_i, without dropout and batch statistics.
     struct Sums {
@@ -79,8 +79,9 @@ public:
     struct Data {
         Table input, targets, weights;
     };
-    void forward(const void* parameters, const void* running, const Data& data, long rows, void* out,
-                 Sums* sums);
+    // poll: as in a TrainingRun, its context null. False: it said stop, and the results are not whole.
+    bool forward(const void* parameters, const void* running, const Data& data, long rows, void* out,
+                 Sums* sums, bool (*poll)(void*));
     const Description& network() const { return network_; }
     // Threads that the last call used.
     int threads_used() const { return threads_used_; }

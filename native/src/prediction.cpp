@@ -25,6 +25,7 @@ struct Executor::Prediction {
     size_t tile_bytes = 0;
     char* memory = nullptr;
     std::atomic<long> next{0};
+    std::atomic<bool> stop{false};
 
     Prediction(Executor& executor, Mode wanted, long tile_capacity)
         : self(executor), mode(wanted),
@@ -42,12 +43,13 @@ struct Executor::Prediction {
         tile_bytes = size_t(program.tile_size) * self.size_;
     }
 
-    void work(int thread) {
+    void work(int thread, Poll* poll) {
         Tile tile;
         tile.base = memory + size_t(thread) * tile_bytes;
-        for (;;) {
+        while (!stop.load(std::memory_order_relaxed)) {
             const long i = next.fetch_add(1, std::memory_order_relaxed);
             if (i >= tile_count) return;
+            if (poll != nullptr && poll->stop()) stop.store(true, std::memory_order_relaxed);
             tile.first = i * program.capacity;
             tile.rows = std::min(program.capacity, program.batch - tile.first);
             self.kernels_.forward(program, 0, int(compiled.instructions.size()), tile);
@@ -58,13 +60,15 @@ struct Executor::Prediction {
     }
 };
 
-void Executor::forward(const void* parameters, const void* running, const Data& data, long rows, void* out,
-                       Sums* sums) {
+bool Executor::forward(const void* parameters, const void* running, const Data& data, long rows, void* out,
+                       Sums* sums, bool (*poll)(void*)) {
     const Mode mode = sums != nullptr ? Mode::evaluate : Mode::predict;
     double multiplications = 0;
     for (const Parameter& p : network_.parameters) multiplications += double(p.rows) * double(p.columns);
     long threads = threads_for(multiplications * double(rows), network_.work_per_thread, threads_);
     if (rows < threads || rows <= few_rows_most) threads = 1;
+    Team team;
+    threads = team.gather(int(threads));
     const long capacity = tile_capacity(rows, threads);
     if (!prediction_ || prediction_->mode != mode || prediction_->capacity != capacity)
         prediction_ = std::make_shared<Prediction>(*this, mode, capacity);
@@ -85,6 +89,7 @@ void Executor::forward(const void* parameters, const void* running, const Data& 
     }
     now.out = static_cast<char*>(out);
     now.next.store(0);
+    now.stop.store(false);
     now.tile_count = (rows + capacity - 1) / capacity;
     now.memory = static_cast<char*>(tiles_.need(now.tile_bytes * size_t(threads)));
     program.flat = rows <= few_rows_most && now.compiled.only_dense ? parameters : nullptr;
@@ -101,18 +106,26 @@ void Executor::forward(const void* parameters, const void* running, const Data& 
             if (op.kind == Kind::batch_norm) kernels_.use_running(program, op);
     }
     threads_used_ = int(threads);
-    run_on_threads(
+    struct Together {
+        Prediction& prediction;
+        bool (*poll)(void*);
+    } together{now, poll};
+    team.run(
         int(threads),
-        [](void* context, int thread) {
+        [](void* context, int thread) noexcept {
             const FlushDenormals flush;
-            static_cast<Prediction*>(context)->work(thread);
+            const Together& t = *static_cast<Together*>(context);
+            Poll asked(t.poll, nullptr);
+            t.prediction.work(thread, thread == 0 ? &asked : nullptr);
         },
-        &now);
-    if (sums == nullptr) return;
+        &together);
+    if (now.stop.load()) return false;
+    if (sums == nullptr) return true;
     const double* const w = program.row_weights;
     sums->weight = w ? sum_in_strips(rows, [&](long i) { return w[i]; }) : double(rows);
     sums->loss = w ? sum_in_strips(rows, [&](long i) { return w[i] * losses_[size_t(i)]; })
                    : sum_in_strips(rows, [&](long i) { return losses_[size_t(i)]; });
+    return true;
 }
 
 }  // namespace deltarule

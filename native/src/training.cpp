@@ -2,7 +2,6 @@
 // what only one thread can do, and goes on to the next part.
 //
 //     a step:  stages of the rows  ->  loss; is the gradient finite?  ->  tasks of the parameters  ->  constraints
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <new>
@@ -20,25 +19,6 @@ constexpr size_t chunk_bytes = size_t(32) << 20;  // row tiles of one chunk
 constexpr long chunk_rows_least = 2048;
 constexpr double poll_work = 1e5;  // multiplications of a step that is not asked about every time
 
-// Calls poll about every 30 ms, however often it is asked.
-class Poll {
-public:
-    Poll(bool (*poll)(void*), void* context) : poll_(poll), context_(context), next_(Clock::now() + pause) {}
-    bool stop() {
-        if (poll_ == nullptr || Clock::now() < next_) return false;
-        const bool result = poll_(context_);
-        next_ = Clock::now() + pause;
-        return result;
-    }
-
-private:
-    using Clock = std::chrono::steady_clock;
-    static constexpr std::chrono::milliseconds pause{30};
-    bool (*poll_)(void*);
-    void* context_;
-    Clock::time_point next_;
-};
-
 }  // namespace
 
 struct Executor::Training {
@@ -46,6 +26,7 @@ struct Executor::Training {
 
     Executor& self;
     TrainingRun& run;
+    Team& team;
     Compiled compiled;
     Program program;
     int threads = 1;
@@ -71,7 +52,7 @@ struct Executor::Training {
     std::vector<int> constrained;  // parameters, and their first item
     std::vector<long> constrained_first;
 
-    Training(Executor& executor, TrainingRun& r) : self(executor), run(r) {
+    Training(Executor& executor, TrainingRun& r, Team& t) : self(executor), run(r), team(t) {
         batch_rows = std::min(run.batch_size, run.visited);
         if (self.trained_rows_ != batch_rows)
             self.trained_ = compile(self.network_, Mode::train, self.kernels_.panel_width, batch_rows);
@@ -94,11 +75,12 @@ struct Executor::Training {
             chunk_rows = std::min(batch_rows, std::max(chunk_rows_least, long(chunk_bytes / row_bytes)));
         long capacity = batch_rows;
         if (compiled.by_panels > 0) {
-            threads = threads_for(compiled.by_panels * double(batch_rows),
-                                  panel_work * self.network_.work_per_thread, self.threads_);
+            threads = team.gather(threads_for(compiled.by_panels * double(batch_rows),
+                                              panel_work * self.network_.work_per_thread, self.threads_));
         } else {
-            threads = threads_for(3 * compiled.multiplications * double(chunk_rows),
-                                  self.network_.work_per_thread, std::min(chunk_rows, long(self.threads_)));
+            threads = team.gather(threads_for(3 * compiled.multiplications * double(chunk_rows),
+                                              self.network_.work_per_thread,
+                                              std::min(chunk_rows, long(self.threads_))));
             capacity = tile_capacity(chunk_rows, threads);
         }
         lay_out(compiled, capacity);
@@ -178,7 +160,7 @@ struct Executor::Training {
         for (const PackedParameter& p : compiled.parameters)
             for (long p0 = 0; p0 < panels(p.outputs); p0 += panels_each)
                 pieces.push_back({&p, p0, std::min(p0 + panels_each, panels(p.outputs))});
-        share_out(long(pieces.size()), double(compiled.packed), threads, [&](long i) {
+        share_out(team, threads, long(pieces.size()), double(compiled.packed), [&](long i) {
             const Piece& piece = pieces[size_t(i)];
             visit(*piece.parameter, piece.p0, piece.p1);
         });
@@ -226,19 +208,19 @@ struct Executor::Training {
         Barrier barrier(threads);
         Shares shares(threads);
         shares.cut(count);
-        struct Team {
+        struct Together {
             Training& training;
             Barrier& barrier;
             Shares& shares;
-        } team{*this, barrier, shares};
-        run_on_threads(
+        } together{*this, barrier, shares};
+        team.run(
             threads,
-            [](void* context, int thread) {
-                Team& t = *static_cast<Team*>(context);
+            [](void* context, int thread) noexcept {
+                Together& t = *static_cast<Together*>(context);
                 const FlushDenormals flush;
                 t.training.work(t.barrier, t.shares, thread);
             },
-            &team);
+            &together);
         flush_deferred();
         save();
     }
@@ -553,7 +535,7 @@ struct Executor::Training {
         for (; updated < deferred.size(); ++updated) {
             const Instruction& op = compiled.instructions[size_t(deferred[updated])];
             const long items = (panels(op.outputs) + op.panel_group - 1) / op.panel_group;
-            share_out(items, double(op.inputs) * double(op.outputs), threads, [&](long i) {
+            share_out(team, threads, items, double(op.inputs) * double(op.outputs), [&](long i) {
                 const FlushDenormals flush;
                 self.kernels_.flush(program, op, i);
             });
@@ -562,7 +544,8 @@ struct Executor::Training {
 };
 
 void Executor::train(TrainingRun& run) {
-    Training training(*this, run);
+    Team team;
+    Training training(*this, run, team);
     threads_used_ = training.threads;
     training.execute();
     if (training.out_of_memory) throw std::bad_alloc();

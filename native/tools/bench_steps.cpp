@@ -51,9 +51,11 @@ double peak(int threads) {
     typedef float vector __attribute__((vector_size(4 * DR_PEAK_LANES)));
     constexpr long repeats = 1000000;
     const auto start = std::chrono::steady_clock::now();
-    run_on_threads(
+    Team team;
+    team.gather(threads);
+    team.run(
         threads,
-        [](void*, int) {
+        [](void*, int) noexcept {
             vector sum[12] = {}, x{}, y{};
             for (long i = 0; i < repeats; ++i) {
                 asm volatile("" : "+x"(x), "+x"(y));

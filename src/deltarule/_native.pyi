@@ -4,6 +4,8 @@ from typing import Annotated
 import numpy
 from numpy.typing import NDArray
 
+import deltarule.base.errors
+
 
 def target() -> str:
     """
@@ -247,14 +249,17 @@ class Description:
     @work_per_thread.setter
     def work_per_thread(self, arg: float, /) -> None: ...
 
+class InUse(deltarule.base.errors.InUseError):
+    pass
+
 class Executor:
     """A network bound to memory, that trains and predicts."""
 
     def __init__(self, network: Description, *, bits: int, threads: int) -> None: ...
 
-    def train(self, *, x: Annotated[NDArray, dict(device='cpu', writable=False)], y: object, weights: object | None, order: object | None, batch_size: int, steps_per_epoch: int, first_batch: int, first_step: int, steps: int, seed: int, scalars: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], parameters: Annotated[NDArray, dict(order='C', device='cpu')], running: Annotated[NDArray, dict(order='C', device='cpu')], outputs: object | None, outputs_by_row: bool, loss_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], weight_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], penalty_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], gradient_squares: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], updates: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')], stop: object) -> dict:
+    def train(self, *, x: Annotated[NDArray, dict(device='cpu', writable=False)], y: object, weights: object | None, order: object | None, batch_size: int, steps_per_epoch: int, first_batch: int, first_step: int, steps: int, seed: int, scalars: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], parameters: Annotated[NDArray, dict(order='C', device='cpu')], running: Annotated[NDArray, dict(order='C', device='cpu')], outputs: object | None, outputs_by_row: bool, loss_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], weight_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], penalty_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], gradient_squares: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], updates: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')], stop: object, outcome: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')]) -> None:
         """
-        Do some steps; the records, a row for each epoch touched, are added to.
+        Do some steps; the records, a row for each epoch touched, are added to. The outcome, set even where Python raises meanwhile: steps done, whether `stop` ended it, where it diverged.
         """
 
     def forward(self, *, x: Annotated[NDArray, dict(device='cpu', writable=False)], y: object | None, weights: object | None, parameters: Annotated[NDArray, dict(order='C', device='cpu')], running: Annotated[NDArray, dict(order='C', device='cpu')], out: object | None) -> tuple: ...
@@ -265,3 +270,8 @@ class Executor:
 
     @property
     def threads_used(self) -> int: ...
+
+def end_of_interpreter() -> None:
+    """
+    Called by atexit: no thread comes back from native code any more, and those of the pool end.
+    """

@@ -148,7 +148,7 @@ def arguments(net, **changed):
         running=net.state_vector, outputs=None, outputs_by_row=True, loss_sum=np.zeros(1),
         weight_sum=np.zeros(1), penalty_sum=np.zeros(1),
         gradient_squares=np.zeros((1, len(net.parameters))), updates=np.zeros(1, np.int64),
-        stop=lambda: False,
+        outcome=np.zeros(3, np.int64), stop=lambda: False,
     )  # fmt: skip
     return given | changed
 
@@ -201,6 +201,7 @@ REFUSED = {
     "a record of fewer parameters": dict(gradient_squares=np.zeros((1, 2))),
     "a record of float32": dict(loss_sum=np.zeros(1, np.float32)),
     "a record of updates in float64": dict(updates=np.zeros(1)),
+    "an outcome of two numbers": dict(outcome=np.zeros(2, np.int64)),
 }
 
 

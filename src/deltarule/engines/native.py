@@ -256,30 +256,35 @@ class NativeExecutor:
         loss, weight, penalty, squares, updates = (
             record.sums if not stretch.epoch else (a[stretch.epoch :] for a in record.sums)
         )
-        done = self._core.train(
-            **self._data(stretch.data),
-            order=None if stretch.orders is None else _aligned(stretch.orders),
-            batch_size=stretch.batch_size,
-            steps_per_epoch=stretch.steps_per_epoch,
-            first_batch=stretch.first_batch,
-            first_step=run.first_step + first,
-            steps=stretch.steps,
-            seed=run.batches.seed,
-            scalars=np.ascontiguousarray(scalars, dtype=np.float64),
-            parameters=self.vector,
-            running=self.running,
-            outputs=None if outputs is None else outputs.array,
-            outputs_by_row=outputs is not None and outputs.by_row,
-            loss_sum=loss,
-            weight_sum=weight,
-            penalty_sum=penalty,
-            gradient_squares=squares,
-            updates=updates,
-            stop=lambda: run.interrupt.requested,
-        )
-        record.steps_done += done["steps_done"]
-        record.interrupted = done["interrupted"]
-        return int(done["diverged"])
+        outcome = np.array([0, 0, _NOWHERE], dtype=np.int64)
+        try:
+            self._core.train(
+                **self._data(stretch.data),
+                order=None if stretch.orders is None else _aligned(stretch.orders),
+                batch_size=stretch.batch_size,
+                steps_per_epoch=stretch.steps_per_epoch,
+                first_batch=stretch.first_batch,
+                first_step=run.first_step + first,
+                steps=stretch.steps,
+                seed=run.batches.seed,
+                scalars=np.ascontiguousarray(scalars, dtype=np.float64),
+                parameters=self.vector,
+                running=self.running,
+                outputs=None if outputs is None else outputs.array,
+                outputs_by_row=outputs is not None and outputs.by_row,
+                loss_sum=loss,
+                weight_sum=weight,
+                penalty_sum=penalty,
+                gradient_squares=squares,
+                updates=updates,
+                stop=lambda: run.interrupt.requested,
+                outcome=outcome,
+            )
+        finally:
+            steps_done, interrupted, diverged = outcome.tolist()
+            record.steps_done += steps_done
+            record.interrupted = bool(interrupted)
+        return diverged
 
     def predict(self, X: Array, batch_size: int | None) -> Array:
         """Return the outputs for ``X``; rows run in blocks of the core's own size."""

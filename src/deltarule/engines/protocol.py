@@ -83,6 +83,9 @@ class Record:
     diverged_at : str or None
         Where a value was first not finite: a layer's path, or "" where only the loss is. The
         parameters are those before that step.
+    raised : BaseException or None
+        What a signal handler or another thread raised while steps were done; to be raised when
+        these have been noted.
     """
 
     loss_sum: Array
@@ -93,6 +96,7 @@ class Record:
     steps_done: int = 0
     interrupted: bool = False
     diverged_at: str | None = field(default=None)
+    raised: BaseException | None = None
 
     @classmethod
     def empty(cls, epochs: int, parameters: int) -> Record:

@@ -7,6 +7,7 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -122,31 +123,37 @@ class Contest:
 
     def run(self, threads: int) -> Restarts:
         """Run all restarts and give the network the best of them."""
-        # Imported here, because it would slow down the import of the package.
-        from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-
         start = time.perf_counter()
-        with (
-            deferred_interrupt(shared=True) as interrupt,
-            ThreadPoolExecutor(threads, "deltarule-restart") as pool,
-        ):
+        waiting, failures = deque(range(len(self.seeds))), list[BaseException]()
+        with deferred_interrupt(shared=True) as interrupt:
 
-            def attempt(i: int) -> None:
-                # The first always begins, so that there is a history even after an early Ctrl-C.
-                if i == 0 or not interrupt.requested:
+            def work() -> None:
+                try:
                     with obeying(interrupt):
-                        self.attempt(i)
+                        while (i := _next(waiting)) is not None:
+                            # The first always begins, so that there is a history even after an
+                            # early Ctrl-C.
+                            if i == 0 or not interrupt.requested:
+                                self.attempt(i)
+                except BaseException as error:
+                    failures.append(error)
 
+            # Daemons where this thread is one: they keep no process alive that it would not.
+            team = [threading.Thread(target=work, name=f"restarts {i}") for i in range(threads)]
             try:
-                left = set(futures := [pool.submit(attempt, i) for i in range(len(self.seeds))])
-                while left and not any(f.done() and f.exception() for f in futures):
-                    _, left = wait(left, _LOOK, FIRST_EXCEPTION)
+                for thread in team:
+                    thread.start()
+                while not failures and (busy := [t for t in team if t.is_alive()]):
+                    busy[0].join(_LOOK)
                     self.display.show()
                 interrupted = interrupt.requested
             finally:
                 interrupt.requested = True  # whatever still runs ends now
-        for future in futures:
-            future.result()
+                for thread in team:
+                    if thread.ident is not None:  # it was started
+                        thread.join()
+        if failures:
+            raise failures[0]
         self.display.show(final=True)
         return self.result("interrupted" if interrupted else "", time.perf_counter() - start)
 
@@ -225,6 +232,13 @@ def _score(history: History, monitor: str, callbacks: Sequence[Callback]) -> flo
         if isinstance(callback, EarlyStopping) and callback.restore_best and callback.best_epoch:
             return history[monitor][callback.best_epoch - 1]
     return history.latest(monitor)
+
+
+def _next(waiting: deque[int]) -> int | None:
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None
 
 
 def _copies(callbacks: list[Callback]) -> list[Callback]:

@@ -223,6 +223,8 @@ class Trainer(Guarded, Leading):
             self._remember(names)
             with deferred_interrupt() as interrupt:
                 record = self._run(batches, 0, 1, self._rates(0, 1, 1, 1), interrupt)
+        if record.raised is not None:
+            raise record.raised
         if interrupt.requested:
             raise KeyboardInterrupt
         self._raise_if_diverged(record, None)
@@ -298,6 +300,8 @@ class Trainer(Guarded, Leading):
                     done, now = divmod(batch + record.steps_done, per_epoch)
                     self._epochs += done
                     history.steps += record.steps_done
+                    if record.raised is not None:
+                        raise record.raised
                     if done:
                         last = rates[per_epoch - 1 - batch :: per_epoch][:done]
                         history.extend(
@@ -376,7 +380,10 @@ class Trainer(Guarded, Leading):
         record = Record.empty(run.epochs_touched, len(self.plan.parameters))
         if unfinished is not None:
             record.go_on_from(unfinished)
-        self._executor.run(run, record)
+        try:
+            self._executor.run(run, record)
+        except BaseException as error:
+            record.raised = error
         self._steps += record.steps_done
         return record
 
