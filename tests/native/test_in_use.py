@@ -202,12 +202,9 @@ def test_a_signal_handler_that_raises_ends_the_call_and_nothing_hangs(call, rows
                 net.predict(np.concatenate([X] * 200), threads=2)
 
     for _ in range(5):
-        before = made.steps
         with pytest.raises(FromAfarError), alarm(handler):
             until_it_raises()
         assert np.isfinite(net.vector).all()
-        if call == "run" and rows < 100:
-            assert made.steps > before
     made.run(X, y, progress=False)
     net.predict(X, threads=2)
 
