@@ -21,6 +21,7 @@ from deltarule.base.errors import (
     InvalidValueError,
     MissingExtraError,
     MissingFileError,
+    MissingFormulaError,
     UnknownNameError,
     WriteError,
 )
@@ -152,6 +153,7 @@ __all__ = [
     "Metric",
     "MissingExtraError",
     "MissingFileError",
+    "MissingFormulaError",
     "NAdam",
     "Network",
     "OneCycle",

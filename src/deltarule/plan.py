@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from deltarule.base.errors import InvalidTypeError
+from deltarule.base.settings import check_formulas
 from deltarule.base.types import Array
 from deltarule.data.examples import Expected
 from deltarule.formulas.activations import ActivationFunction, Identity
@@ -223,16 +224,23 @@ def compile_network(
     found = None if loss is None else Loss.resolve(loss)
     canonical = False
     if found is not None:
+        for part in (found, *(op.function for op in operations)):
+            if part is not None:
+                check_formulas(part)
         function = operations[-1].function or Identity()
         canonical = check_output(found, function, network.outputs)
+    parameters = _parameters(
+        network,
+        None if penalty is None else Penalty.resolve(penalty),
+        None if constraint is None else Constraint.resolve(constraint),
+    )
+    for parameter in parameters:
+        if parameter.penalty is not None:
+            check_formulas(parameter.penalty)
     return Plan(
         operations=operations,
         widths=tuple(emitter.widths),
-        parameters=_parameters(
-            network,
-            None if penalty is None else Penalty.resolve(penalty),
-            None if constraint is None else Constraint.resolve(constraint),
-        ),
+        parameters=parameters,
         state=tuple(FlatView(*place) for place in _places(network.state)),
         dtype=network.dtype,
         loss=found,

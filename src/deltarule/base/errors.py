@@ -53,6 +53,10 @@ class FileFormatError(DeltaruleError, OSError):
     """A file is not what it claims to be, or comes from a newer version."""
 
 
+class MissingFormulaError(DeltaruleError, NotImplementedError):
+    """A class of your own lacks a method that is needed."""
+
+
 class UnknownNameError(DeltaruleError, KeyError):
     """A mapping has no such name."""
 
@@ -96,6 +100,15 @@ def missing_extra(feature: str, extra: str) -> MissingExtraError:
         f"{feature} needs {missing}, which are optional; install them with: pip install {libraries}"
         if " " in libraries
         else f"{feature} needs {missing}, which is optional; install it with: pip install {missing}"
+    )
+
+
+def missing_formula(owner: object, method: str) -> MissingFormulaError:
+    """Return the error for a method that a class of the user's must bring, and does not."""
+    family = getattr(owner, "family", "")
+    return MissingFormulaError(
+        f"{type(owner).__name__} has no {method}(), which is needed here; "
+        f"define it in your {family} class"
     )
 
 

@@ -2,16 +2,85 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
+from typing import Any
 
-from deltarule.base.errors import WriteError
+from deltarule.base.errors import (
+    FileFormatError,
+    InvalidTypeError,
+    InvalidValueError,
+    WriteError,
+    describe_value,
+)
 
 
-def check_writable(path: str | Path) -> Path:
+def check_path(value: Any) -> Path:
+    """Return a path, or raise a clear error."""
+    try:
+        name = os.fspath(value)
+    except Exception:
+        name = None
+    if not isinstance(name, str):
+        raise InvalidTypeError(
+            f"path must be a path (str or Path) or a binary file, got {describe_value(value)}"
+        )
+    try:
+        valid = b"\0" not in os.fsencode(name) and bool(name)
+    except UnicodeEncodeError:
+        valid = False
+    if not valid:
+        raise InvalidValueError(f"path is not one that a file can have: {describe_value(value)}")
+    return Path(name)
+
+
+def is_file_object(value: Any, method: str) -> bool:
+    """Return whether a value is an open file with a method; raise if it is one of text."""
+    if isinstance(value, (str, os.PathLike)) or not callable(getattr(value, method, None)):
+        return False
+    if isinstance(value, io.TextIOBase):
+        mode = "wb" if method == "write" else "rb"
+        raise InvalidTypeError(
+            f"the file is open for text; open it in binary mode: open(path, {mode!r})"
+        )
+    return True
+
+
+def write_to(file: Any, content: bytes) -> None:
+    """Write into an open binary file, from where it stands."""
+    left = memoryview(content)
+    try:
+        while left:
+            done = file.write(left)
+            left = left[done if isinstance(done, int) and done > 0 else len(left) :]
+    except TypeError as error:
+        raise InvalidTypeError(f"the file takes no bytes, open(path, 'wb'): {error}") from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise WriteError(f"cannot write into {describe_value(file)}: {error}") from None
+
+
+def read_from(file: Any) -> bytes:
+    """Return what an open binary file has, from where it stands."""
+    try:
+        content = file.read()
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise FileFormatError(f"cannot read from {describe_value(file)}: {error}") from None
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise InvalidTypeError(
+            f"the file must give bytes, open(path, 'rb'); got {describe_value(content)}"
+        )
+    return bytes(content)
+
+
+def check_writable(path: Any) -> Path:
     """Raise WriteError if no file could be written at this path; write nothing."""
-    path = Path(path)
-    if path.is_dir():
+    path = check_path(path)
+    try:
+        folder = path.is_dir()
+    except OSError as error:
+        raise _write_error(path, error) from None
+    if folder:
         raise WriteError(f"cannot write {path}: it is a folder; add a file name")
     try:
         _create_part(path).unlink()
@@ -20,7 +89,7 @@ def check_writable(path: str | Path) -> Path:
     return path
 
 
-def write_atomically(path: str | Path, content: bytes) -> Path:
+def write_atomically(path: Any, content: bytes) -> Path:
     """Write a file under a temporary name, flush it to disk, then rename it.
 
     After a crash at any moment there is either the complete old file or the complete new one.

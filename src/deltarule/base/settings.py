@@ -69,12 +69,16 @@ class Setting:
     aliases : tuple of str
         Other usual names of the same thing. :meth:`resolve` takes them, and the class's own name,
         in any spelling (case, dashes and underscores do not count); files hold ``name``.
+    pairs : tuple of tuple of str
+        Of a family: methods that state one formula, such as a function and its derivative. A
+        class that has another first one must bring one of the others too.
     meanings : dict of str to str
         Of a family: what to write for names that mean something similar, but not the same.
     """
 
     family: ClassVar[str]
     name: ClassVar[str] = ""
+    pairs: ClassVar[tuple[tuple[str, ...], ...]] = ()
     aliases: ClassVar[tuple[str, ...]] = ()
     meanings: ClassVar[Mapping[str, str]] = {}
 
@@ -154,6 +158,36 @@ def _default(f: Field[Any]) -> Any:
 
 def _required(f: Field[Any]) -> bool:
     return _default(f) is MISSING
+
+
+def is_own(kind: type, method: str, than: str) -> bool:
+    """Whether a class has one method from a more derived class than another one."""
+    return definer(kind, method) is not definer(kind, than) and issubclass(
+        definer(kind, method), definer(kind, than)
+    )
+
+
+def definer(kind: type, method: str) -> type:
+    """Return the class that a method comes from."""
+    return next(base for base in kind.__mro__ if method in vars(base))
+
+
+def check_formulas(part: Setting) -> None:
+    """Raise where a class has a formula of its own, but another's derivative of it."""
+    kind = type(part)
+    if kind.__module__.startswith("deltarule."):
+        return
+    root = next(base for base in kind.__mro__ if Setting in base.__bases__)
+    for formula, *others in kind.pairs:
+        inherited = [other for other in others if definer(kind, other) is not root]
+        if inherited and all(is_own(kind, formula, than=other) for other in others):
+            other = inherited[0]
+            base = definer(kind, other).__name__
+            raise InvalidTypeError(
+                f"{kind.__name__} has {formula}() of its own, but {other}() of {base}, which "
+                f"belongs to {base}'s {formula}(); define {other} too "
+                f"(or write {other} = {base}.{other} if it is right)"
+            )
 
 
 def members(family: str) -> Mapping[str, type[Any]]:

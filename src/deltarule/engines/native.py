@@ -23,7 +23,6 @@ from deltarule.data import Dataset
 from deltarule.data.source import Stretch
 from deltarule.engines.protocol import Engine, Executor, Outputs, Record, Run
 from deltarule.engines.reference import passes
-from deltarule.formulas import penalties
 from deltarule.formulas.clipping import Clip, ClipNorm, ClipValue
 from deltarule.formulas.constraints import MaxNorm
 from deltarule.formulas.optimizers import Optimizer
@@ -41,7 +40,6 @@ else:
 KINDS: dict[str, dict[str, dict[str, Any]]] = {} if _core is None else _core.kinds()
 """What the core knows, and what each of it needs: the lists of native/src/kinds.hpp."""
 
-_PENALTIES = (penalties.L1, penalties.L2, penalties.ElasticNet)
 _DTYPES = frozenset(map(np.dtype, ("float32", "float64", "int64", "int32", "uint8")))
 _IN_LOSS, _NOWHERE = -1, -2
 
@@ -52,11 +50,36 @@ WORK_PER_THREAD = 4e5
 # ------------------------------------------------------------------------- what the core can run
 
 
+_FORMULAS = {
+    "activation": ("__call__", "derivative", "backward"),
+    "loss": ("value", "gradient", "canonical_value", "canonical_delta", "encode"),
+    "optimizer": ("update", "initial_state"),
+    "penalty": ("value", "gradient"),
+    "constraint": ("apply",),
+    "clip": ("apply",),
+    "layer": ("forward", "backward"),
+}
+_AS_SHIPPED: dict[type, dict[str, Any]] = {
+    kind: {name: getattr(kind, name, None) for name in formulas}
+    for family, formulas in _FORMULAS.items()
+    for kind in members(family).values()
+}
+"""The formulas of the package's own classes, which the core repeats."""
+
+
 def _foreign(part: Setting) -> str | None:
     """Return that a part is none of the package's own, or None where it is one."""
     kind = type(part)
-    own = kind.__module__.startswith("deltarule.") and members(kind.family).get(kind.name) is kind
-    return None if own else f"the {kind.family} {kind.__name__} is written in Python"
+    if kind not in _AS_SHIPPED:
+        return f"the {kind.family} {kind.__name__} is written in Python"
+    changed = [
+        name
+        for name, method in _AS_SHIPPED[kind].items()
+        if getattr(kind, name, None) is not method or name in vars(part)
+    ]
+    if changed:
+        return f"{changed[0]} of the {kind.family} {kind.__name__} was replaced in Python"
+    return None
 
 
 def _mismatch(family: str, name: str, kind: type, has: dict[str, Any]) -> str | None:
@@ -354,14 +377,10 @@ class NativeEngine:
         problem = next(filter(None, parts), None)
         if problem is not None:
             return problem
-        if plan.clip is not None and type(plan.clip) not in (ClipValue, ClipNorm):
-            return f"the clipping {type(plan.clip).__name__} is written in Python"
+        others: list[Setting | None] = [plan.clip]
         for place in plan.parameters:
-            if place.penalty is not None and type(place.penalty) not in _PENALTIES:
-                return f"the penalty {type(place.penalty).__name__} is written in Python"
-            if place.constraint is not None and type(place.constraint) is not MaxNorm:
-                return f"the constraint {type(place.constraint).__name__} is written in Python"
-        return None
+            others += [place.penalty, place.constraint]
+        return next(filter(None, (_foreign(part) for part in others if part is not None)), None)
 
     def executor(self, plan: Plan, network: Network, *, threads: int | None = None) -> Executor:
         """Return a new executor."""

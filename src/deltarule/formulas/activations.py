@@ -21,6 +21,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from deltarule.base.errors import InvalidTypeError, missing_formula
 from deltarule.base.settings import Setting, check_number, setting
 from deltarule.base.types import Array
 from deltarule.formulas.special import normal_cdf, normal_pdf
@@ -40,6 +41,10 @@ class ActivationFunction(Setting):
     """
 
     family: ClassVar[str] = "activation"
+    pairs: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("__call__", "derivative", "backward"),
+        ("derivative", "backward"),
+    )
     meanings: ClassVar[Mapping[str, str]] = {
         "relu6": "the nearest is 'relu'",
         "prelu": "the nearest is LeakyReLU(negative_slope)",
@@ -63,11 +68,11 @@ class ActivationFunction(Setting):
 
     def __call__(self, z: Array) -> Array:
         """Return ``a = f(z)``; same shape and dtype as ``z``."""
-        raise NotImplementedError
+        raise missing_formula(self, "__call__")
 
     def derivative(self, z: Array, a: Array) -> Array:
         """Return ``f'(z)``, elementwise, for ``a = f(z)``."""
-        raise NotImplementedError
+        raise missing_formula(self, "derivative")
 
     def backward(self, gradient: Array, z: Array, a: Array) -> Array:
         """Return ``dL/dz = dL/da * f'(z)`` for ``gradient = dL/da``."""
@@ -425,7 +430,9 @@ class Softmax(ActivationFunction):
         return e / e.sum(axis=1, keepdims=True)
 
     def derivative(self, z: Array, a: Array) -> Array:
-        raise TypeError("softmax has a Jacobian, not an elementwise derivative; use backward")
+        raise InvalidTypeError(
+            "softmax has a Jacobian, not an elementwise derivative; use backward"
+        )
 
     def backward(self, gradient: Array, z: Array, a: Array) -> Array:
         return a * (gradient - (gradient * a).sum(axis=1, keepdims=True))

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from deltarule.base.errors import missing_formula
 from deltarule.base.settings import Setting, check_number, setting
 from deltarule.base.types import Array
 
@@ -25,7 +26,7 @@ class Clip(Setting):
 
     def apply(self, gradients: Sequence[Array]) -> None:
         """Clip the gradients of all parameters that are trained, in place."""
-        raise NotImplementedError
+        raise missing_formula(self, "apply")
 
 
 @setting

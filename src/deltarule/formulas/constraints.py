@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from deltarule.base.errors import missing_formula
 from deltarule.base.settings import Setting, check_number, setting
 from deltarule.base.types import Array
 
@@ -27,7 +28,7 @@ class Constraint(Setting):
 
     def apply(self, W: Array) -> None:
         """Project ``W`` (n_in, n_out) in place."""
-        raise NotImplementedError
+        raise missing_formula(self, "apply")
 
 
 @setting

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from deltarule.base.errors import missing_formula
 from deltarule.base.random import Purpose, normals, uniform, words
 from deltarule.base.settings import Setting, check_number, setting
 from deltarule.base.types import Array
@@ -39,7 +40,7 @@ class Initializer(Setting):
 
     def __call__(self, fan_in: int, fan_out: int, *, seed: int, layer: int) -> Array:
         """Return initial values, float64 (fan_in, fan_out)."""
-        raise NotImplementedError
+        raise missing_formula(self, "__call__")
 
 
 @setting

@@ -19,8 +19,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from deltarule.base.errors import InvalidTypeError, InvalidValueError
-from deltarule.base.settings import Setting, check_number, setting
+from deltarule.base.errors import InvalidTypeError, InvalidValueError, missing_formula
+from deltarule.base.settings import Setting, check_number, definer, is_own, setting
 from deltarule.base.types import Array
 from deltarule.formulas.activations import (
     ActivationFunction,
@@ -46,6 +46,10 @@ class Loss(Setting):
     """
 
     family: ClassVar[str] = "loss"
+    pairs: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("value", "gradient"),
+        ("canonical_value", "canonical_delta"),
+    )
     meanings: ClassVar[Mapping[str, str]] = {
         "sse": "half of it is 'squared_error'",
         "sumsquarederror": "half of it is 'squared_error'",
@@ -88,11 +92,11 @@ class Loss(Setting):
 
     def value(self, a: Array, t: Array) -> Array:
         """Return the loss of each example, (n,)."""
-        raise NotImplementedError
+        raise missing_formula(self, "value")
 
     def gradient(self, a: Array, t: Array) -> Array:
         """Return ``dl/da`` of each example, (n, outputs)."""
-        raise NotImplementedError
+        raise missing_formula(self, "gradient")
 
     def canonical_value(self, z: Array, a: Array, t: Array) -> Array:
         """Return the loss of each example, (n,), under the canonical output activation."""
@@ -432,7 +436,22 @@ def check_output(loss: Loss, activation: ActivationFunction, outputs: int) -> bo
             f"{loss.name} needs a network that ends with {allowed}, this one ends with "
             f'{activation.name!r}; end the network with Dense({units}, "{loss.accepts[0].name}")'
         )
-    return isinstance(activation, loss.output_activation)
+    kind, canonical = type(loss), loss.output_activation
+    if not isinstance(activation, canonical):
+        return False
+    plain = all(
+        getattr(type(activation), method) is getattr(canonical, method)
+        for method in ("__call__", "derivative", "backward")
+    )
+    # A loss, or an activation, with formulas of its own is not what canonical forms are made for.
+    for own, form in (("value", "canonical_value"), ("gradient", "canonical_delta")):
+        plain = plain and not (is_own(kind, own, than=form) and definer(kind, form) is not Loss)
+    if not plain and definer(kind, "value") is Loss:
+        raise InvalidTypeError(
+            f"{kind.__name__} is computed together with {canonical.__name__}'s own formula, and "
+            f"{type(activation).__name__} has another; give a loss that has value() and gradient()"
+        )
+    return plain
 
 
 def _sum(x: Array) -> Array:

@@ -25,8 +25,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
-from deltarule.base.settings import Setting, setting
+from deltarule.base.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    describe_value,
+    missing_formula,
+)
+from deltarule.base.settings import Setting, is_own, setting
 from deltarule.base.types import Array
 from deltarule.formulas.metric_arguments import are_labels, checked, one_number, read_only
 
@@ -66,7 +71,7 @@ class Metric(Setting):
 
     def __call__(self, y: Any, a: Any, w: Any = None) -> float:
         """Return the metric of predictions ``a`` (n, outputs) for targets ``y``."""
-        raise NotImplementedError(f"{type(self).__name__} lacks __call__(self, y, a, w)")
+        raise missing_formula(self, "__call__")
 
     def tally(self, y: Array, a: Array, w: Array | None) -> Any:
         """Return what is kept of some examples; here the examples, since all may be needed."""
@@ -93,7 +98,7 @@ class Average(Summed):
 
     def each(self, y: Array, a: Array) -> Array:
         """Return the number of each example, (n,)."""
-        raise NotImplementedError
+        raise missing_formula(self, "each")
 
     def tally(self, y: Array, a: Array, w: Array | None) -> Any:
         each = self.each(y, a).astype(np.float64)
@@ -128,6 +133,24 @@ class FunctionMetric(Metric):
     def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
         name = getattr(self.function, "__name__", "metric")
         return one_number(name, self.function(*map(read_only, (y, a, w))))
+
+
+@setting
+class OfAll(Metric):
+    """A metric with a ``__call__`` of its own: its base's tallies know nothing of that."""
+
+    metric: Metric
+
+    @property
+    def best(self) -> str:  # type: ignore[override]
+        return self.metric.best
+
+    @property
+    def needs(self) -> str:  # type: ignore[override]
+        return self.metric.needs
+
+    def __call__(self, y: Array, a: Array, w: Array | None = None) -> float:
+        return self.metric(y, a, w)
 
 
 @setting
@@ -195,7 +218,7 @@ class OfCounts(Summed):
 
     def by_class(self, hits: Array, predicted: Array, positive: Array) -> Array:
         """Return the metric of each class that occurs or is predicted."""
-        raise NotImplementedError
+        raise missing_formula(self, "by_class")
 
 
 @setting
@@ -474,6 +497,8 @@ def resolve_metric(value: Any) -> tuple[str, Metric]:
             f"got {describe_value(value)}"
         )
     metric = Metric.resolve(value)
+    if is_own(type(metric), "__call__", than="finish"):
+        return metric.name, OfAll(metric)
     return metric.name, metric
 
 

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from deltarule.base.errors import missing_formula
 from deltarule.base.settings import Setting, check_number, setting
 from deltarule.base.types import Array
 from deltarule.formulas.schedules import LearningRate, resolve_schedule
@@ -89,7 +90,7 @@ class Optimizer(Setting):
 
         ``is_weight`` says whether decoupled weight decay applies.
         """
-        raise NotImplementedError
+        raise missing_formula(self, "update")
 
 
 @setting

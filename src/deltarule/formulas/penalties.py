@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from deltarule.base.errors import missing_formula
 from deltarule.base.settings import Setting, check_number, setting
 from deltarule.base.types import Array
 
@@ -20,6 +21,7 @@ class Penalty(Setting):
     """Base of the penalties."""
 
     family: ClassVar[str] = "penalty"
+    pairs: ClassVar[tuple[tuple[str, ...], ...]] = (("value", "gradient", "coefficients"),)
     meanings: ClassVar[Mapping[str, str]] = {
         "weightdecay": "write L2(strength), or the optimizer AdamW(weight_decay=...)",
         "dropout": "it is a layer: Dropout(0.5)",
@@ -32,7 +34,7 @@ class Penalty(Setting):
     @property
     def coefficients(self) -> tuple[float, float]:
         """The strengths ``(l1, l2)`` of the absolute and the squared term."""
-        raise NotImplementedError
+        raise missing_formula(self, "coefficients")
 
     def value(self, W: Array) -> float:
         """Return ``l1 * sum|W| + l2/2 * sum W^2``, summed in float64."""

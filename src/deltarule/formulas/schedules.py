@@ -17,8 +17,13 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
-from deltarule.base.settings import Setting, check_integer, check_number, setting
+from deltarule.base.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    describe_value,
+    missing_formula,
+)
+from deltarule.base.settings import Setting, check_integer, check_number, is_own, setting
 from deltarule.base.types import Array
 
 
@@ -51,7 +56,7 @@ class Schedule(Setting):
 
     def __call__(self, t: float, total: float) -> float:
         """Return the rate at position ``t`` (from 0) of a run of length ``total``, in units."""
-        raise NotImplementedError
+        raise missing_formula(self, "__call__")
 
     @property
     def spans_run(self) -> bool:
@@ -79,6 +84,8 @@ class Constant(Schedule):
         return self.learning_rate
 
     def table(self, t: Array, total: float) -> Array:
+        if is_own(type(self), "__call__", than="table"):
+            return super().table(t, total)
         return np.full(len(t), float(self.learning_rate))
 
 

@@ -13,7 +13,12 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
+from deltarule.base.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    describe_value,
+    missing_formula,
+)
 from deltarule.base.settings import Setting, check_number, setting
 from deltarule.base.types import Array
 from deltarule.base.words import helpful
@@ -142,18 +147,19 @@ class CustomLayer(Layer):
     """Base of layers written in Python. They run in the reference engine.
 
     A subclass is a frozen dataclass with a ``name``; beside :meth:`outputs`, :meth:`parameters` and
-    :meth:`state` it brings its two formulas.
+    :meth:`state` it brings its two formulas. A subclass of another layer may bring them as well;
+    they replace the formulas of that layer (in a Dense, ``z``: its activation follows).
     """
 
     def forward(self, x: Array, parameters: dict[str, Array], training: bool) -> tuple[Array, Any]:
         """Return the output (n, outputs) and whatever :meth:`backward` needs."""
-        raise NotImplementedError
+        raise missing_formula(self, "forward")
 
     def backward(
         self, gradient: Array, cache: Any, parameters: dict[str, Array]
     ) -> tuple[Array, dict[str, Array]]:
         """Return dL/dx (n, inputs) and dL/dp, summed over rows, for every parameter by name."""
-        raise NotImplementedError
+        raise missing_formula(self, "backward")
 
 
 def check_layers(layers: Any, where: str) -> tuple[Layer, ...]:
@@ -166,9 +172,26 @@ def check_layers(layers: Any, where: str) -> tuple[Layer, ...]:
             raise InvalidTypeError(
                 f"{where} takes layers such as Dense(10); number {i} is {describe_value(layer)}"
             )
+        _check_own_formulas(type(layer))
     if not result:
         raise InvalidValueError(f"{where} needs at least one layer")
     return result
+
+
+def _check_own_formulas(kind: type[Layer]) -> None:
+    """Raise where a layer has formulas under names that nothing calls, or only one of two."""
+    names = {"forward", "backward", "call", "__call__"}
+    own = {name for base in kind.__mro__ for name in names & vars(base).keys()}
+    if unknown := own - {"forward", "backward"}:
+        raise InvalidTypeError(
+            f"{kind.__name__} defines {unknown.pop()}(), which is never called; a layer's formulas "
+            "are forward(x, parameters, training) and backward(gradient, cache, parameters)"
+        )
+    if own == {"backward"}:
+        raise InvalidTypeError(
+            f"{kind.__name__} has backward() of its own, but no forward() that belongs to it; "
+            "define both"
+        )
 
 
 def size_of(shape: tuple[int, ...]) -> int:

@@ -93,7 +93,8 @@ class Dense(Layer):
     def lay_out(self, plan: Emitter, path: str, source: int) -> int:
         """Append ``z = a_prev @ W + b`` and, unless it is the identity, ``a = f(z)``."""
         z = plan.emit(self, path, source)
-        if isinstance(self.activation, Identity):
+        assert isinstance(self.activation, ActivationFunction)
+        if type(self.activation) is Identity:
             return z
         return plan.emit(Activation(self.activation), path, z)
 
@@ -462,7 +463,7 @@ class Residual(Layer):
 def following_activation(layers: Sequence[Layer], i: int) -> ActivationFunction:
     """Return the activation that layer ``i`` feeds: its own, or an Activation layer behind it."""
     own = getattr(layers[i], "activation", None)
-    if isinstance(own, ActivationFunction) and not isinstance(own, Identity):
+    if isinstance(own, ActivationFunction) and type(own) is not Identity:
         return own
     for later in layers[i + 1 :]:
         if isinstance(later, Activation):

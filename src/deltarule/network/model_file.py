@@ -15,11 +15,14 @@ Arrays carry the names of ``network.parameters`` and ``network.state``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from os import PathLike
+from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 import numpy as np
 
 from deltarule.base.errors import (
+    DeltaruleError,
     FileFormatError,
     InvalidTypeError,
     MissingFileError,
@@ -36,12 +39,27 @@ SCHEMA = 1
 ORIENTATION = "W is (n_in, n_out): z = a_prev @ W + b"
 
 
+@overload
+def save(network: Network, path: str | PathLike[str]) -> Path: ...
+
+
+@overload
+def save(network: Network, path: BinaryIO) -> None: ...
+
+
 @helpful
-def save(network: Network, path: str | Path) -> Path:
+def save(network: Network, path: str | PathLike[str] | BinaryIO) -> Path | None:
     """Write a network to one safetensors file and return its path.
 
     The file is written under a temporary name, flushed to disk and then renamed. After a crash
     there is either the complete old file or the complete new one.
+
+    Parameters
+    ----------
+    network : Network
+    path : str, Path or binary file
+        Into an open file (``open(path, "wb")``, ``io.BytesIO()``) it is written as it stands, and
+        None is returned.
 
     Raises
     ------
@@ -54,7 +72,7 @@ def save(network: Network, path: str | Path) -> Path:
 
     import safetensors.numpy
 
-    from deltarule.base.files import write_atomically
+    from deltarule.base.files import is_file_object, write_atomically, write_to
 
     if not isinstance(network, Network):
         raise InvalidTypeError(f"save takes a deltarule.Network, got {type(network).__name__}")
@@ -77,14 +95,23 @@ def save(network: Network, path: str | Path) -> Path:
             "network": json.dumps(description),
         },
     )
+    if is_file_object(path, "write"):
+        write_to(path, content)
+        return None
     return write_atomically(path, content)
 
 
 @helpful
-def load(path: str | Path) -> Network:
+def load(path: str | PathLike[str] | BinaryIO) -> Network:
     """Return the network of a file that :func:`save` wrote.
 
     Import the modules with your own layers and activations first.
+
+    Parameters
+    ----------
+    path : str, Path or binary file
+        An open file (``open(path, "rb")``, ``io.BytesIO(content)``) is read from where it stands to
+        its end.
 
     Raises
     ------
@@ -104,23 +131,73 @@ def load(path: str | Path) -> Network:
     >>> bool((twin.vector == net.vector).all())
     True
     """
-    from pathlib import Path
-
     import safetensors
 
-    path = Path(path)
-    if not path.exists():
-        raise MissingFileError(f"no such file: {path}")
-    if path.is_dir():
-        raise FileFormatError(f"{path} is a folder, expected a safetensors file")
+    from deltarule.base.files import check_path, is_file_object, read_from
+
+    if is_file_object(path, "read"):
+        content = read_from(path)
+        try:
+            return _network("the file", _InMemory(content))
+        except safetensors.SafetensorError as error:
+            raise FileFormatError(f"the file is not a whole safetensors file: {error}") from None
+    path = check_path(path)
     try:
+        if not path.exists():
+            raise MissingFileError(f"no such file: {path}")
+        if path.is_dir():
+            raise FileFormatError(f"{path} is a folder, expected a safetensors file")
         with safetensors.safe_open(path, framework="numpy") as file:
             return _network(path, file)
     except safetensors.SafetensorError as error:
         raise FileFormatError(f"{path} is not a whole safetensors file: {error}") from None
+    except OSError as error:
+        if isinstance(error, DeltaruleError):
+            raise
+        raise FileFormatError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def _network(path: Path, file: Any) -> Network:
+class _InMemory:
+    """The content of a safetensors file, to be asked as an open file is."""
+
+    def __init__(self, content: bytes) -> None:
+        import json
+
+        import safetensors
+
+        self._arrays = dict(safetensors.deserialize(content))  # type: ignore[no-untyped-call]  # which checks the header
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        self._metadata: dict[str, str] = header.get("__metadata__", {})
+
+    def metadata(self) -> dict[str, str]:
+        return self._metadata
+
+    def keys(self) -> Iterable[str]:
+        return self._arrays.keys()
+
+    def get_slice(self, name: str) -> _Described:
+        return _Described(self._arrays[name])
+
+    def get_tensor(self, name: str) -> Any:
+        found = self._arrays[name]
+        kind = {"F32": "<f4", "F64": "<f8"}[found["dtype"]]
+        return np.frombuffer(found["data"], dtype=kind).reshape(found["shape"])
+
+
+class _Described:
+    """Shape and dtype of an array in a file."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        self._found = found
+
+    def get_shape(self) -> list[int]:
+        return list(self._found["shape"])
+
+    def get_dtype(self) -> str:
+        return str(self._found["dtype"])
+
+
+def _network(path: Path | str, file: Any) -> Network:
     """Return the network of an open file; shapes are compared before anything is allocated."""
     description = _description(path, file.metadata() or {})
     try:
@@ -157,7 +234,7 @@ def _network(path: Path, file: Any) -> Network:
     return network
 
 
-def _description(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+def _description(path: Path | str, metadata: dict[str, str]) -> dict[str, Any]:
     """Return the described network as JSON values."""
     import json
 
@@ -183,7 +260,7 @@ def _description(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def _check_arrays(
-    path: Path, file: Any, shapes: dict[str, tuple[int, ...]], dtype: np.dtype
+    path: Path | str, file: Any, shapes: dict[str, tuple[int, ...]], dtype: np.dtype
 ) -> None:
     """Raise where the file's arrays are not those of the network."""
     names = set(file.keys())

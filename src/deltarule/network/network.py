@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Never
+from os import PathLike
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, Never, overload
 
 import numpy as np
 
@@ -415,9 +416,15 @@ class Network(Guarded, Leading):
         self._vector, self._state_vector = _own(self._vector), _own(self._state_vector)
         self._make_views()
 
-    def save(self, path: str | Path) -> Path:
+    @overload
+    def save(self, path: str | PathLike[str]) -> Path: ...
+
+    @overload
+    def save(self, path: BinaryIO) -> None: ...
+
+    def save(self, path: str | PathLike[str] | BinaryIO) -> Path | None:
         """Write the network to a safetensors file, see :func:`deltarule.save`."""
-        written: Path = upward("net.save")(self, path)
+        written: Path | None = upward("net.save")(self, path)
         return written
 
     def summary(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from deltarule.base.errors import InvalidValueError
+from deltarule.base.errors import InvalidValueError, missing_formula
 from deltarule.base.random import keep_mask
 from deltarule.base.types import Array
 from deltarule.network.layer import CustomLayer, Layer
@@ -287,7 +287,7 @@ def _add_back(here: Here, gradient: Array) -> Backward:
 
 def _custom(here: Here) -> Forward:
     (x,) = here.inputs
-    returned = here.layer.forward(x, dict(here.parameters), here.training)
+    returned = _call(here, "forward", x, dict(here.parameters), here.training)
     if not (isinstance(returned, tuple) and len(returned) == 2):
         raise _fault(here, "forward must return (output, cache)", type(returned).__name__)
     _check_shape(here, "forward", returned[0], (len(x), here.layer.outputs(x.shape[1])))
@@ -295,13 +295,33 @@ def _custom(here: Here) -> Forward:
 
 
 def _custom_back(here: Here, gradient: Array) -> Backward:
-    dx, gradients = here.layer.backward(gradient, here.cache, dict(here.parameters))
+    returned = _call(here, "backward", gradient, here.cache, dict(here.parameters))
+    if not (isinstance(returned, tuple) and len(returned) == 2 and hasattr(returned[1], "keys")):
+        raise _fault(
+            here, "backward must return (dL/dx, gradients by name)", type(returned).__name__
+        )
+    dx, gradients = returned
     _check_shape(here, "backward", dx, here.inputs[0].shape)
     for name, parameter in here.parameters.items():
         if name not in gradients:
             raise _fault(here, f"backward must return a gradient of {name!r}", "none")
         _check_shape(here, f"backward of {name!r}", gradients[name], parameter.shape)
     return (dx,), gradients
+
+
+def _call(here: Here, method: str, *arguments: Any) -> Any:
+    """Call a formula of a user's layer; say what it takes where it takes something else."""
+    formula = getattr(here.layer, method, None)
+    if formula is None:
+        raise missing_formula(here.layer, method)
+    try:
+        return formula(*arguments)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise
+        first = "x" if method == "forward" else "gradient, cache"
+        takes = f"({first}, parameters{', training' * (method == 'forward')})"
+        raise _fault(here, f"{method} must take {takes}", str(error)) from None
 
 
 class Formulas(NamedTuple):
@@ -326,7 +346,9 @@ FORMULAS: dict[type[Layer], Formulas] = {
 
 
 def formulas_of(layer: Layer) -> Formulas:
-    """Return the formulas of a layer's class, or of the nearest class that it derives from."""
+    """Return a layer's own formulas, or those of the nearest class that it derives from."""
+    if hasattr(type(layer), "forward"):
+        return FORMULAS[CustomLayer]
     for kind in type(layer).__mro__:
         if kind in FORMULAS:
             return FORMULAS[kind]

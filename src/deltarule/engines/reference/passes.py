@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from deltarule.base.errors import InvalidValueError
 from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset
 from deltarule.engines.reference.formulas import Here, formulas_of
@@ -133,6 +134,11 @@ def _backward(
     )
     shares, gradients = formulas_of(op.layer).backward(here, done.deltas[op.target])
     for name, i in op.parameters.items():
+        if name not in gradients:
+            raise InvalidValueError(
+                f"layer {op.path!r} ({type(op.layer).__name__}) has a parameter {name!r} of which "
+                "its formulas know no gradient; give it forward and backward of its own"
+            )
         done.gradients[i] = gradients[name]
     for slot, share in zip(op.sources, shares, strict=True):
         if share is not None:
