@@ -135,9 +135,13 @@ def unknown_attribute(
 
 
 def _unknown(kind: str, got: object, names: list[str], hint: str = "") -> str:
-    if not hint:
-        near = nearest(got, names) if isinstance(got, str) else None
+    if not hint and isinstance(got, str):
+        near = nearest(got, names)
         hint = f"did you mean {near!r}?" if near else ""
+    elif not hint and names:
+        place = f"{got}".partition(".")[0] if isinstance(got, (int, float)) else ""
+        near = next((n for n in names if n == place or n.startswith(f"{place}.")), names[0])
+        hint = f"names are text, such as {near!r};"
     known = f"known: {', '.join(names)}" if names else "there is none"
     return f"unknown {kind} {describe_value(got)}; {hint}{' ' * bool(hint)}{known}"
 

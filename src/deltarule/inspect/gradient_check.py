@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from deltarule.base.display import html_table
 from deltarule.base.errors import DeltaruleError, InvalidValueError
 from deltarule.base.random import Purpose, check_seed, words
 from deltarule.base.settings import check_integer, check_number
@@ -91,6 +92,37 @@ class GradientCheck(Leading):
         if not self.ok:
             raise GradientCheckError(str(self))
 
+    @property
+    def verdict(self) -> str:
+        """What came out, in one line."""
+        if self.ok:
+            return f"all gradients agree (tolerance {self.tolerance:g})"
+        return (
+            f"the gradient of {self.worst.name!r} is wrong: relative error "
+            f"{self.worst.relative_error:.2e} (tolerance {self.tolerance:g})"
+        )
+
+    def __repr__(self) -> str:
+        return f"GradientCheck({len(self.parameters)} parameters: {self.verdict})"
+
+    def _repr_html_(self) -> str:
+        heads = ("parameter", "relative error", "backpropagation", "finite difference", "verdict")
+        rows = (
+            (
+                p.name,
+                f"{p.relative_error:.2e}",
+                f"{p.derivative:.8e}",
+                f"{p.difference:.8e}",
+                "right"
+                if p.relative_error <= self.tolerance
+                else "not checked"
+                if not p.checked
+                else "wrong",
+            )
+            for p in self.parameters
+        )
+        return html_table(f"GradientCheck: {self.verdict}", heads, rows, (1, 2, 3))
+
     def __str__(self) -> str:
         width = max(len("parameter"), *(len(p.name) for p in self.parameters))
         heads = "relative error  backpropagation   finite difference  directions"
@@ -104,13 +136,7 @@ class GradientCheck(Leading):
                 f"{p.name:{width}}  {p.relative_error:14.2e}  {p.derivative:15.8e}  "
                 f"{p.difference:18.8e}  {p.checked:10d}{place}{mark}"
             )
-        verdict = (
-            f"all gradients agree (tolerance {self.tolerance:g})"
-            if self.ok
-            else f"the gradient of {self.worst.name!r} is wrong: relative error "
-            f"{self.worst.relative_error:.2e} (tolerance {self.tolerance:g})"
-        )
-        return "\n".join([*lines, verdict])
+        return "\n".join([*lines, self.verdict])
 
 
 @helpful

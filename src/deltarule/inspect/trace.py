@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from deltarule.base.errors import InvalidValueError
+from deltarule.base.display import html_table
+from deltarule.base.errors import FixedError, InvalidValueError, unknown_key
 from deltarule.base.random import check_seed
 from deltarule.base.settings import check_integer
 from deltarule.base.types import Array
@@ -21,8 +22,46 @@ from deltarule.network.network import Network
 from deltarule.plan import LossLike, PenaltyLike, Plan, compile_network
 
 
+class Arrays(Mapping[str, Array]):
+    """Arrays of a trace by name; neither the mapping nor its arrays can be changed."""
+
+    def __init__(self, kind: str, arrays: Mapping[str, Array]) -> None:
+        self._kind = kind
+        self._arrays = {name: _read_only(array) for name, array in arrays.items()}
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return self._arrays[name]
+        except (KeyError, TypeError):
+            raise unknown_key(self._kind, name, self._arrays) from None
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self._arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __setitem__(self, *_: Any) -> None:
+        raise FixedError("a trace says what happened, and cannot be changed; copy its arrays")
+
+    __delitem__ = __setitem__
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name!r}: {array.shape}" for name, array in self._arrays.items())
+        return f"{{{inside}}}"
+
+
+def _read_only(array: Array) -> Array:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 @helpful
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trace(Leading):
     """All arrays of one pass; rows are examples.
 
@@ -64,6 +103,19 @@ class Trace(Leading):
     data_loss: float
     penalty: float
 
+    def __post_init__(self) -> None:
+        kinds = {
+            "preactivations": "layer with a preactivation",
+            "activations": "layer",
+            "deltas": "layer",
+            "gradients": "parameter",
+        }
+        for name, kind in kinds.items():
+            object.__setattr__(self, name, Arrays(kind, getattr(self, name)))
+        for name in ("inputs", "targets", "weights", "input_gradient", "losses"):
+            array = getattr(self, name)
+            object.__setattr__(self, name, None if array is None else _read_only(array))
+
     def __str__(self) -> str:
         return str(upward("print(trace)")(self))
 
@@ -72,6 +124,20 @@ class Trace(Leading):
             f"Trace({len(self.inputs)} examples, loss {self.loss:.6g}, "
             f"layers {', '.join(self.activations)})"
         )
+
+    def _repr_html_(self) -> str:
+        def norm(arrays: Mapping[str, Array], name: str) -> str:
+            with np.errstate(all="ignore"):
+                return f"{np.linalg.norm(arrays[name]):.4g}" if name in arrays else ""
+
+        rows = [
+            (op.path, op.layer.name, *(norm(a, op.path) for a in (self.activations, self.deltas)))
+            for op in self.plan.operations
+        ]
+        rows += [(name, "gradient", "", norm(self.gradients, name)) for name in self.gradients]
+        heads = ("at", "what", "norm of a", "norm of delta or gradient")
+        caption = f"Trace: {len(self.inputs)} examples, loss {self.loss:.6g}"
+        return html_table(caption, heads, rows, (2, 3))
 
 
 @helpful

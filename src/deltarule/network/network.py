@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, Never, ov
 
 import numpy as np
 
+from deltarule.base.display import html_table
 from deltarule.base.errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from typing import Self
 
 
+_SUMMARY = ("layer", "kind", "output", "parameters", "count")
+
+
 class Views(Mapping[str, Array]):
     """Named views into one flat vector.
 
@@ -50,7 +54,7 @@ class Views(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         try:
             return self._views[name].view()  # whose shape may be set without harm
-        except KeyError:
+        except (KeyError, TypeError):
             raise unknown_key("parameter", name, self._views) from None
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -429,14 +433,7 @@ class Network(Guarded, Leading):
 
     def summary(self) -> str:
         """Return a table of the layers: output width, parameter shapes, number of parameters."""
-        rows = [("layer", "kind", "output", "parameters", "count")]
-        for place in self.placed:
-            specs = place.layer.parameters(place.inputs)
-            shapes = "  ".join(f"{s.name} {'x'.join(map(str, s.shape))}" for s in specs)
-            count = sum(size_of(spec.shape) for spec in specs)
-            rows.append(
-                (place.path, describe_layer(place.layer), str(place.outputs), shapes, f"{count:,}")
-            )
+        rows = [_SUMMARY, *self._summary_rows()]
         widths = [max(len(row[i]) for row in rows) for i in range(5)]
         lines = [
             "  ".join(
@@ -446,13 +443,25 @@ class Network(Guarded, Leading):
             for row in rows
         ]
         lines.insert(1, "-" * max(map(len, lines)))
-        size = self.vector.nbytes + self.state_vector.nbytes
-        lines += [
-            lines[1],
-            f"{self.inputs} inputs, {self.outputs} outputs, {len(self.vector):,} parameters, "
-            f"{self.dtype.name}, {size / 1024:,.1f} KiB",
-        ]
+        lines += [lines[1], self._size()]
         return "\n".join(lines)
+
+    def _summary_rows(self) -> Iterator[tuple[str, ...]]:
+        for place in self.placed:
+            specs = place.layer.parameters(place.inputs)
+            shapes = "  ".join(f"{s.name} {'x'.join(map(str, s.shape))}" for s in specs)
+            count = sum(size_of(spec.shape) for spec in specs)
+            yield place.path, describe_layer(place.layer), str(place.outputs), shapes, f"{count:,}"
+
+    def _size(self) -> str:
+        size = self.vector.nbytes + self.state_vector.nbytes
+        return (
+            f"{self.inputs} inputs, {self.outputs} outputs, {len(self.vector):,} parameters, "
+            f"{self.dtype.name}, {size / 1024:,.1f} KiB"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table(f"Network: {self._size()}", _SUMMARY, self._summary_rows(), (2, 4))
 
     def __repr__(self) -> str:
         chain = " -> ".join([str(self.inputs), *map(describe_layer, self.layers)])

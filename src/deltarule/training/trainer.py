@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from deltarule.base.display import html_table
 from deltarule.base.errors import (
     DivergenceError,
     InvalidTypeError,
@@ -24,9 +25,12 @@ from deltarule.base.words import Leading, helpful
 from deltarule.data.frames import names_of
 from deltarule.data.source import Batches
 from deltarule.engines import Engine, Executor, Record, Run, select_engine
+from deltarule.formulas.clipping import Clip
+from deltarule.formulas.constraints import Constraint
 from deltarule.formulas.losses import Loss
 from deltarule.formulas.metrics import Metric
 from deltarule.formulas.optimizers import Optimizer
+from deltarule.formulas.penalties import Penalty
 from deltarule.formulas.schedules import Schedule
 from deltarule.network.network import Network
 from deltarule.plan import (
@@ -106,9 +110,9 @@ class Trainer(Guarded, Leading):
         self._loss = Loss.resolve(loss)
         self._optimizer = Optimizer.resolve(optimizer)
         self._settings: dict[str, Any] = {
-            "penalty": penalty,
-            "constraint": constraint,
-            "clip": clip,
+            "penalty": None if penalty is None else Penalty.resolve(penalty),
+            "constraint": None if constraint is None else Constraint.resolve(constraint),
+            "clip": None if clip is None else Clip.resolve(clip),
         }
         self._metrics = resolve_metrics(metrics)
         self._class_weight = class_weight
@@ -197,6 +201,25 @@ class Trainer(Guarded, Leading):
         """Let the network know the columns of the frame that it is trained on."""
         if names is not self.network.feature_names:
             self.network.feature_names = names
+
+    def _description(self) -> dict[str, str]:
+        """What it trains, with what, and how far it is."""
+        return {
+            "network": repr(self._network),
+            "loss": repr(self._loss),
+            "optimizer": repr(self._optimizer),
+            **{name: repr(value) for name, value in self._settings.items() if value is not None},
+            **({"metrics": ", ".join(self._metrics)} if self._metrics else {}),
+            "engine": self._engine.describe(),
+            "done": f"{self._epochs} epochs, {self._steps} steps",
+        }
+
+    def __repr__(self) -> str:
+        network, *rest = self._description().values()
+        return f"Trainer({network}; {'; '.join(rest)})"
+
+    def _repr_html_(self) -> str:
+        return html_table("Trainer", ("", ""), self._description().items())
 
     def step(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Do one step on one batch; return its loss (data loss plus penalty) before the step.
