@@ -236,7 +236,7 @@ BAD_SETTINGS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a seed beyond 64 bits": (
         lambda: dr.Network([dr.Dense(1)], inputs=1, seed=2**64),
         ValueError,
-        r"below 2\^64",
+        "<= 18446744073709551615",
     ),
     "vector of another length": (
         lambda: setattr(network(), "vector", [1.0]),

@@ -392,7 +392,7 @@ def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
         ),
         "beyond any integer": (
             described("beyond", layers=[{"layer": "dense", "units": 10**30}]),
-            "should be F32",
+            "does not describe",
         ),
         "deep JSON": (rewritten(saved("deep"), network="[" * 100_000), "does not describe a"),
         "long schema": (rewritten(saved("long"), schema="9" * 5000), "no schema version"),

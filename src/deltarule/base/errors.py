@@ -139,7 +139,7 @@ def _unknown(kind: str, got: object, names: list[str], hint: str = "") -> str:
         near = nearest(got, names)
         hint = f"did you mean {near!r}?" if near else ""
     elif not hint and names:
-        place = f"{got}".partition(".")[0] if isinstance(got, (int, float)) else ""
+        place = describe_value(got).partition(".")[0] if isinstance(got, (int, float)) else ""
         near = next((n for n in names if n == place or n.startswith(f"{place}.")), names[0])
         hint = f"names are text, such as {near!r};"
     known = f"known: {', '.join(names)}" if names else "there is none"

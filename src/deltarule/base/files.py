@@ -30,9 +30,14 @@ def check_path(value: Any) -> Path:
         valid = b"\0" not in os.fsencode(name) and bool(name)
     except UnicodeEncodeError:
         valid = False
-    if not valid:
+    if not valid or len(name) > 4096:
         raise InvalidValueError(f"path is not one that a file can have: {describe_value(value)}")
     return Path(name)
+
+
+def shown(path: object) -> str:
+    """Return a path as a message names it."""
+    return str(path) if str(path).isprintable() else repr(str(path))
 
 
 def is_file_object(value: Any, method: str) -> bool:
@@ -81,7 +86,7 @@ def check_writable(path: Any) -> Path:
     except OSError as error:
         raise _write_error(path, error) from None
     if folder:
-        raise WriteError(f"cannot write {path}: it is a folder; add a file name")
+        raise WriteError(f"cannot write {shown(path)}: it is a folder; add a file name")
     try:
         _create_part(path).unlink()
     except OSError as error:
@@ -131,7 +136,7 @@ def _write_error(path: Path, error: OSError) -> WriteError:
     reason = error.strerror or str(error)
     if isinstance(error, FileNotFoundError) and not path.absolute().parent.is_dir():
         reason = f"there is no folder {path.absolute().parent}"
-    return WriteError(error.errno, f"cannot write {path}: {reason}")
+    return WriteError(error.errno, f"cannot write {shown(path)}: {reason}")
 
 
 def _usual_mode(path: Path) -> int:

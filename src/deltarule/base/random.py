@@ -187,7 +187,4 @@ def keep_mask(seed: int, rate: float, *, rows: int, columns: int, step: int, lay
 
 def check_seed(seed: object) -> int:
     """Return a seed as an int in [0, 2^64)."""
-    number = check_integer("seed", seed, at_least=0)
-    if number >= 1 << 64:
-        raise InvalidValueError(f"seed must be below 2^64, got {number}")
-    return number
+    return check_integer("seed", seed, at_least=0, at_most=(1 << 64) - 1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields, is_dataclass
+from itertools import islice
 from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
@@ -138,7 +139,7 @@ class Setting:
             try:
                 found = found()
             except TypeError:
-                needed = ", ".join(f.name for f in fields(found))
+                needed = ", ".join(f.name for f in fields(found) if _required(f))
                 raise InvalidValueError(
                     f"{cls.family} {found.name!r} needs settings: "
                     f"write {found.__name__}({needed}) instead of its name"
@@ -288,7 +289,7 @@ def check_number(
     """Return ``value`` as a float, or raise an error that says what was given and expected."""
     bounds = []
     if above > -math.inf:
-        bounds.append(f"> {above:g}")
+        bounds.append(f"> {float(above):g}")
     if at_least > -math.inf:
         bounds.append(f">= {at_least:g}")
     if below < math.inf:
@@ -314,13 +315,50 @@ def check_flag(what: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_integer(what: str, value: Any, *, at_least: int = 1) -> int:
+def check_choice(what: str, value: Any, *choices: str | None) -> None:
+    """Raise unless a value is one of some names, or None where that is one of them."""
+    if value is None and None in choices:
+        return
+    if not isinstance(value, str) or value not in choices:
+        expected = [repr(choice) for choice in choices]
+        kind = InvalidValueError if isinstance(value, str) else InvalidTypeError
+        raise kind(
+            f"{what} must be {', '.join(expected[:-1])} or {expected[-1]}, "
+            f"got {describe_value(value)}"
+        )
+
+
+_LONGEST = 1 << 20
+
+
+def check_sequence(what: str, values: Any, of: str) -> tuple[Any, ...]:
+    """Return values in a row as a tuple, or raise an error; text and mappings are none."""
+    expected = f"{what} must be a list of {of}"
+    if isinstance(values, (str, bytes, bytearray, Mapping, type)) or not hasattr(
+        values, "__iter__"
+    ):
+        raise InvalidTypeError(f"{expected}, got {describe_value(values)}")
+    try:
+        found = tuple(islice(iter(values), _LONGEST + 1))
+    except Exception:
+        raise InvalidTypeError(f"{expected}, got {describe_value(values)}") from None
+    if len(found) > _LONGEST:
+        raise InvalidValueError(f"{expected}, got more than {_LONGEST:,}")
+    return found
+
+
+def check_integer(what: str, value: Any, *, at_least: int = 1, at_most: int = 1 << 53) -> int:
     """Return ``value`` as an int, or raise an error that says what was given and expected."""
-    if type(value) is int and value >= at_least:
+    if type(value) is int and at_least <= value <= at_most:
         return value
     expected = f"a whole number >= {at_least}"
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise InvalidTypeError(f"{what} must be {expected}, got {describe_value(value)}")
-    if value < at_least:
+    number = int(value)
+    if number < at_least:
         raise InvalidValueError(f"{what} must be {expected}, got {describe_value(value)}")
-    return int(value)
+    if number > at_most:
+        raise InvalidValueError(
+            f"{what} must be {expected} and <= {at_most}, got {describe_value(value)}"
+        )
+    return number

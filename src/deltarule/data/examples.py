@@ -151,7 +151,9 @@ def _order(shuffle: Any, n: int) -> bool | Array:
     if isinstance(shuffle, (bool, np.bool_)):
         return bool(shuffle)
     if isinstance(shuffle, str):
-        raise InvalidValueError(f"shuffle must be True, False or an order, got {shuffle!r}")
+        raise InvalidValueError(
+            f"shuffle must be True, False or an order, got {describe_value(shuffle)}"
+        )
     order = numeric(shuffle, "shuffle", hint="")
     if order.shape != (n,) or not np.array_equal(np.sort(order), np.arange(n)):
         raise InvalidValueError(

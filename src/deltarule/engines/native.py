@@ -43,6 +43,8 @@ KINDS: dict[str, dict[str, dict[str, Any]]] = {} if _core is None else _core.kin
 _DTYPES = frozenset(map(np.dtype, ("float32", "float64", "int64", "int32", "uint8")))
 _IN_LOSS, _NOWHERE = -1, -2
 
+_MOST_THREADS = 1 << 12
+
 WORK_PER_THREAD = 4e5
 """Multiplications of a step that repay another thread; tests lower it to have many threads."""
 
@@ -206,7 +208,8 @@ def _readable(array: Array, dtype: np.dtype) -> Array:
     if array.dtype == np.bool_:
         array = array.view(np.uint8)
     if array.dtype not in _DTYPES:
-        array = array.astype(dtype)
+        with np.errstate(over="ignore"):  # a value beyond the dtype is carried as infinity
+            array = array.astype(dtype)
     inner = array.strides[-1] == array.itemsize or array.shape[-1] <= 1
     whole = array.ndim < 2 or array.strides[0] % array.itemsize == 0
     if inner and whole and array.flags.aligned:
@@ -226,7 +229,9 @@ class NativeExecutor:
         self.plan, self._outputs = plan, plan.outputs
         self.vector, self.running = network.vector, network.state_vector
         self._core = _core.Executor(
-            _description(plan, network), bits=8 * plan.dtype.itemsize, threads=threads or 0
+            _description(plan, network),
+            bits=8 * plan.dtype.itemsize,
+            threads=min(threads or 0, _MOST_THREADS),
         )
         self._states = 0
         if plan.optimizer is not None:

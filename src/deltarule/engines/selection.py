@@ -6,7 +6,8 @@ import logging
 import threading
 from weakref import WeakKeyDictionary
 
-from deltarule.base.errors import InvalidValueError, describe_value
+from deltarule.base.errors import InvalidValueError
+from deltarule.base.settings import check_choice
 from deltarule.base.words import helpful
 from deltarule.engines.native import NativeEngine, core, target, unavailable
 from deltarule.engines.protocol import Engine, Executor
@@ -53,10 +54,7 @@ def select_engine(name: str, plan: Plan) -> Engine:
 
     Where "auto" has to fall back to the reference engine, the log says why, once for each reason.
     """
-    if name not in ("auto", "native", "reference"):
-        raise InvalidValueError(
-            f"engine must be 'auto', 'native' or 'reference', got {describe_value(name)}"
-        )
+    check_choice("engine", name, "auto", "native", "reference")
     if name == "reference":
         return ReferenceEngine()
     native = NativeEngine()

@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 
 from deltarule.base.errors import InvalidTypeError, InvalidValueError, missing_formula
-from deltarule.base.settings import Setting, check_number, definer, is_own, setting
+from deltarule.base.settings import Setting, check_choice, check_number, definer, is_own, setting
 from deltarule.base.types import Array
 from deltarule.formulas.activations import (
     ActivationFunction,
@@ -87,8 +87,7 @@ class Loss(Setting):
     reduction: str = field(default="mean", kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.reduction not in ("mean", "sum"):
-            raise InvalidValueError(f"reduction must be 'mean' or 'sum', got {self.reduction!r}")
+        check_choice("reduction", self.reduction, "mean", "sum")
 
     def value(self, a: Array, t: Array) -> Array:
         """Return the loss of each example, (n,)."""

@@ -23,7 +23,15 @@ from deltarule.base.errors import (
     describe_value,
     missing_formula,
 )
-from deltarule.base.settings import Setting, check_integer, check_number, is_own, setting
+from deltarule.base.settings import (
+    Setting,
+    check_choice,
+    check_integer,
+    check_number,
+    check_sequence,
+    is_own,
+    setting,
+)
 from deltarule.base.types import Array
 
 
@@ -51,8 +59,7 @@ class Schedule(Setting):
     unit: str = field(default="step", kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.unit not in ("step", "epoch"):
-            raise InvalidValueError(f"unit must be 'step' or 'epoch', got {self.unit!r}")
+        check_choice("unit", self.unit, "step", "epoch")
 
     def __call__(self, t: float, total: float) -> float:
         """Return the rate at position ``t`` (from 0) of a run of length ``total``, in units."""
@@ -350,15 +357,17 @@ class Piecewise(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "boundaries", tuple(self.boundaries))
-        object.__setattr__(self, "rates", tuple(self.rates))
+        for name, of in (("boundaries", "steps"), ("rates", "numbers")):
+            object.__setattr__(self, name, check_sequence(name, getattr(self, name), of))
+        for boundary in self.boundaries:
+            check_number("boundaries", boundary)
         if len(self.rates) != len(self.boundaries) + 1:
             raise InvalidValueError(
                 f"Piecewise needs one rate more than boundaries, got {len(self.rates)} rates "
                 f"for {len(self.boundaries)} boundaries"
             )
         for rate in self.rates:
-            _check_rate(rate)
+            check_number("rates", rate, at_least=0)
         if list(self.boundaries) != sorted(set(self.boundaries)):
             raise InvalidValueError(f"boundaries must increase, got {self.boundaries}")
 

@@ -9,9 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deltarule.base.display import html_table
-from deltarule.base.errors import DeltaruleError, InvalidValueError
+from deltarule.base.errors import (
+    DeltaruleError,
+    InvalidTypeError,
+    InvalidValueError,
+    describe_value,
+)
 from deltarule.base.random import Purpose, check_seed, words
-from deltarule.base.settings import check_integer, check_number
+from deltarule.base.settings import check_flag, check_integer, check_number
 from deltarule.base.types import Array
 from deltarule.base.words import Leading, helpful
 from deltarule.engines.reference.passes import Context, example_losses, forward, loss_scale, output
@@ -196,6 +201,9 @@ def check_gradients(
     """
     check_number("tolerance", tolerance, above=0)
     check_integer("directions", directions)
+    every_coordinate = check_flag("every_coordinate", every_coordinate)
+    if not isinstance(network, Network):
+        raise InvalidTypeError(f"expected a deltarule.Network, got {describe_value(network)}")
     twin = network.copy(dtype="float64")
     plan = compile_network(twin, loss=Loss.resolve(loss), penalty=penalty)
     if not plan.parameters:

@@ -11,7 +11,7 @@ import numpy as np
 from deltarule.base.display import html_table
 from deltarule.base.errors import FixedError, InvalidValueError, unknown_key
 from deltarule.base.random import check_seed
-from deltarule.base.settings import check_integer
+from deltarule.base.settings import check_flag, check_integer
 from deltarule.base.types import Array
 from deltarule.base.upward import upward
 from deltarule.base.words import Leading, helpful
@@ -210,12 +210,14 @@ def trace_pass(
 ) -> Trace:
     """Return the trace of checked data; see :func:`backpropagate`."""
     assert plan.loss is not None
+    training = check_flag("training", training)
     check_integer("step", step, at_least=0)
     if training and plan.couples_rows and len(data) < 2:
         raise InvalidValueError(
             "BatchNorm needs at least 2 rows in training, got 1; pass more rows or training=False"
         )
-    inputs, targets, weights = gather(plan, data, slice(None))
+    with np.errstate(over="ignore"):  # a value beyond the dtype is carried as infinity
+        inputs, targets, weights = gather(plan, data, slice(None))
     total = float(len(inputs)) if weights is None else float(weights.sum())
     parameters = list(network.parameters.values())
     context = Context(parameters, list(network.state.values()), training, seed, step)

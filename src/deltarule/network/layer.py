@@ -7,11 +7,10 @@ live in the :class:`~deltarule.network.network.Network`; the formulas in the eng
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any, ClassVar, NamedTuple, Protocol
-
-import numpy as np
 
 from deltarule.base.errors import (
     InvalidTypeError,
@@ -19,7 +18,7 @@ from deltarule.base.errors import (
     describe_value,
     missing_formula,
 )
-from deltarule.base.settings import Setting, check_number, setting
+from deltarule.base.settings import Setting, check_number, check_sequence, setting
 from deltarule.base.types import Array
 from deltarule.base.words import helpful
 from deltarule.formulas.initializers import Initializer
@@ -164,9 +163,7 @@ class CustomLayer(Layer):
 
 def check_layers(layers: Any, where: str) -> tuple[Layer, ...]:
     """Return layers as a tuple, or raise a clear error."""
-    if isinstance(layers, (Layer, str)) or not hasattr(layers, "__iter__"):
-        raise InvalidTypeError(f"{where} takes a list of layers, got {describe_value(layers)}")
-    result = tuple(layers)
+    result = check_sequence(f"layers of {where}", layers, "layers")
     for i, layer in enumerate(result):
         if not isinstance(layer, Layer):
             raise InvalidTypeError(
@@ -174,7 +171,7 @@ def check_layers(layers: Any, where: str) -> tuple[Layer, ...]:
             )
         _check_own_formulas(type(layer))
     if not result:
-        raise InvalidValueError(f"{where} needs at least one layer")
+        raise InvalidValueError(f"layers: {where} needs at least one layer")
     return result
 
 
@@ -196,4 +193,4 @@ def _check_own_formulas(kind: type[Layer]) -> None:
 
 def size_of(shape: tuple[int, ...]) -> int:
     """Return the number of values of a shape."""
-    return int(np.prod(shape, dtype=np.int64))
+    return math.prod(shape)

@@ -7,14 +7,14 @@ backward formulas.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any, ClassVar
 
 import numpy as np
 
-from deltarule.base.errors import InvalidValueError
-from deltarule.base.settings import check_flag, check_integer, check_number, setting
+from deltarule.base.errors import InvalidValueError, describe_value
+from deltarule.base.settings import check_flag, check_integer, check_number, check_sequence, setting
 from deltarule.base.types import Array
 from deltarule.formulas.activations import ActivationFunction, Identity
 from deltarule.formulas.constraints import Constraint
@@ -308,7 +308,7 @@ class Embedding(Layer):
         if max(self.cardinalities) > _MOST_CATEGORIES:
             raise InvalidValueError(
                 "a column has at most 2^24 categories, since float32 rounds larger codes; "
-                f"got categories={self.categories}"
+                f"got categories={describe_value(self.categories)}"
             )
         check_integer("size", self.size)
         given = range(len(self.cardinalities)) if self.columns is None else self.columns
@@ -475,10 +475,13 @@ def following_activation(layers: Sequence[Layer], i: int) -> ActivationFunction:
 
 def whole_numbers(what: str, values: Any, *, at_least: int) -> tuple[int, ...]:
     """Return one whole number or several as a tuple, or raise a clear error."""
-    several = values if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
+    one = not hasattr(values, "__iter__") or getattr(values, "ndim", 1) == 0
+    several = (values,) if one else check_sequence(what, values, "whole numbers")
     found = tuple(check_integer(what, value, at_least=at_least) for value in several)
     if not found:
-        raise InvalidValueError(f"{what} must name at least one whole number, got {values!r}")
+        raise InvalidValueError(
+            f"{what} must name at least one whole number, got {describe_value(values)}"
+        )
     return found
 
 

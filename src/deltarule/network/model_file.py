@@ -133,7 +133,7 @@ def load(path: str | PathLike[str] | BinaryIO) -> Network:
     """
     import safetensors
 
-    from deltarule.base.files import check_path, is_file_object, read_from
+    from deltarule.base.files import check_path, is_file_object, read_from, shown
 
     if is_file_object(path, "read"):
         content = read_from(path)
@@ -144,9 +144,9 @@ def load(path: str | PathLike[str] | BinaryIO) -> Network:
     path = check_path(path)
     try:
         if not path.exists():
-            raise MissingFileError(f"no such file: {path}")
+            raise MissingFileError(f"no such file: {shown(path)}")
         if path.is_dir():
-            raise FileFormatError(f"{path} is a folder, expected a safetensors file")
+            raise FileFormatError(f"{shown(path)} is a folder, expected a safetensors file")
         with safetensors.safe_open(path, framework="numpy") as file:
             return _network(path, file)
     except safetensors.SafetensorError as error:
@@ -154,7 +154,7 @@ def load(path: str | PathLike[str] | BinaryIO) -> Network:
     except OSError as error:
         if isinstance(error, DeltaruleError):
             raise
-        raise FileFormatError(f"cannot read {path}: {error.strerror or error}") from None
+        raise FileFormatError(f"cannot read {shown(path)}: {error.strerror or error}") from None
 
 
 class _InMemory:

@@ -155,8 +155,8 @@ class Network(Guarded, Leading):
         self._placed = tuple(_place(self._layers, "", self._inputs))
         self._outputs = _width_after(self._layers, self._inputs)
         self._parameter_specs, self._state_specs = _specs(self._placed)
-        self._vector = np.zeros(_total(self._parameter_specs), dtype=self._dtype)
-        self._state_vector = np.zeros(_total(self._state_specs), dtype=self._dtype)
+        self._vector = _zeros(_total(self._parameter_specs), self._dtype)
+        self._state_vector = _zeros(_total(self._state_specs), self._dtype)
         self._make_views()
         self._factors = {
             f"{place.path}.{spec.name}": float(place.layer.learning_rate_factor)
@@ -275,6 +275,8 @@ class Network(Guarded, Leading):
 
     def parameter_spec(self, name: str) -> ParameterSpec:
         """Return the specification of a parameter: shape, initializer, whether it is a weight."""
+        if not isinstance(name, str) or name not in self._parameter_specs:
+            raise unknown_key("parameter", name, self._parameter_specs)
         return self._parameter_specs[name]
 
     @property
@@ -315,6 +317,10 @@ class Network(Guarded, Leading):
 
     def take_over(self, other: Network) -> None:
         """Take over values, seed and names of features of a network with the same layers."""
+        if not isinstance(other, Network) or other._parameter_specs != self._parameter_specs:
+            raise InvalidTypeError(
+                f"other must be a Network with the same layers, got {describe_value(other)}"
+            )
         self.vector = other._vector
         self.state_vector = other._state_vector
         self._seed = other._seed
@@ -575,14 +581,24 @@ def _copy_into(name: str, array: Array, value: Any) -> None:
         array[...] = values  # converted piece by piece: a copy would take a layer's memory again
 
 
+def _zeros(size: int, dtype: np.dtype) -> Array:
+    try:
+        return np.zeros(size, dtype=dtype)
+    except (MemoryError, ValueError):
+        raise InvalidValueError(
+            f"inputs and layers give {size:,} parameters or statistics, for which there is no "
+            "memory"
+        ) from None
+
+
 def _total(specs: Mapping[str, Any]) -> int:
     return sum(size_of(spec.shape) for spec in specs.values())
 
 
 def _check_dtype(dtype: Any) -> np.dtype:
     try:
-        found = np.dtype(object if dtype is None else dtype)
-    except TypeError:
+        found = np.dtype(dtype if isinstance(dtype, (str, type, np.dtype)) else object)
+    except (TypeError, ValueError):
         found = np.dtype(object)
     if found not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise InvalidTypeError(f'dtype must be "float32" or "float64", got {describe_value(dtype)}')

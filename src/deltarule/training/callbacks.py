@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 
 from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
-from deltarule.base.settings import check_integer, check_number, members
+from deltarule.base.settings import check_choice, check_integer, check_number, members
 from deltarule.base.types import Array
 from deltarule.base.words import helpful
 from deltarule.formulas.metrics import Metric
@@ -93,7 +93,8 @@ class Monitor:
             )
         if self.best_is is None and not _direction_is_known(self.monitor):
             raise InvalidValueError(
-                f"{self.monitor!r} is a metric of your own: say best_is='min' or best_is='max'"
+                f"{describe_value(self.monitor)} is a metric of your own: "
+                "say best_is='min' or best_is='max'"
             )
         if self.monitor not in columns:
             known = [name for name in columns if not name.startswith("gradient_norm.")]
@@ -120,8 +121,7 @@ class Monitor:
 
 def check_best_is(value: str | None) -> None:
     """Raise where the direction of a column is none."""
-    if value not in (None, "min", "max"):
-        raise InvalidValueError(f"best_is must be 'min', 'max' or None, got {value!r}")
+    check_choice("best_is", value, "min", "max", None)
 
 
 @helpful

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
-from deltarule.base.settings import check_integer
+from deltarule.base.errors import InvalidTypeError, InvalidValueError
+from deltarule.base.settings import check_integer, check_sequence
 from deltarule.base.types import Array
 from deltarule.base.words import helpful
 from deltarule.data import Dataset
@@ -125,10 +125,8 @@ def naming(part: str) -> Iterator[None]:
 
 def resolve_metrics(metrics: Iterable[Any]) -> dict[str, Metric]:
     """Return metrics by name for a list of names, metrics and functions."""
-    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
-        raise InvalidTypeError(f"metrics must be a list, got {describe_value(metrics)}")
     result: dict[str, Metric] = {}
-    for name, metric in map(resolve_metric, metrics):
+    for name, metric in map(resolve_metric, check_sequence("metrics", metrics, "names")):
         if name in result or name in _RESERVED or name.startswith(("val_", "gradient_norm.")):
             raise InvalidValueError(
                 f"a metric cannot be called {name!r}: the history has another column of that "

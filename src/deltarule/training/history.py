@@ -58,7 +58,7 @@ class History(Leading, Mapping[str, list[float]]):
         self.epochs += epochs
 
     def __getitem__(self, name: str) -> list[float]:
-        if name not in self._columns:
+        if not isinstance(name, str) or name not in self._columns:
             raise unknown_key("column", name, self)
         column = self._columns[name]
         for values in self._pending.pop(name, []):

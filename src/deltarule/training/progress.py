@@ -42,7 +42,7 @@ class _Line:
     """
 
     def __init__(self, mode: bool | str, total: int, stream: TextIO | None = None) -> None:
-        if not (isinstance(mode, bool) or mode == "auto"):
+        if not (isinstance(mode, bool) or (isinstance(mode, str) and mode == "auto")):
             raise InvalidValueError(
                 f"progress must be True, False or 'auto', got {describe_value(mode)}"
             )

@@ -19,7 +19,7 @@ from deltarule.base.errors import (
 from deltarule.base.guards import Guarded
 from deltarule.base.interrupt import Interrupt, deferred_interrupt
 from deltarule.base.random import check_seed
-from deltarule.base.settings import check_flag, check_integer, check_number
+from deltarule.base.settings import check_flag, check_integer, check_number, check_sequence
 from deltarule.base.types import Array
 from deltarule.base.words import Leading, helpful
 from deltarule.data.frames import names_of
@@ -115,6 +115,10 @@ class Trainer(Guarded, Leading):
             "clip": None if clip is None else Clip.resolve(clip),
         }
         self._metrics = resolve_metrics(metrics)
+        if isinstance(class_weight, Mapping):
+            class_weight = dict(class_weight)
+        elif class_weight is not None and not isinstance(class_weight, str):
+            class_weight = check_sequence("class_weight", class_weight, "weights")
         self._class_weight = class_weight
         self._seed = check_seed(seed)
         if threads is not None:
