@@ -9,6 +9,7 @@
 #endif
 
 #include "pool.hpp"
+#include "vector_lock.hpp"
 
 namespace deltarule {
 
@@ -67,6 +68,7 @@ bool asked_to_stop(PyObject* stop) noexcept {
 
 void bind_interpreter(nb::module_& m) {
     begin();
+    lock_of(nullptr);  // the locks are made before there are threads
 #if defined(__unix__) || defined(__APPLE__)
     // The threads that were inside do not exist in the child.
     static const int registered = pthread_atfork(nullptr, nullptr, [] { inside.store(0); });

@@ -6,6 +6,7 @@
 #include "engine.hpp"
 #include "floating.hpp"
 #include "sums.hpp"
+#include "vector_lock.hpp"
 
 namespace deltarule {
 
@@ -92,6 +93,7 @@ bool Executor::forward(const void* parameters, const void* running, const Data& 
     now.stop.store(false);
     now.tile_count = (rows + capacity - 1) / capacity;
     now.memory = static_cast<char*>(tiles_.need(now.tile_bytes * size_t(threads)));
+    std::shared_lock<FairLock> reading(lock_of(parameters));
     program.flat = rows <= few_rows_most && now.compiled.only_dense ? parameters : nullptr;
     if (program.flat == nullptr) {
         program.parameters = parameters_.need(size_t(now.compiled.packed) * size_);
@@ -104,6 +106,7 @@ bool Executor::forward(const void* parameters, const void* running, const Data& 
                           program.parameters, nullptr);
         for (const Instruction& op : now.compiled.instructions)
             if (op.kind == Kind::batch_norm) kernels_.use_running(program, op);
+        reading.unlock();
     }
     threads_used_ = int(threads);
     struct Together {

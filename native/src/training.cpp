@@ -10,6 +10,7 @@
 #include "engine.hpp"
 #include "floating.hpp"
 #include "sums.hpp"
+#include "vector_lock.hpp"
 
 namespace deltarule {
 
@@ -166,6 +167,7 @@ struct Executor::Training {
         });
     }
     void load() {
+        const std::shared_lock<FairLock> reading(lock_of(run.parameters));
         for_pieces([&](const PackedParameter& p, long p0, long p1) {
             self.kernels_.pack(p, p0, p1, run.parameters, program.parameters, program.transposed);
         });
@@ -184,6 +186,7 @@ struct Executor::Training {
             if (op.kind == Kind::batch_norm && op.use_running) self.kernels_.use_running(program, op);
     }
     void save() {
+        const std::unique_lock<FairLock> writing(lock_of(run.parameters));
         for_pieces([&](const PackedParameter& p, long p0, long p1) {
             self.kernels_.unpack(p, p0, p1, program.parameters, run.parameters);
         });

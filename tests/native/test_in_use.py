@@ -115,13 +115,20 @@ def test_what_is_allowed_while_a_network_is_trained(engine):
         for rows in (1, 3, 400):
             assert np.isfinite(net.predict(data(rows)[0], engine=engine, threads=2)).all()
             dr.evaluate(net, *data(rows), loss="squared_error", engine=engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_numpy_reads_a_network_while_it_is_trained(engine):
+    made = trainer(engine=engine)
+    net = made.network
+    with training_in_a_thread(made):
         dr.backpropagate(net, *data(2), "squared_error")
         trainer(net.copy(), engine).run(*data(50), progress=False)
         assert np.isfinite(copy.deepcopy(net).vector).all()
         pickle.loads(pickle.dumps(net)).predict(data(3)[0])
 
 
-def test_a_trainer_that_is_copied_while_it_trains_is_whole_or_refused():
+def test_numpy_reads_a_trainer_that_trains_or_is_refused():
     made = trainer()
     with training_in_a_thread(made):
         for _ in range(50):
