@@ -103,6 +103,22 @@ def test_script_runs_and_says_what_it_reached(script: Path, tmp_path: Path) -> N
     assert re.search(r"\d", done.stdout)
 
 
+def test_every_usual_mistake_is_shown_as_typed_and_then_put_right() -> None:
+    page = ROOT / "docs/troubleshooting.md"
+    text = page.read_text(encoding="utf-8")
+    usual = text.partition("\n## It does not learn")[0]
+    sections = re.split(r"^### (?=\d+\. )", usual, flags=re.MULTILINE)[1:]
+    assert [int(s.partition(".")[0]) for s in sections] == list(range(1, len(sections) + 1))
+    assert len(sections) >= 20
+    for section in sections:
+        typed, *answers = re.findall(
+            r"^```python\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL
+        )
+        assert ">>> " in typed, section
+        assert answers, section
+        assert not any("Traceback" in answer for answer in answers), section
+
+
 class TestTheMachineryFails:
     """Each check, given a document that is wrong, says so."""
 

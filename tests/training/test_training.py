@@ -685,3 +685,14 @@ def test_the_last_state_is_shown_however_soon_it_comes(clock) -> None:
     progress.show(history, final=True)
     assert terminal.text.count("\n") == 1
     assert terminal.text.split("\r")[-1].startswith("[====================] epoch 4/4  loss 0.25")
+
+
+@pytest.mark.parametrize("clip", [None, "clip_value"])
+def test_the_advice_after_a_divergence_does_not_repeat_what_is_set(clip):
+    net = dr.Network([dr.Dense(1)], inputs=1, seed=0)
+    with pytest.raises(dr.DivergenceError) as caught:
+        dr.train(
+            net, [[1e20], [-1e20]], [1e20, 1e20], loss="squared_error",
+            optimizer=dr.SGD(1e30), clip=clip, epochs=9, progress=False,
+        )  # fmt: skip
+    assert ("clip gradients" in str(caught.value)) == (clip is None)

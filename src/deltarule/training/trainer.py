@@ -419,10 +419,11 @@ class Trainer(Guarded, Leading):
             return
         epoch, step, layer = self.epochs + 1, self.steps + 1, record.diverged_at or None
         where = f"in {layer!r}" if layer else "in the loss"
+        clip = "" if self.plan.clip else ", clip gradients (clip=ClipNorm(1.0))"
         error = DivergenceError(
             f"training diverged: a value {where} is not finite at step {step} (epoch {epoch}); "
-            "the update of that step was not made. Lower the learning rate, clip gradients "
-            "(clip=ClipNorm(1.0)) or scale the data",
+            "the update of that step was not made. "
+            f"Lower the learning rate{clip} or scale the data",
             epoch=epoch,
             step=step,
             layer=layer,
