@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from deltarule.base.errors import InvalidTypeError
+from deltarule.base.returned import as_returned, read_only
 from deltarule.base.settings import check_formulas
 from deltarule.base.types import Array
 from deltarule.data.examples import Expected
@@ -115,6 +116,21 @@ class Parameter(FlatView):
     penalty: Penalty | None
     constraint: Constraint | None
 
+    def penalty_value(self, vector: Array) -> float:
+        """Return the penalty of this parameter in a flat vector; 0 without one."""
+        if self.penalty is None:
+            return 0.0
+        value = self.penalty.value(read_only(vector[self.slice]))
+        what = f"{type(self.penalty).__name__}.value"
+        return float(as_returned(what, value, (), np.float64, "one number"))
+
+    def penalty_gradient(self, W: Array) -> Array:
+        """Return the penalty's gradient, in the shape of ``W``."""
+        assert self.penalty is not None
+        gradient = self.penalty.gradient(read_only(W))
+        what = f"{type(self.penalty).__name__}.gradient"
+        return as_returned(what, gradient, W.shape, W.dtype, "one number per weight")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -187,10 +203,7 @@ class Plan:
 
     def penalty(self, vector: Array) -> float:
         """Return the sum of all penalties on a flat vector of parameters."""
-        return sum(
-            (p.penalty.value(vector[p.slice]) for p in self.parameters if p.penalty is not None),
-            0.0,
-        )
+        return sum((p.penalty_value(vector) for p in self.parameters), 0.0)
 
 
 PenaltyLike: TypeAlias = Penalty | str | None

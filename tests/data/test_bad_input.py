@@ -347,7 +347,7 @@ def test_targets_and_features_of_a_wrong_form_are_told_apart(
 
 def test_one_output_is_too_few_for_cross_entropy() -> None:
     net = dr.Network([dr.Dense(1, "softmax")], inputs=1)
-    with pytest.raises(ValueError, match=r"at least 2 outputs, the network has 1; .*Dense\(2"):
+    with pytest.raises(ValueError, match=r"a softmax over one unit is 1 .*Dense\(2"):
         dr.train(net, np.ones((2, 1)), [0, 0], loss="cross_entropy")
 
 

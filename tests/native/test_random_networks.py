@@ -86,7 +86,7 @@ optimizers = st.one_of(
 def problems(draw):
     """Return a whole problem, of up to four layers and residuals inside residuals."""
     loss, output = draw(losses)
-    outputs = draw(widths.filter(lambda k: k > 1) if loss.name == "cross_entropy" else widths)
+    outputs = draw(widths.filter(lambda k: k > 1) if output == "softmax" else widths)
     end = [dr.Dense(outputs, output)]
     if draw(st.booleans()):
         end = [dr.Dense(outputs), dr.Activation(output)]

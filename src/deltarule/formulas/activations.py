@@ -22,6 +22,7 @@ from typing import ClassVar
 import numpy as np
 
 from deltarule.base.errors import InvalidTypeError, missing_formula
+from deltarule.base.returned import as_returned
 from deltarule.base.settings import Setting, check_number, setting
 from deltarule.base.types import Array
 from deltarule.formulas.special import normal_cdf, normal_pdf
@@ -76,7 +77,14 @@ class ActivationFunction(Setting):
 
     def backward(self, gradient: Array, z: Array, a: Array) -> Array:
         """Return ``dL/dz = dL/da * f'(z)`` for ``gradient = dL/da``."""
-        return gradient * self.derivative(z, a)
+        derivative = as_returned(
+            f"{type(self).__name__}.derivative",
+            self.derivative(z, a),
+            z.shape,
+            z.dtype,
+            "f' of each element of z",
+        )
+        return gradient * derivative
 
 
 @setting

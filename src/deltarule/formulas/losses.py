@@ -394,11 +394,7 @@ class CrossEntropy(Loss):
 
     def check_targets(self, y: Array, outputs: int) -> Array:
         if outputs < 2:
-            raise InvalidValueError(
-                f"cross_entropy needs at least 2 outputs, the network has {outputs}; for two "
-                'classes end it with Dense(2, "softmax"), or use BinaryCrossEntropy with '
-                'Dense(1, "sigmoid")'
-            )
+            raise _too_few_outputs(self, outputs)
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
         if y.ndim == 1:
@@ -435,6 +431,14 @@ def check_output(loss: Loss, activation: ActivationFunction, outputs: int) -> bo
             f"{loss.name} needs a network that ends with {allowed}, this one ends with "
             f'{activation.name!r}; end the network with Dense({units}, "{loss.accepts[0].name}")'
         )
+    if isinstance(activation, Softmax) and outputs == 1:
+        raise InvalidValueError(
+            "a softmax over one unit is 1 for every input, so that nothing can be learnt; for a "
+            'yes-or-no answer end the network with Dense(1, "sigmoid"), for two classes with '
+            'Dense(2, "softmax"), for a number with Dense(1)'
+        )
+    if outputs < loss.fewest_outputs:
+        raise _too_few_outputs(loss, outputs)
     kind, canonical = type(loss), loss.output_activation
     if not isinstance(activation, canonical):
         return False
@@ -451,6 +455,14 @@ def check_output(loss: Loss, activation: ActivationFunction, outputs: int) -> bo
             f"{type(activation).__name__} has another; give a loss that has value() and gradient()"
         )
     return plain
+
+
+def _too_few_outputs(loss: Loss, outputs: int) -> InvalidValueError:
+    return InvalidValueError(
+        f"{loss.name} needs at least {loss.fewest_outputs} outputs, the network has {outputs}; for "
+        'two classes end it with Dense(2, "softmax"), or use BinaryCrossEntropy with '
+        'Dense(1, "sigmoid")'
+    )
 
 
 def _sum(x: Array) -> Array:

@@ -17,15 +17,6 @@ def are_labels(y: Array, a: Array) -> bool:
     return a.shape[1] > 1 and y.ndim == 1
 
 
-def read_only(array: Any) -> Any:
-    """Return a view through which nothing can be changed."""
-    if not isinstance(array, np.ndarray):
-        return array
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
 def checked(metric: str, needs: str, y: Any, a: Any, w: Any) -> tuple[Array, Array, Array | None]:
     """Return targets, predictions (n, outputs) and weights as the formulas take them."""
     y, a = _numbers(metric, "y", y), _numbers(metric, "a", a)

@@ -31,9 +31,10 @@ from deltarule.base.errors import (
     describe_value,
     missing_formula,
 )
+from deltarule.base.returned import read_only
 from deltarule.base.settings import Setting, is_own, setting
 from deltarule.base.types import Array
-from deltarule.formulas.metric_arguments import are_labels, checked, one_number, read_only
+from deltarule.formulas.metric_arguments import are_labels, checked, one_number
 
 
 @setting

@@ -237,7 +237,7 @@ def trace_pass(
     for segment, W, gradient in zip(plan.parameters, parameters, done.gradients, strict=True):
         gradients[segment.name] = scale * gradient
         if segment.penalty:
-            gradients[segment.name] = gradients[segment.name] + segment.penalty.gradient(W)
+            gradients[segment.name] = gradients[segment.name] + segment.penalty_gradient(W)
     losses = done.losses.astype(np.float64)
     data_loss = scale * float(losses.sum() if weights is None else weights @ losses)
     penalties = plan.penalty(network.vector)

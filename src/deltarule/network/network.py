@@ -19,6 +19,7 @@ from deltarule.base.errors import (
 )
 from deltarule.base.guards import Guarded, OneAtATime, ReadOnly
 from deltarule.base.random import check_seed
+from deltarule.base.returned import as_returned
 from deltarule.base.settings import check_integer, check_number
 from deltarule.base.types import Array
 from deltarule.base.upward import upward
@@ -179,7 +180,13 @@ class Network(Guarded, Leading):
             fitting = self.weight_initializer or defaults[name.rsplit(".", 1)[0]]
             initializer = spec.initializer or fitting
             rows, columns = (1, *spec.shape)[-2:]
-            drawn = initializer(rows, columns, seed=self.seed, layer=index[name])
+            drawn = as_returned(
+                type(initializer).__name__,
+                initializer(rows, columns, seed=self.seed, layer=index[name]),
+                (rows, columns),
+                np.float64,
+                f"initial values of {name!r}",
+            )
             self.parameters[name] = drawn.reshape(spec.shape)
         for name in state:
             self.state[name] = np.full(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from deltarule.base.returned import as_returned, changed_in_place
 from deltarule.base.types import Array
 from deltarule.data import Dataset
 from deltarule.data.source import Stretch
@@ -38,12 +39,25 @@ class ReferenceExecutor:
         self.state = list(network.state.values())
         self.optimizer_state = np.zeros((0, len(network.vector)), dtype=plan.dtype)
         if plan.optimizer is not None:
-            self.optimizer_state = plan.optimizer.initial_state(len(network.vector)).astype(
-                plan.dtype
+            self.optimizer_state = as_returned(
+                f"{type(plan.optimizer).__name__}.initial_state",
+                plan.optimizer.initial_state(len(network.vector)),
+                (len(plan.optimizer.state_names), len(network.vector)),
+                plan.dtype,
+                "one row for each of its state_names",
             )
 
     def run(self, run: Run, record: Record) -> None:
         """Do the steps of a run, one after the other."""
+        optimizer = self.plan.optimizer
+        assert optimizer is not None
+        as_returned(
+            f"{type(optimizer).__name__}.scalars",
+            run.scalars,
+            (run.steps, len(optimizer.scalar_names)),
+            np.float64,
+            "a row for each step and a column for each of its scalar_names",
+        )
         with np.errstate(all="ignore"):
             for stretch in run.batches.stretches(run.epoch, run.batch, run.steps):
                 outputs = Outputs(stretch, self.plan) if run.observer else None
@@ -116,13 +130,16 @@ class ReferenceExecutor:
         for i, parameter in enumerate(plan.parameters):
             gradients[i] = scale * gradients[i]
             if parameter.penalty:
-                gradients[i] = gradients[i] + parameter.penalty.gradient(self.parameters[i])
+                gradients[i] = gradients[i] + parameter.penalty_gradient(self.parameters[i])
         squares = [sum_of_squares(g) for g in gradients]
         if not np.isfinite(squares).all():
             record.diverged_at = plan.parameters[int(np.argmin(np.isfinite(squares)))].name
             return False
         if plan.clip:
-            plan.clip.apply([gradients[i] for i in trained])
+            changed_in_place(
+                f"{type(plan.clip).__name__}.apply",
+                plan.clip.apply(tuple(gradients[i] for i in trained)),  # type: ignore[func-returns-value]
+            )
         for i in trained:
             self._update(i, gradients[i], run.scalars[record.steps_done])
         move_state(plan, done, context)
@@ -137,7 +154,7 @@ class ReferenceExecutor:
     def _update(self, i: int, gradient: Array, scalars: Array) -> None:
         assert self.plan.optimizer is not None
         parameter, W = self.plan.parameters[i], self.parameters[i]
-        self.plan.optimizer.update(
+        returned = self.plan.optimizer.update(  # type: ignore[func-returns-value]
             W.reshape(-1),
             gradient.reshape(-1),
             self.optimizer_state[:, parameter.slice],
@@ -145,8 +162,12 @@ class ReferenceExecutor:
             parameter.factor,
             parameter.is_weight,
         )
+        changed_in_place(f"{type(self.plan.optimizer).__name__}.update", returned)
         if parameter.constraint:
-            parameter.constraint.apply(W)
+            changed_in_place(
+                f"{type(parameter.constraint).__name__}.apply",
+                parameter.constraint.apply(W),  # type: ignore[func-returns-value]
+            )
 
     def predict(self, X: Array, batch_size: int | None) -> Array:
         """Return the outputs for ``X``, block by block."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from deltarule.base.errors import InvalidValueError, missing_formula
 from deltarule.base.random import keep_mask
+from deltarule.base.returned import as_returned, read_only
 from deltarule.base.types import Array
 from deltarule.network.layer import CustomLayer, Layer
 from deltarule.network.layers import (
@@ -182,11 +183,17 @@ def _dense_back(here: Here, delta: Array) -> Backward:
 
 
 def _activation(here: Here) -> Forward:
-    return here.layer.f(here.inputs[0]), None
+    f, (z,) = here.layer.f, here.inputs
+    return as_returned(
+        f"{type(f).__name__}", f(z), z.shape, z.dtype, "f of each element of z"
+    ), None
 
 
 def _activation_back(here: Here, gradient: Array) -> Backward:
-    return (here.layer.f.backward(gradient, here.inputs[0], here.output),), {}
+    f, (z,) = here.layer.f, here.inputs
+    dz = f.backward(gradient, z, here.output)
+    what = f"{type(f).__name__}.backward"
+    return (as_returned(what, dz, z.shape, z.dtype, "dL/dz of each element"),), {}
 
 
 def _batch_norm(here: Here) -> Forward:
@@ -287,25 +294,31 @@ def _add_back(here: Here, gradient: Array) -> Backward:
 
 def _custom(here: Here) -> Forward:
     (x,) = here.inputs
-    returned = _call(here, "forward", x, dict(here.parameters), here.training)
+    returned = _call(here, "forward", x, _looked_at(here.parameters), here.training)
     if not (isinstance(returned, tuple) and len(returned) == 2):
         raise _fault(here, "forward must return (output, cache)", type(returned).__name__)
-    _check_shape(here, "forward", returned[0], (len(x), here.layer.outputs(x.shape[1])))
-    return returned
+    return _returned(
+        here, "forward", returned[0], (len(x), here.layer.outputs(x.shape[1])), x.dtype
+    ), returned[1]
 
 
 def _custom_back(here: Here, gradient: Array) -> Backward:
-    returned = _call(here, "backward", gradient, here.cache, dict(here.parameters))
-    if not (isinstance(returned, tuple) and len(returned) == 2 and hasattr(returned[1], "keys")):
+    (x,) = here.inputs
+    returned = _call(here, "backward", gradient, here.cache, _looked_at(here.parameters))
+    if not (
+        isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], Mapping)
+    ):
         raise _fault(
             here, "backward must return (dL/dx, gradients by name)", type(returned).__name__
         )
-    dx, gradients = returned
-    _check_shape(here, "backward", dx, here.inputs[0].shape)
+    dx = _returned(here, "backward", returned[0], x.shape, x.dtype)
+    gradients = {}
     for name, parameter in here.parameters.items():
-        if name not in gradients:
+        if name not in returned[1]:
             raise _fault(here, f"backward must return a gradient of {name!r}", "none")
-        _check_shape(here, f"backward of {name!r}", gradients[name], parameter.shape)
+        gradients[name] = _returned(
+            here, f"backward of {name!r}", returned[1][name], parameter.shape, x.dtype
+        )
     return (dx,), gradients
 
 
@@ -322,6 +335,10 @@ def _call(here: Here, method: str, *arguments: Any) -> Any:
         first = "x" if method == "forward" else "gradient, cache"
         takes = f"({first}, parameters{', training' * (method == 'forward')})"
         raise _fault(here, f"{method} must take {takes}", str(error)) from None
+
+
+def _looked_at(parameters: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: read_only(parameter) for name, parameter in parameters.items()}
 
 
 class Formulas(NamedTuple):
@@ -363,6 +380,6 @@ def _fault(here: Here, expected: str, got: str) -> InvalidValueError:
     )
 
 
-def _check_shape(here: Here, what: str, array: Any, shape: tuple[int, ...]) -> None:
-    if np.shape(array) != shape:
-        raise _fault(here, f"{what} must return shape {shape}", str(np.shape(array)))
+def _returned(here: Here, what: str, array: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    where = f"layer {here.op.path!r} ({type(here.layer).__name__}): {what}"
+    return as_returned(where, array, shape, dtype, "numbers")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from deltarule.base.errors import InvalidValueError
+from deltarule.base.returned import as_returned, read_only
 from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset
 from deltarule.engines.reference.formulas import Here, formulas_of
@@ -71,9 +72,11 @@ class Context:
 
 def forward(plan: Plan, x: Array, context: Context) -> Pass:
     """Run all operations forward on ``x`` (n, inputs)."""
+    x = read_only(x)
     done = Pass(values=[x] + [x] * (len(plan.widths) - 1))
     for op in plan.operations:
-        done.values[op.target], done.caches[op.target] = _forward(op, done.values, context)
+        value, done.caches[op.target] = _forward(op, done.values, context)
+        done.values[op.target] = read_only(value)
     return done
 
 
@@ -92,7 +95,9 @@ def example_losses(plan: Plan, done: Pass, t: Array) -> Array:
     """Return each example's loss, (n,), unweighted."""
     assert plan.loss is not None
     z, a = output(plan, done)
-    return plan.loss.canonical_value(z, a, t) if plan.canonical else plan.loss.value(a, t)
+    value = plan.loss.canonical_value(z, a, t) if plan.canonical else plan.loss.value(a, t)
+    what = f"{type(plan.loss).__name__}.value"
+    return as_returned(what, value, (len(a),), a.dtype, "one loss per example")
 
 
 def backward(
@@ -107,11 +112,15 @@ def backward(
     z, a = output(plan, done)
     w = 1 if weights is None else weights[:, None].astype(plan.dtype)
     done.losses = example_losses(plan, done, t)
+    name = type(plan.loss).__name__
     if plan.canonical:  # dL/dz at once: the last activation has been passed
-        done.deltas[last_z] = w * plan.loss.canonical_delta(z, a, t)
+        slot, what, delta = last_z, f"{name}.canonical_delta", plan.loss.canonical_delta(z, a, t)
         operations = operations[:-1] if last_z != last_a else operations
     else:
-        done.deltas[last_a] = w * plan.loss.gradient(a, t)
+        slot, what, delta = last_a, f"{name}.gradient", plan.loss.gradient(a, t)
+    done.deltas[slot] = w * as_returned(
+        what, delta, a.shape, a.dtype, "dl/da of each example and output"
+    )
     done.gradients = [np.zeros(0)] * len(plan.parameters)
     for op in reversed(operations):
         for slot, gradient in _backward(op, done, context, whole):
@@ -132,7 +141,8 @@ def _backward(
         cache=done.caches[op.target],
         whole=whole,
     )
-    shares, gradients = formulas_of(op.layer).backward(here, done.deltas[op.target])
+    gradient = read_only(done.deltas[op.target])
+    shares, gradients = formulas_of(op.layer).backward(here, gradient)
     for name, i in op.parameters.items():
         if name not in gradients:
             raise InvalidValueError(
@@ -163,8 +173,14 @@ def gather(plan: Plan, data: Dataset, rows: slice | Array) -> tuple[Array, Array
     """Return features, targets and weights of some rows, converted to the network's dtype."""
     assert plan.loss is not None
     x = data.X[rows].astype(plan.dtype, copy=False)
-    t = plan.loss.encode(data.y[rows], plan.outputs, plan.dtype)
-    return x, t, None if data.weights is None else data.weights[rows]
+    t = as_returned(
+        f"{type(plan.loss).__name__}.encode",
+        plan.loss.encode(read_only(data.y[rows]), plan.outputs, plan.dtype),
+        (len(x), plan.outputs),
+        plan.dtype,
+        "one target per example and output",
+    )
+    return x, read_only(t), None if data.weights is None else data.weights[rows]
 
 
 def first_not_finite(plan: Plan, done: Pass) -> str:
