@@ -356,3 +356,19 @@ def test_evaluate_refuses_a_number_of_threads_that_is_none(threads: Any) -> None
     net = dr.Network([dr.Dense(1)], inputs=1)
     with pytest.raises((ValueError, TypeError), match="threads must be a whole number >= 1"):
         dr.evaluate(net, np.ones((2, 1)), np.ones(2), "squared_error", threads=threads)
+
+
+def test_a_class_that_only_the_validation_data_have_is_blamed_on_them():
+    net = dr.Network([dr.Dense(2, "softmax")], inputs=1, seed=0)
+    X = [[0.0], [1.0]]
+    with pytest.raises(dr.InvalidValueError, match=r"^validation y: class labels must be from 0"):
+        dr.train(net, X, [0, 1], loss="cross_entropy", validation=(X, [0, 2]))
+    with pytest.raises(dr.InvalidValueError, match=r"^validation y: .* targets of shape"):
+        dr.train(net, X, [[0, 1.0], [1, 0]], loss="mse", validation=(X, [0, 2]))
+
+
+def test_none_means_no_metrics_as_it_means_no_callbacks():
+    net = dr.Network([dr.Dense(1)], inputs=1, seed=0)
+    history = dr.train(net, [[1.0]], [1.0], loss="mse", metrics=None, callbacks=None, epochs=1)
+    assert "loss" in history
+    assert dr.evaluate(net, [[1.0]], [1.0], "mse", metrics=None).keys() == {"loss"}

@@ -209,14 +209,23 @@ def _by_alias(family: str, name: str) -> type[Setting] | None:
     return _by_any_name(family).get(plain(name))
 
 
-def _hint(base: type[Setting], name: str) -> str:
-    """Return what to write for an unknown name: what it means, else what is spelt like it."""
+def hint_for(base: type[Setting], name: str) -> str:
+    """Return what to write for a name: what it means, else the class that is spelt like it."""
     meant = base.meanings.get(plain(name))
     if meant is not None:
-        return f"{meant};"
+        return meant
     known = _by_any_name(base.family)
     near = nearest(name, known)
-    return f"did you mean {known[near].name!r}?" if near else ""
+    return "" if near is None else f"did you mean {known[near].__name__}?"
+
+
+def _hint(base: type[Setting], name: str) -> str:
+    """Return a hint for an unknown name, as it stands in front of the known ones."""
+    hint = hint_for(base, name)
+    if not hint.startswith("did you mean "):
+        return hint and f"{hint};"
+    known = _by_any_name(base.family)
+    return f"did you mean {known[nearest(name, known) or ''].name!r}?"
 
 
 def describe(value: Any) -> Any:

@@ -21,11 +21,11 @@ _T = TypeVar("_T")
 
 # Ours, and what others call it. One word may stand for several of ours: the first that fits counts.
 _CALLED: dict[str, str] = {
-    "learning_rate_factor": "trainable lr_factor lr_multiplier lr_scale",
+    "learning_rate_factor": "lr_factor lr_multiplier lr_scale",
     "beta1": "beta_1 b1",
     "beta2": "beta_2 b2",
     "epsilon": "eps",
-    "rho": "alpha decay decay_rate smoothing",
+    "rho": "alpha beta decay decay_rate smoothing",
     "momentum": "mu beta beta1",
     "weight_decay": "wd decay l2",
     "initial_accumulator": "initial_accumulator_value",
@@ -71,8 +71,7 @@ _CALLED: dict[str, str] = {
     "validation": "validation_data validation_split validation_fraction val_data val validation_set"
     " eval_set eval_data valid val_split test_size test_data valid_data",
     "metrics": "metric scoring scores",
-    "clip": "clipnorm clipvalue clip_norm clip_value max_grad_norm grad_clip gradient_clip "
-    "gradient_clipping clip_grad_norm gradient_clip_norm",
+    "clip": "clipping gradient_clip gradient_clipping",
     "sample_weight": "weights weight sample_weights w",
     "class_weight": "class_weights pos_weight",
     "callbacks": "callback hooks",
@@ -210,6 +209,16 @@ _ADVICE: dict[str, str] = {
     "max_norm": "give constraint=dr.MaxNorm(3.0)",
     "clipnorm": "give clip=dr.ClipNorm(1.0) when training",
     "clipvalue": "give clip=dr.ClipValue(0.5) when training",
+    **dict.fromkeys(
+        ("clip_norm", "grad_clip", "clip_grad_norm", "gradient_clip_norm", "grad_clip_norm"),
+        "give clip=dr.ClipNorm(1.0) when training",
+    ),
+    "clip_value": "give clip=dr.ClipValue(0.5) when training",
+    "weight": "give class_weight= or sample_weight= when training",
+    "weights": "give class_weight= or sample_weight= when training",
+    "steps_per_epoch": "an epoch is one pass over X, in steps of batch_size= rows",
+    "baseline": "there is no baseline; min_delta= says what counts as better",
+    "start_from_epoch": "there is none; raise patience",
     "max_grad_norm": "give clip=dr.ClipNorm(1.0) when training",
 }  # fmt: skip
 
@@ -451,6 +460,13 @@ def wrong_call(
     if kind and called != kind:
         called = f"{kind}.{called}"
     what = "setting" if made else "argument"
+    star = next((name for name, p in parameters.items() if p.kind is p.VAR_POSITIONAL), None)
+    if star is not None and kwargs.keys() - set(known):
+        name = next(name for name in kwargs if name not in known)
+        return InvalidTypeError(
+            f"{called} has no {what} {name!r}; give {star} by position: "
+            f"{', '.join([*known, repr('0'), repr('1.bias')])}"
+        )
     for name in kwargs:
         if name not in known:
             return InvalidTypeError(

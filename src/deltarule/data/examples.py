@@ -74,7 +74,16 @@ class Expected(NamedTuple):
         y = without_unweighted(y, weights)
         if finite:
             check_finite(y, f"{what}y", self.dtype)
-        return Dataset(X, self.loss.check_targets(y, self.outputs), weights)
+        return Dataset(X, self._targets(y, what), weights)
+
+    def _targets(self, y: Array, what: str) -> Array:
+        """Return targets as the loss keeps them; an error says whose they are."""
+        try:
+            return self.loss.check_targets(y, self.outputs)
+        except (InvalidValueError, InvalidTypeError) as error:
+            if not what:
+                raise
+            raise type(error)(f"{what}y: {error}") from None
 
     def split(
         self,

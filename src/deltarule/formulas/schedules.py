@@ -29,6 +29,7 @@ from deltarule.base.settings import (
     check_integer,
     check_number,
     check_sequence,
+    hint_for,
     is_own,
     setting,
 )
@@ -419,9 +420,10 @@ def resolve_schedule(value: LearningRate) -> Schedule:
     if callable(value) and not isinstance(value, type):
         return FunctionOfStep(value)
     if isinstance(value, (str, type)):
+        hint = hint_for(Schedule, value) if isinstance(value, str) else ""
         raise InvalidTypeError(
             "learning_rate must be a number, a schedule such as Cosine(1e-3) or a function of "
-            f"the step, got {describe_value(value)}"
+            f"the step, got {describe_value(value)}{hint and f'; {hint}'}"
         )
     return Constant(_check_rate(value))
 

@@ -30,7 +30,7 @@ def evaluate(
     y: Any,
     loss: LossLike,
     *,
-    metrics: Iterable[Any] = (),
+    metrics: Iterable[Any] | None = (),
     penalty: PenaltyLike = None,
     sample_weight: Any = None,
     engine: str = "auto",
@@ -123,8 +123,10 @@ def naming(part: str) -> Iterator[None]:
         raise type(error)(f"{error} (measured on {part})") from None
 
 
-def resolve_metrics(metrics: Iterable[Any]) -> dict[str, Metric]:
+def resolve_metrics(metrics: Iterable[Any] | None) -> dict[str, Metric]:
     """Return metrics by name for a list of names, metrics and functions."""
+    if metrics is None:
+        return {}
     result: dict[str, Metric] = {}
     for name, metric in map(resolve_metric, check_sequence("metrics", metrics, "names")):
         if name in result or name in _RESERVED or name.startswith(("val_", "gradient_norm.")):

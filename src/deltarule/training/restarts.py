@@ -35,7 +35,7 @@ def restart(
     drop_last: bool = False,
     shuffle: Any = True,
     validation: Any = None,
-    metrics: Iterable[Any] = (),
+    metrics: Iterable[Any] | None = (),
     penalty: PenaltyLike = None,
     constraint: ConstraintLike = None,
     clip: ClipLike = None,

@@ -26,7 +26,7 @@ def train(
     drop_last: bool = False,
     shuffle: Any = True,
     validation: Any = None,
-    metrics: Iterable[Any] = (),
+    metrics: Iterable[Any] | None = (),
     penalty: PenaltyLike = None,
     constraint: ConstraintLike = None,
     clip: ClipLike = None,

@@ -98,7 +98,7 @@ class Trainer(Guarded, Leading):
         penalty: PenaltyLike = None,
         constraint: ConstraintLike = None,
         clip: ClipLike = None,
-        metrics: Iterable[Any] = (),
+        metrics: Iterable[Any] | None = (),
         class_weight: Any = None,
         seed: int = 0,
         threads: int | None = None,
