@@ -377,10 +377,58 @@ def test_a_direction_across_a_kink_is_skipped_and_counted():
     assert check
 
 
-def test_a_parameter_with_kinks_on_every_side_is_reported_as_not_checked():
+def test_a_parameter_with_kinks_on_every_side_is_skipped_not_failed():
     net = dr.Network([dr.Dense(2, "relu"), dr.Dense(1)], inputs=1, dtype="float64", seed=0)
     check = dr.check_gradients(net, [[0.0]], [[1.0]], "squared_error")
+    assert check
+    assert "3 directions skipped at kinks" in str(check)
+
+
+def test_where_every_direction_has_a_kink_nothing_is_checked_and_the_verdict_says_so():
+    net = dr.Network([dr.Dense(1, "relu")], inputs=1, weight_initializer="zeros")
+    check = dr.check_gradients(net, [[1.0]], [[1.0]], "squared_error")
     assert not check
-    assert "not checked" in str(check)
-    with pytest.raises(dr.DeltaruleError, match=r"0\.bias"):
+    with pytest.raises(dr.DeltaruleError, match="nothing was checked: all 6 directions"):
         check.raise_if_wrong()
+
+
+AT_KINKS = {
+    "relu": ([dr.Dense(4, "relu"), dr.Dense(2)], "squared_error"),
+    "hard swish": ([dr.Dense(4, "hard_swish"), dr.Dense(2)], "squared_error"),
+    "absolute errors": ([dr.Dense(4, "tanh"), dr.Dense(2)], "mean_absolute_error"),
+    "huber": ([dr.Dense(4, "tanh"), dr.Dense(2)], dr.Huber(0.5)),
+    "quantile": ([dr.Dense(4, "tanh"), dr.Dense(2)], dr.Quantile(0.3)),
+}
+
+
+def at_kinks(case):
+    """A network and data of which example 0 lies exactly at a kink, and the others do not."""
+    layers, loss = AT_KINKS[case]
+    net = network(layers, seed=3)
+    x = features()
+    x[0] = 0
+    net.parameters["0.bias"][...] = -3.0 if case == "hard swish" else 0.0
+    t = np.random.default_rng(2).normal(size=(len(x), 2))
+    t[0] = net.predict(x)[0] - (0.5 if case == "huber" else 0)
+    return net, x, t, loss
+
+
+@pytest.mark.parametrize("case", AT_KINKS)
+def test_an_example_at_a_kink_is_left_out_and_the_others_are_checked(case):
+    net, x, t, loss = at_kinks(case)
+    check = dr.check_gradients(net, x, t, loss, every_coordinate=True)
+    assert check
+    assert max(p.left_out for p in check.parameters) == 1
+    assert all(p.checked == net.parameters[p.name].size for p in check.parameters)
+    assert "1 examples left out" in str(check)
+
+
+@pytest.mark.parametrize("case", AT_KINKS)
+def test_a_wrong_gradient_is_seen_although_an_example_lies_at_a_kink(case, monkeypatch):
+    net, x, t, loss = at_kinks(case)
+    kind = type(dr.losses.Loss.resolve(loss))
+    right = kind.gradient
+    monkeypatch.setattr(kind, "gradient", lambda self, a, t: 1.001 * right(self, a, t))
+    check = dr.check_gradients(net, x, t, loss)
+    assert not check
+    assert check.worst.relative_error == pytest.approx(0.001 / 1.001, rel=0.01)

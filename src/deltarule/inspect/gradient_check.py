@@ -19,7 +19,14 @@ from deltarule.base.random import Purpose, check_seed, words
 from deltarule.base.settings import check_flag, check_integer, check_number
 from deltarule.base.types import Array
 from deltarule.base.words import Leading, helpful
-from deltarule.engines.reference.passes import Context, example_losses, forward, loss_scale, output
+from deltarule.engines.reference.passes import (
+    Context,
+    backward,
+    example_losses,
+    forward,
+    loss_scale,
+    output,
+)
 from deltarule.formulas.losses import Loss
 from deltarule.inspect.trace import Trace, check_examples, trace_pass
 from deltarule.network.network import Network
@@ -51,7 +58,9 @@ class ParameterCheck:
     coordinate : tuple of int or None
         Where that is, in a check by coordinates.
     checked, skipped : int
-        Directions compared, and skipped because a kink is too near.
+        Directions compared, and skipped because every example lies at a kink.
+    left_out : int
+        Examples left out of a direction because they lie at a kink; the most of all directions.
     """
 
     name: str
@@ -61,6 +70,7 @@ class ParameterCheck:
     coordinate: tuple[int, ...] | None
     checked: int
     skipped: int
+    left_out: int = 0
 
 
 @helpful
@@ -86,8 +96,9 @@ class GradientCheck(Leading):
 
     @property
     def ok(self) -> bool:
-        """Whether every parameter was compared in some direction and agrees within tolerance."""
-        return all(p.relative_error <= self.tolerance for p in self.parameters)
+        """Whether something was compared, and all that was agrees within tolerance."""
+        compared = [p for p in self.parameters if p.checked]
+        return bool(compared) and all(p.relative_error <= self.tolerance for p in compared)
 
     def __bool__(self) -> bool:
         return self.ok
@@ -100,8 +111,15 @@ class GradientCheck(Leading):
     @property
     def verdict(self) -> str:
         """What came out, in one line."""
+        skipped = sum(p.skipped for p in self.parameters)
+        if not any(p.checked for p in self.parameters):
+            return (
+                f"nothing was checked: all {skipped} directions were skipped, since every example "
+                "lies at a kink; use other data"
+            )
         if self.ok:
-            return f"all gradients agree (tolerance {self.tolerance:g})"
+            all_but = f", {skipped} directions skipped at kinks" if skipped else ""
+            return f"all gradients agree (tolerance {self.tolerance:g}){all_but}"
         return (
             f"the gradient of {self.worst.name!r} is wrong: relative error "
             f"{self.worst.relative_error:.2e} (tolerance {self.tolerance:g})"
@@ -135,7 +153,9 @@ class GradientCheck(Leading):
         for p in self.parameters:
             mark = "" if p.relative_error <= self.tolerance else "  <-- wrong"
             if p.checked == 0:
-                mark = "  <-- not checked: kinks on every side"
+                mark = f"  <-- not checked: {p.skipped} directions skipped at kinks"
+            elif p.skipped or p.left_out:
+                mark += f"  (at kinks: {p.skipped} skipped, {p.left_out} examples left out)"
             place = "" if p.coordinate is None else f"  worst at {list(p.coordinate)}"
             lines.append(
                 f"{p.name:{width}}  {p.relative_error:14.2e}  {p.derivative:15.8e}  "
@@ -170,8 +190,9 @@ def check_gradients(
     The relative error is ``|derivative - difference| / max(|derivative|, |difference|, floor)``;
     the floor allows errors that rounding of L explains. The best of several h counts: large ones
     suffer from curvature, small ones from rounding, and a wrong gradient is wrong with all. If an
-    activation, loss or penalty has a kink between the four points, that h is left out; if no h
-    remains, the direction is skipped and counted.
+    activation, loss or penalty has a kink between the four points, that h is left out. If no h
+    remains, the examples that lie at a kink are left out and the gradient of the others is checked;
+    without others, or where batch statistics couple them, the direction is skipped and counted.
 
     Parameters
     ----------
@@ -229,17 +250,18 @@ def _check(
     """Return the worst comparison of a parameter over some directions."""
     nothing = float("nan")
     worst, place = _Comparison(nothing, nothing, nothing), None
-    checked = skipped = 0
+    checked = skipped = left_out = 0
     for coordinate, direction in lines:
         found = probe.compare(name, direction)
         if found is None:
             skipped += 1
             continue
         checked += 1
+        left_out = max(left_out, found.left_out)
         if checked == 1 or not found.error <= worst.error:  # a NaN is the worst there is
             worst, place = found, coordinate
     return ParameterCheck(
-        name, worst.error, worst.derivative, worst.difference, place, checked, skipped
+        name, worst.error, worst.derivative, worst.difference, place, checked, skipped, left_out
     )
 
 
@@ -247,6 +269,16 @@ class _Comparison(NamedTuple):
     error: float
     derivative: float
     difference: float
+    left_out: int = 0
+
+
+class _Points(NamedTuple):
+    """The loss at -2h, -h, h and 2h along a direction."""
+
+    losses: Array  # (4, n), of each example
+    penalties: Array  # (4,)
+    smooth: Array  # (n,), whether an example has no kink between the points
+    penalty_smooth: bool
 
 
 class _Probe:
@@ -259,60 +291,101 @@ class _Probe:
 
     def compare(self, name: str, direction: Array) -> _Comparison | None:
         """Return the best comparison over the step lengths; None if kinks lie within all."""
-        derivative = float((self._trace.gradients[name] * direction).sum())
         best: _Comparison | None = None
         for h in _STEPS:
             points = self._points(name, direction, h)
-            if points is None:
+            if not (points.penalty_smooth and points.smooth.all()):
                 continue
-            difference = (points[0] - 8 * points[1] + 8 * points[2] - points[3]) / (12 * h)
-            rounding = _ROUNDINGS * _EPSILON * float(np.abs(points).max()) * 18 / (12 * h)
-            size = max(abs(derivative), abs(difference), rounding / self._tolerance, _TINY)
-            error = abs(derivative - difference) / size
-            if best is None or not error >= best.error:
-                best = _Comparison(float(error), derivative, float(difference))
-            if error <= self._tolerance:
+            found = self._compared(points, self._trace.gradients[name], direction, h)
+            if best is None or not found.error >= best.error:
+                best = found
+            if found.error <= self._tolerance:
                 break
-        return best
+        if best is not None or not points.penalty_smooth or not points.smooth.any():
+            return best
+        if self._trace.plan.couples_rows and self._context.training:
+            return None
+        # Every h has a kink: the examples at it are left out.
+        return self._compared(points, self._gradient(name, points.smooth), direction, h)
 
-    def _points(self, name: str, direction: Array, h: float) -> Array | None:
-        """Return the loss at -2h, -h, h, 2h; None if a kink lies between two of them."""
+    def _compared(
+        self, points: _Points, gradient: Array, direction: Array, h: float
+    ) -> _Comparison:
+        """Compare the derivative along a direction with the difference of the smooth examples."""
+        plan, weights = self._trace.plan, self._weights
+        scale = loss_scale(plan, weights.sum())
+        at = scale * (points.losses @ (weights * points.smooth)) + points.penalties
+        derivative = float((gradient * direction).sum())
+        difference = float((at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * h))
+        rounding = _ROUNDINGS * _EPSILON * float(np.abs(at).max()) * 18 / (12 * h)
+        size = max(abs(derivative), abs(difference), rounding / self._tolerance, _TINY)
+        error = abs(derivative - difference) / size
+        return _Comparison(error, derivative, difference, int((~points.smooth).sum()))
+
+    @property
+    def _weights(self) -> Array:
+        trace = self._trace
+        return np.ones(len(trace.losses)) if trace.weights is None else trace.weights
+
+    def _gradient(self, name: str, examples: Array) -> Array:
+        """Return a parameter's gradient of the loss of some examples."""
+        trace, plan = self._trace, self._trace.plan
+        with np.errstate(all="ignore"):
+            done = forward(plan, trace.inputs, self._context)
+            weights = self._weights * examples
+            backward(plan, done, trace.targets, weights, self._context, whole=False)
+        index = next(i for i, parameter in enumerate(plan.parameters) if parameter.name == name)
+        gradient = loss_scale(plan, self._weights.sum()) * done.gradients[index]
+        parameter = plan.parameters[index]
+        if parameter.penalty is not None:
+            gradient = gradient + parameter.penalty_gradient(self._context.parameters[index])
+        return gradient
+
+    def _points(self, name: str, direction: Array, h: float) -> _Points:
+        """Return the losses at -2h, -h, h, 2h, and where a kink lies between two of them."""
         W = self._trace.network.parameters[name]
         kept = W.copy()
-        losses, sides = [], []
+        found = []
         for multiple in (-2, -1, 1, 2):
             W[...] = kept + multiple * h * direction
-            loss, side = self._loss()
-            losses.append(loss)
-            sides.append(side)
+            found.append(self._loss())
         W[...] = kept
-        one_side = all(np.array_equal(sides[0], side) for side in sides[1:])
-        return np.array(losses) if one_side else None
+        losses, penalties, sides, of_penalty = (np.array(part) for part in zip(*found, strict=True))
+        return _Points(
+            losses,
+            penalties,
+            smooth=(sides == sides[0]).all(axis=(0, 2)),
+            penalty_smooth=bool((of_penalty == of_penalty[0]).all()),
+        )
 
-    def _loss(self) -> tuple[float, Array]:
-        """Return the loss, and on which side of every kink it was computed."""
+    def _loss(self) -> tuple[Array, float, Array, Array]:
+        """Return losses (n,), penalty, sides of kinks (n, kinks), and sides of the penalty."""
         trace, plan = self._trace, self._trace.plan
         assert plan.loss is not None
         with np.errstate(all="ignore"):
             done = forward(plan, trace.inputs, self._context)
             losses = example_losses(plan, done, trace.targets)
-        w = np.ones(len(losses)) if trace.weights is None else trace.weights
         vector = trace.network.vector
-        loss = loss_scale(plan, w.sum()) * float(w @ losses) + plan.penalty(vector)
-        sides = [
-            np.sign(done.values[op.source] - kink).ravel()
+        sides = [np.zeros((len(losses), 0))]
+        sides += [
+            np.sign(done.values[op.source] - kink)
             for op in plan.operations
             for kink in op.layer.kinks
         ]
         of_loss = plan.loss.kink_sides(output(plan, done)[1], trace.targets)
         if of_loss is not None:
-            sides.append(of_loss.ravel())
-        sides += [
+            sides.append(of_loss)
+        of_penalty = [np.zeros(0)] + [
             np.sign(vector[segment.slice])
             for segment in plan.parameters
             if segment.penalty is not None and segment.penalty.has_kink
         ]
-        return loss, np.concatenate([np.zeros(0), *sides])
+        return (
+            losses,
+            plan.penalty(vector),
+            np.concatenate(sides, axis=1),
+            np.concatenate(of_penalty),
+        )
 
 
 def _coordinates(shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...] | None, Array]]:
