@@ -475,7 +475,8 @@ def following_activation(layers: Sequence[Layer], i: int) -> ActivationFunction:
 
 def whole_numbers(what: str, values: Any, *, at_least: int) -> tuple[int, ...]:
     """Return one whole number or several as a tuple, or raise a clear error."""
-    one = not hasattr(values, "__iter__") or getattr(values, "ndim", 1) == 0
+    one = isinstance(values, (str, bytes)) or not hasattr(values, "__iter__")
+    one = one or getattr(values, "ndim", 1) == 0
     several = (values,) if one else check_sequence(what, values, "whole numbers")
     found = tuple(check_integer(what, value, at_least=at_least) for value in several)
     if not found:
