@@ -189,7 +189,7 @@ def test_a_setting_without_fields_is_frozen_and_leaves_subclasses_their_attribut
 
     tanh, mine = dr.activations.Tanh(), Mine()
     for change in (lambda: setattr(tanh, "slope", 1.0), lambda: delattr(tanh, "name")):
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        with pytest.raises(dr.InvalidAttributeError):
             change()
     del mine.slope
     assert not hasattr(mine, "slope")
@@ -214,7 +214,7 @@ def test_a_setting_without_fields_is_frozen_and_a_class_derived_from_it_is_not()
         pass
 
     for change in (lambda f: setattr(f, "gain", 2.0), lambda f: delattr(f, "gain")):
-        with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign to field 'gain'"):
+        with pytest.raises(dr.InvalidAttributeError, match="Tanh never changes; make another"):
             change(dr.activations.Tanh())
     mine = Mine()
     mine.own = 3  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar, TypeVar
 
 from deltarule.base.errors import (
@@ -15,6 +16,7 @@ from deltarule.base.errors import (
 )
 
 _Value = TypeVar("_Value")
+_Kind = TypeVar("_Kind")
 
 
 class Guarded:
@@ -50,7 +52,7 @@ class Guarded:
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        if name[:1] != "_" and (name in self._settable or hasattr(type(self), name)):
+        if name[:1] != "_" and (name in self._settable or name not in vars(self)):
             raise InvalidAttributeError(f"{_owner(self)}.{name} cannot be deleted")
         object.__delattr__(self, name)
 
@@ -66,6 +68,25 @@ class Guarded:
             raise unknown_attribute(
                 _owner(self), name, settable=self._settable, hint=self._instead.get(name, "")
             )
+
+
+def fixed(cls: type[_Kind]) -> type[_Kind]:
+    """Make a class refuse changes of attributes with an error that says what to do instead.
+
+    As with a frozen dataclass, a subclass from outside the package may have attributes of its own.
+    """
+    own = frozenset(field.name for field in fields(cls)) if is_dataclass(cls) else frozenset()
+
+    def change(self: Any, name: str, *value: Any) -> None:
+        if type(self) is cls or name in own:
+            what, kind = "set" if value else "deleted", _owner(self)
+            raise InvalidAttributeError(
+                f"{kind}.{name} cannot be {what}: a {kind} never changes; make another one"
+            )
+        (super(cls, self).__setattr__ if value else super(cls, self).__delattr__)(name, *value)
+
+    cls.__setattr__ = cls.__delattr__ = change  # type: ignore[method-assign]
+    return cls
 
 
 def _owner(guarded: object) -> str:

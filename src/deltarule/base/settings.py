@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from itertools import islice
 from numbers import Integral, Real
 from types import MappingProxyType
@@ -24,6 +24,7 @@ from deltarule.base.errors import (
     plain,
     unknown_name,
 )
+from deltarule.base.guards import fixed
 from deltarule.base.words import helpful, watched
 
 _families: dict[str, dict[str, type[Setting]]] = {}
@@ -39,22 +40,10 @@ def setting(cls: type[_T]) -> type[_T]:
     """
     own = cls.__annotations__.values()
     if is_dataclass(cls) and all(str(kind).startswith("ClassVar") for kind in own):
-        return _frozen(cls)
+        return fixed(cls)
     made = dataclass(frozen=True, repr=False, eq=False)(cls)
     made.__init__ = watched(made.__init__)  # type: ignore[method-assign]
-    return made
-
-
-def _frozen(cls: type[_T]) -> type[_T]:
-    """Refuse changes of attributes, as a frozen dataclass does; subclasses are not affected."""
-
-    def change(self: Any, name: str, *value: Any) -> None:
-        if type(self) is cls:
-            raise FrozenInstanceError(f"cannot assign to field {name!r}")
-        (super(cls, self).__setattr__ if value else super(cls, self).__delattr__)(name, *value)
-
-    cls.__setattr__ = cls.__delattr__ = change  # type: ignore[method-assign]
-    return cls
+    return fixed(made)
 
 
 @helpful

@@ -15,6 +15,7 @@ from deltarule.base.errors import (
     InvalidValueError,
     describe_value,
 )
+from deltarule.base.guards import fixed
 from deltarule.base.random import Purpose, check_seed, words
 from deltarule.base.settings import check_flag, check_integer, check_number
 from deltarule.base.types import Array
@@ -44,6 +45,7 @@ class GradientCheckError(DeltaruleError, AssertionError):
     """A gradient does not agree with finite differences."""
 
 
+@fixed
 @dataclass(frozen=True)
 class ParameterCheck:
     """The check of one parameter array.
@@ -74,6 +76,7 @@ class ParameterCheck:
 
 
 @helpful
+@fixed
 @dataclass(frozen=True)
 class GradientCheck(Leading):
     """The outcome of :func:`check_gradients`; true if every gradient agrees.

@@ -10,6 +10,7 @@ import numpy as np
 
 from deltarule.base.display import html_table
 from deltarule.base.errors import FixedError, InvalidValueError, unknown_key
+from deltarule.base.guards import fixed
 from deltarule.base.random import check_seed
 from deltarule.base.settings import check_flag, check_integer
 from deltarule.base.types import Array
@@ -61,6 +62,7 @@ def _read_only(array: Array) -> Array:
 
 
 @helpful
+@fixed
 @dataclass(frozen=True, eq=False)
 class Trace(Leading):
     """All arrays of one pass; rows are examples.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deltarule.base.errors import DivergenceError, InvalidTypeError, InvalidValueError
+from deltarule.base.guards import fixed
 from deltarule.base.interrupt import deferred_interrupt, obeying
 from deltarule.base.words import helpful
 from deltarule.network.network import Network
@@ -28,6 +29,7 @@ _LOOK = 0.1
 
 
 @helpful
+@fixed
 @dataclass(frozen=True, eq=False, repr=False)
 class Restarts:
     """The result of training from several initialisations; printed, it is a table.

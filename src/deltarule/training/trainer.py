@@ -16,7 +16,7 @@ from deltarule.base.errors import (
     InvalidValueError,
     describe_value,
 )
-from deltarule.base.guards import Guarded
+from deltarule.base.guards import Guarded, ReadOnly
 from deltarule.base.interrupt import Interrupt, deferred_interrupt
 from deltarule.base.random import check_seed
 from deltarule.base.settings import check_flag, check_integer, check_number, check_sequence
@@ -152,8 +152,8 @@ class Trainer(Guarded, Leading):
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        """The metrics by name."""
-        return self._metrics
+        """The metrics by name; to be read."""
+        return ReadOnly(self._metrics, "trainer.metrics", "make a new Trainer(..., metrics=[...])")
 
     @property
     def loss(self) -> Loss:
