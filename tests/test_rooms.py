@@ -114,7 +114,8 @@ def test_what_only_files_and_wrong_names_need_waits_for_them() -> None:
     code = (
         "import sys, numpy; before = set(sys.modules); import deltarule; "
         "print(sorted({'tempfile', 'pathlib', 'difflib', 'json', 'shutil', 'urllib.parse', "
-        "'deltarule.base.files', 'safetensors'} & (set(sys.modules) - before)))"
+        "'deltarule.base.files', 'safetensors', 'html', "
+        "'deltarule.base.vocabulary'} & (set(sys.modules) - before)))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

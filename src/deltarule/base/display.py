@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
 _CELL = "padding:2px 10px;text-align:{};border:none;background:none;color:inherit"
 
@@ -12,6 +11,8 @@ def html_table(
     caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()
 ) -> str:
     """Return a table as HTML, all text escaped; ``numbers`` are the columns set to the right."""
+    from html import escape
+
     right = set(numbers)
 
     def line(tag: str, cells: Sequence[str]) -> str:
