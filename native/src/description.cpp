@@ -9,8 +9,8 @@ namespace deltarule {
 
 namespace {
 
-constexpr long most_values = 1L << 48;  // of a vector or in a row: what is computed from it fits into a long
-constexpr int most_positions = 1 << 12;
+constexpr long most_values = 1L << 48;   // of a vector or in a row: what is computed from it fits into a long
+constexpr int most_positions = 1 << 20;  // in the counter of random words
 
 class Checker {
 public:
@@ -101,7 +101,7 @@ private:
             const double rate = op.settings.at("rate");
             expect_here(rate >= 0 && rate < 1, "rate must be at least 0 and below 1");
         }
-        expect_here(op.position >= 0 && op.position < most_positions, "position must be below 4096");
+        expect_here(op.position >= 0 && op.position < most_positions, "position must be below 2^20");
     }
 
     bool is_slot(int slot) const { return slot >= 0 && size_t(slot) < net_.widths.size(); }

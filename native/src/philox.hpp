@@ -14,7 +14,7 @@
 //   c0  = column / 4 (the word of a column is output column % 4)
 //   c1  = row in the whole batch
 //   c2  = step or epoch, bits 0 to 31
-//   c3  = purpose << 28 | layer << 16 | bits 32 to 47 of step
+//   c3  = purpose << 28 | bits 0 to 11 of layer << 16 | bits 12 to 19 of layer << 8 | bits 32 to 39 of step
 #pragma once
 
 #include "purpose.hpp"
@@ -41,7 +41,8 @@ inline RandomStream random_stream(uint64_t seed, Purpose purpose, int layer, uin
         k1 += philox_key_step[1];
     }
     stream.c2 = uint32_t(step);
-    stream.c3 = uint32_t(purpose) << 28 | uint32_t(layer) << 16 | uint32_t(step >> 32 & 0xffff);
+    stream.c3 = uint32_t(purpose) << 28 | uint32_t(layer & 0xfff) << 16 | uint32_t(layer >> 12 & 0xff) << 8 |
+                uint32_t(step >> 32 & 0xff);
     return stream;
 }
 

@@ -160,9 +160,9 @@ void dr_test_softmax_backward(int dtype, long rows, long columns, long stride, c
 // Known answers: one block; a row of words.
 void dr_test_philox(const uint32_t* counter, const uint32_t* key, uint32_t* out) {
     const uint64_t seed = uint64_t(key[1]) << 32 | key[0],
-                   step = uint64_t(counter[3] & 0xffff) << 32 | counter[2];
-    const auto stream =
-        here::random_stream(seed, deltarule::Purpose(counter[3] >> 28), counter[3] >> 16 & 0xfff, step);
+                   step = uint64_t(counter[3] & 0xff) << 32 | counter[2];
+    const int layer = int((counter[3] >> 16 & 0xfff) | (counter[3] >> 8 & 0xff) << 12);
+    const auto stream = here::random_stream(seed, deltarule::Purpose(counter[3] >> 28), layer, step);
     const auto words = here::random_group(stream, counter[1], counter[0]).words[0];
     for (int i = 0; i < 4; ++i) out[i] = words[i];
 }

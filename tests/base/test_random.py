@@ -72,7 +72,13 @@ def test_philox_agrees_with_plain_integers_on_many_counters_at_once():
 @pytest.mark.parametrize("purpose", list(Purpose))
 @pytest.mark.parametrize(
     ("seed", "step", "layer"),
-    [(0, 0, 0), (7, 3, 5), (2**40 + 9, 2**32 + 1, 4095), (2**64 - 1, 2**48 - 1, 1)],
+    [
+        (0, 0, 0),
+        (7, 3, 5),
+        (2**40 + 9, 2**32 + 1, 4095),
+        (2**64 - 1, 2**40 - 1, 1),
+        (1, 5, 2**20 - 2),
+    ],
 )
 def test_the_counter_is_laid_out_as_documented(purpose, seed, step, layer):
     drawn = words(seed, purpose, rows=3, columns=10, step=step, layer=layer)
@@ -82,7 +88,7 @@ def test_the_counter_is_laid_out_as_documented(purpose, seed, step, layer):
             column // 4,
             row,
             step % 2**32,
-            purpose * 2**28 + layer * 2**16 + step // 2**32,
+            purpose * 2**28 + layer % 2**12 * 2**16 + layer // 2**12 * 2**8 + step // 2**32,
         ]
         expected = philox_scalar(counter, [seed % 2**32, seed // 2**32])
         assert drawn[row, column] == expected[column % 4]
@@ -100,10 +106,10 @@ def test_the_purposes_keep_their_numbers():
     }
 
 
-def test_a_layer_beyond_its_twelve_bits_does_not_draw_the_words_of_another_purpose():
+def test_a_layer_beyond_its_twenty_bits_does_not_draw_the_words_of_another_purpose():
     beside = words(0, Purpose.SHUFFLE, rows=2, columns=8, layer=0)
     try:
-        drawn = words(0, Purpose.INITIALIZER, rows=2, columns=8, layer=4096)
+        drawn = words(0, Purpose.INITIALIZER, rows=2, columns=8, layer=1 << 20)
     except dr.DeltaruleError:
         return
     assert (drawn != beside).any()

@@ -10,7 +10,8 @@ word  content
 c0    column // 4 (the word for a column is output ``column % 4``)
 c1    row in the whole batch
 c2    step or epoch, low 32 bits
-c3    purpose in the top 4 bits, layer in the next 12, step's bits 32 to 47
+c3    from the top: purpose (4 bits), layer's bits 0 to 11, layer's bits 12
+      to 19, step's bits 32 to 39
 ====  =====================================================================
 
 So every engine draws the same mask for the same unit, in any order and on any number of threads.
@@ -97,19 +98,23 @@ def _parts(rows: int, columns: int) -> Iterator[slice]:
 
 def _words(seed: int, purpose: Purpose, part: slice, columns: int, step: int, layer: int) -> Array:
     """Return the words of some rows."""
-    if not (0 <= layer < 1 << 12 and 0 <= step < 1 << 48):
+    if not (0 <= layer < 1 << 20 and 0 <= step < 1 << 40):
         raise InvalidValueError(
-            "random numbers exist for at most 4096 layers (or parameter arrays) and 2^48 steps, "
+            "random numbers exist for at most 2^20 layers (or parameter arrays) and 2^40 steps, "
             f"got layer {layer}, step {step}"
         )
     rows, blocks = part.stop - part.start, -(-columns // 4)
     c0 = np.broadcast_to(np.arange(blocks, dtype=np.uint64), (rows, blocks))
     c1 = np.broadcast_to(np.arange(part.start, part.stop, dtype=np.uint64)[:, None], (rows, blocks))
     c2 = np.full((rows, blocks), step & 0xFFFFFFFF, dtype=np.uint64)
-    c3 = np.full_like(c2, purpose << 28 | layer << 16 | (step >> 32 & 0xFFFF))
+    c3 = np.full_like(c2, _last_word(purpose, layer, step))
     key = (seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF)
     drawn = philox(np.stack([c0, c1, c2, c3]), key)
     return np.moveaxis(drawn, 0, -1).reshape(rows, blocks * 4)[:, :columns]
+
+
+def _last_word(purpose: Purpose, layer: int, step: int) -> int:
+    return purpose << 28 | (layer & 0xFFF) << 16 | layer >> 12 << 8 | step >> 32
 
 
 def uniform(random_words: Array) -> Array:
