@@ -8,6 +8,7 @@ import os
 import pickle
 import stat
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +18,7 @@ import pytest
 import safetensors.numpy
 
 import deltarule as dr
+from deltarule.base.settings import describe
 
 
 def everything(dtype: str = "float32") -> dr.Network:
@@ -198,6 +200,47 @@ def test_a_file_without_the_networks_own_initializer_still_loads(tmp_path: Path)
     metadata["network"] = json.dumps(description)
     path.write_bytes(safetensors.numpy.save(arrays, metadata=metadata))
     assert dr.load(path).weight_initializer is None
+
+
+def records_of(value: object, path: tuple = ()) -> Iterator[tuple]:
+    """Yield the path of each key in JSON values."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)  # type: ignore[arg-type]
+    for key, item in items:
+        if isinstance(value, dict):
+            yield (*path, key)
+        if isinstance(item, (dict, list)):
+            yield from records_of(item, (*path, key))
+
+
+def test_a_file_that_lacks_any_key_is_refused(tmp_path: Path) -> None:
+    """A default in its place would be another network: an activation that is missing, the identity."""
+    layers = [
+        dr.Dense(4, dr.activations.ELU(0.5), penalty=dr.ElasticNet(), constraint=dr.MaxNorm()),
+        dr.Residual([dr.Dense(4, weight_initializer=dr.initializers.Normal(0.1))]),
+        dr.Activation("relu"), dr.BatchNorm(), dr.LayerNorm(), dr.Dropout(0.1), dr.Scale(),
+        dr.Dense(2, "softmax"),
+    ]  # fmt: skip
+    net = dr.Network(
+        [dr.Embedding((3,), 2, columns=(1,)), *layers], inputs=3, weight_initializer="he_normal"
+    )
+    path = net.save(tmp_path / "net.safetensors")
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    whole = json.loads(metadata["network"])
+    # What earlier versions did not write.
+    paths = [p for p in records_of(whole) if p not in (("weight_initializer",), ("feature_names",))]
+    assert len(paths) > 60
+    for place in paths:
+        description = json.loads(metadata["network"])
+        record = description
+        for key in place[:-1]:
+            record = record[key]
+        del record[place[-1]]
+        changed = metadata | {"network": json.dumps(description)}
+        path.write_bytes(safetensors.numpy.save(arrays, metadata=changed))
+        with pytest.raises(dr.FileFormatError, match="does not describe a network"):
+            dr.load(path)
 
 
 def test_prediction_does_not_depend_on_the_size_of_blocks() -> None:
@@ -391,7 +434,7 @@ def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
             "does not describe|should be",
         ),
         "beyond any integer": (
-            described("beyond", layers=[{"layer": "dense", "units": 10**30}]),
+            described("beyond", layers=[describe(dr.Dense(2, "relu")) | {"units": 10**30}]),
             "does not describe",
         ),
         "deep JSON": (rewritten(saved("deep"), network="[" * 100_000), "does not describe a"),

@@ -272,6 +272,8 @@ def rebuild(value: Any) -> Any:
     known = {f.name for f in fields(found)}
     if unknown := sorted(settings.keys() - known):
         raise InvalidValueError(f"{family} {name!r} has no setting {', '.join(unknown)}")
+    if missing := sorted(known - settings.keys()):  # a default is not what was described
+        raise InvalidValueError(f"{family} {name!r} lacks {', '.join(missing)}")
     return found(**settings)
 
 

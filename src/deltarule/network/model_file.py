@@ -25,6 +25,7 @@ from deltarule.base.errors import (
     DeltaruleError,
     FileFormatError,
     InvalidTypeError,
+    InvalidValueError,
     MissingFileError,
 )
 from deltarule.base.settings import describe, rebuild
@@ -210,7 +211,10 @@ def _network(path: Path | str, file: Any) -> Network:
             dtype=description["dtype"],
             weight_initializer="zeros",
         )
-        for name, factor in description["learning_rate_factors"].items():
+        factors = description["learning_rate_factors"]
+        if factors.keys() != network.parameters.keys():
+            raise InvalidValueError("learning_rate_factors must name each parameter once")
+        for name, factor in factors.items():
             network.scale_learning_rate(factor, name)
         initializer = rebuild(description.get("weight_initializer"))
         network._weight_initializer = (
