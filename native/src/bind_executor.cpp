@@ -14,10 +14,13 @@ namespace deltarule {
 
 namespace {
 
+constexpr uint64_t most_steps = uint64_t(1) << 40;  // in the counter of random words
+
 using In = nb::ndarray<nb::ro, nb::device::cpu>;
 using Out = nb::ndarray<nb::device::cpu, nb::c_contig>;
 using Matrix = nb::ndarray<const double, nb::ndim<2>, nb::device::cpu, nb::c_contig>;
 using Order = nb::ndarray<const int64_t, nb::ndim<2>, nb::device::cpu, nb::c_contig>;
+using Groups = nb::ndarray<const int64_t, nb::ndim<1>, nb::device::cpu, nb::c_contig>;
 template <class T, size_t dimensions>
 using Record = nb::ndarray<T, nb::ndim<dimensions>, nb::device::cpu, nb::c_contig>;
 
@@ -97,11 +100,11 @@ public:
 
     void train(const In& x, const nb::object& y, const nb::object& weights, const nb::object& order,
                long batch_size, long steps_per_epoch, long first_batch, uint64_t first_step, long steps,
-               uint64_t seed, const Matrix& scalars, const Out& parameters, const Out& running,
-               const nb::object& outputs, bool outputs_by_row, const Record<double, 1>& loss_sum,
-               const Record<double, 1>& weight_sum, const Record<double, 1>& penalty_sum,
-               const Record<double, 2>& gradient_squares, const Record<int64_t, 1>& updates,
-               const nb::object& stop, const Record<int64_t, 1>& outcome) {
+               uint64_t seed, const Matrix& scalars, const nb::object& group, const Out& parameters,
+               const Out& running, const nb::object& outputs, bool outputs_by_row,
+               const Record<double, 1>& loss_sum, const Record<double, 1>& weight_sum,
+               const Record<double, 1>& penalty_sum, const Record<double, 2>& gradient_squares,
+               const Record<int64_t, 1>& updates, const nb::object& stop, const Record<int64_t, 1>& outcome) {
         const Turn turn(taken_);
         expect(outcome.size() == 3, "an outcome has three numbers");
         expect(network().loss && network().rule,
@@ -137,7 +140,15 @@ public:
         run.first_batch = first_batch;
         run.steps = steps;
 
-        expect(long(scalars.shape(0)) >= steps && int(scalars.shape(1)) == network().scalars(),
+        expect(first_step <= most_steps && uint64_t(steps) <= most_steps - first_step, "too many steps");
+        if (!group.is_none()) {
+            const Groups groups = array_of<Groups>(group, "groups are a vector of int64");
+            run.group = groups.data();
+            run.groups = long(scalars.shape(1)) / std::max(1, network().scalars());
+            expect(groups.size() == network().parameters.size(), "a group for each parameter");
+            expect(all_below(run.group, groups.size(), run.groups), "a parameter's group has no scalars");
+        }
+        expect(long(scalars.shape(0)) >= steps && long(scalars.shape(1)) == run.groups * network().scalars(),
                "wrong scalars of the steps");
         run.scalars = scalars.data();
         run.parameters = checked(parameters, network().parameter_count);
@@ -274,9 +285,9 @@ void bind_executor(nb::module_& m) {
         .def("train", &NativeExecutor::train, nb::kw_only(), nb::arg("x"), nb::arg("y"),
              nb::arg("weights").none(), nb::arg("order").none(), nb::arg("batch_size"),
              nb::arg("steps_per_epoch"), nb::arg("first_batch"), nb::arg("first_step"), nb::arg("steps"),
-             nb::arg("seed"), nb::arg("scalars").noconvert(), nb::arg("parameters").noconvert(),
-             nb::arg("running").noconvert(), nb::arg("outputs").none(), nb::arg("outputs_by_row"),
-             nb::arg("loss_sum").noconvert(), nb::arg("weight_sum").noconvert(),
+             nb::arg("seed"), nb::arg("scalars").noconvert(), nb::arg("group").none() = nb::none(),
+             nb::arg("parameters").noconvert(), nb::arg("running").noconvert(), nb::arg("outputs").none(),
+             nb::arg("outputs_by_row"), nb::arg("loss_sum").noconvert(), nb::arg("weight_sum").noconvert(),
              nb::arg("penalty_sum").noconvert(), nb::arg("gradient_squares").noconvert(),
              nb::arg("updates").noconvert(), nb::arg("stop"), nb::arg("outcome").noconvert(),
              "Do some steps; the records, a row for each epoch touched, are added to. The outcome, set even "

@@ -25,9 +25,12 @@ void Executor::for_states(Visit visit) const {
 }
 
 void Executor::set_optimizer_state(const void* flat) {
+    double size = 0;
     for_states([&](const PackedParameter& p, long panels, void* packed, size_t offset) {
-        kernels_.pack(p, 0, panels, static_cast<const char*>(flat) + offset, packed, nullptr);
+        size = larger(size,
+                      kernels_.pack(p, 0, panels, static_cast<const char*>(flat) + offset, packed, nullptr));
     });
+    reach_.state_is(size);
 }
 
 void Executor::get_optimizer_state(void* flat) const {

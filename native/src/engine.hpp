@@ -6,6 +6,7 @@
 
 #include "compile.hpp"
 #include "kernels.hpp"
+#include "reach.hpp"
 
 namespace deltarule {
 
@@ -38,7 +39,10 @@ struct TrainingRun {
     // in: from where, and how far
     long first_batch = 0, steps = 0;
     uint64_t first_step = 0, seed = 0;  // of the random words
-    const double* scalars = nullptr;    // (steps, scalars of the update rule)
+    // (steps, groups * scalars of the update rule); the group of each parameter, null: all are in the first
+    const double* scalars = nullptr;
+    const int64_t* group = nullptr;
+    long groups = 1;
     // in/out: the network, flat
     void* parameters = nullptr;
     void* running = nullptr;
@@ -52,8 +56,10 @@ struct TrainingRun {
     // out
     long steps_done = 0;
     bool interrupted = false;
-    int diverged = none;  // a parameter whose gradient is not finite, or:
-    static constexpr int none = -2, in_loss = -1;
+    // A parameter whose gradient, new value or state is not finite; or in_statistics - i: value i of the running
+    // statistics; or another of these.
+    long diverged = none;
+    static constexpr long in_loss = -1, none = -2, in_statistics = -3;
     // Called about every 30 ms on the calling thread; true: stop.
     bool (*poll)(void*) = nullptr;
     void* poll_context = nullptr;
@@ -104,7 +110,8 @@ private:
     std::shared_ptr<Prediction> prediction_;  // of the last call, for the next of the same shape
     Compiled trained_;                        // the program of the last training, not laid out yet, and its
     long trained_rows_ = 0;                   // rows of a batch
-    Buffer parameters_, transposed_, states_, gradient_, running_, statistics_, tiles_;
+    Buffer parameters_, transposed_, states_, gradient_, running_, statistics_, tiles_, before_;
+    Reach reach_;
     std::vector<Tile> tile_table_;
     std::vector<double> losses_, weights_;
     std::vector<TaskSums> sums_;

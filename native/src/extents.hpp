@@ -8,9 +8,6 @@
 
 namespace deltarule::DR_TARGET {
 
-// The larger of both; NaN counts as the largest of all, and stays.
-DR_INLINE double larger(double a, double b) { return a != a || b <= a ? a : b; }
-
 // Lane by lane the larger of m and |x|, by their bits: these are ordered as the numbers, NaN above infinity.
 template <class V>
 DR_INLINE V largest_of(V m, V x) {

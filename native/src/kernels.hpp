@@ -19,14 +19,20 @@ struct Kernels {
     void (*extents)(const Program&, int count, const Tile&, Extent* out);
     void (*column_statistics)(const Program&, const Instruction&, long panel);
     void (*column_sums)(const Program&, const Instruction&, long panel);
+    // Which of a batch's statistics no running ones can follow since they are not finite: 0 none, 1 mean, 2 variance.
+    int (*endless_statistics)(const Program&, const Instruction&);
     void (*move_statistics)(const Program&, const Instruction&);
     void (*use_running)(const Program&, const Instruction&);
     void (*task)(const Program&, const Task&, Consume, TaskSums&);
     void (*update)(const Program&, const Task&);
     void (*constrain)(const Program&, const PackedParameter&, long panel);
-    // Panels [p0, p1) of a parameter between the flat vector (canonical layout) and the packed one.
-    void (*pack)(const PackedParameter&, long p0, long p1, const void* flat, void* packed, void* transposed);
+    // Panels [p0, p1) of a parameter between the flat vector (canonical layout) and the packed one. `pack` returns the
+    // largest absolute value; NaN counts as the largest of all.
+    double (*pack)(const PackedParameter&, long p0, long p1, const void* flat, void* packed,
+                   void* transposed);
     void (*unpack)(const PackedParameter&, long p0, long p1, const void* packed, void* flat);
+    // The largest absolute value of a packed parameter or its state.
+    double (*largest)(const PackedParameter&, const void* packed);
     // A value of a tile, (rows, columns), into rows of `out`.
     void (*read_value)(const Program&, const Tile&, long place, long columns, void* out);
     // out: (count,) the words of columns 0, 1, ... of a row, count <= 2^32

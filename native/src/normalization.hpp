@@ -7,6 +7,7 @@
 #pragma once
 
 #include "elementwise.hpp"
+#include "extents.hpp"
 #include "sums.hpp"
 
 namespace deltarule::DR_TARGET {
@@ -95,6 +96,20 @@ void batch_norm_statistics(const Program& program, const Instruction& op, long p
         store(statistics + op.variance + at, var);
         store(statistics + op.rstd + at, T(1) / sqrt(var + T(op.epsilon)));
     }
+}
+
+template <class T>
+int batch_norm_endless(const Program& program, const Instruction& op) {
+    const T* const statistics = static_cast<const T*>(program.statistics);
+    const T unbiased = T(program.batch > 1 ? double(program.batch) / double(program.batch - 1) : 1);
+    vec<T> mean{}, variance{};
+    for (long i = 0; i < op.outputs; i += lanes<T>) {
+        const int count = op.outputs - i < lanes<T> ? int(op.outputs - i) : int(lanes<T>);
+        mean = largest_of(mean, load_partial(statistics + op.mean + i, count));
+        variance = largest_of(variance, load_partial(statistics + op.variance + i, count) * unbiased);
+    }
+    if (!(largest_lane<T>(mean) < __builtin_inf())) return 1;
+    return largest_lane<T>(variance) < __builtin_inf() ? 0 : 2;
 }
 
 // Running statistics move once per step, in the parameters phase:

@@ -6,6 +6,7 @@
 #include "extents.hpp"
 #include "gemm.hpp"
 #include "lookup.hpp"
+#include "norms.hpp"
 #include "single_row.hpp"
 #include "sums.hpp"
 #include "transpose.hpp"
@@ -50,10 +51,11 @@ void consume_block(const Program& program, const PackedParameter& parameter, Con
             absolute = absolute + abs(x);
             square = fma(x, x, square);
         }
-        sums.penalty +=
-            parameter.l1 * double(sum_lanes(absolute)) + 0.5 * parameter.l2 * double(sum_lanes(square));
+        const Squares w2 = checked_squares<T>(sum_lanes(square), count, [&](long i) { return load(w + i); });
+        sums.penalty += parameter.l1 * double(sum_lanes(absolute)) + 0.5 * parameter.l2 * w2.total();
     }
     const T factor = penalised ? T(1) : scale;
+    const auto gradient = [&](long i) { return factor * load(g + i); };
     if (!whole_panel)
         for (long i = 0; i < count; i += L) store(g + i, select(valid(i), load(g + i), vec<T>{}));
     if (consume == Consume::keep || parameter.factor == 0) {
@@ -62,11 +64,12 @@ void consume_block(const Program& program, const PackedParameter& parameter, Con
             squares[0] = fma(x, x, squares[0]);
             if (consume == Consume::keep) store(whole + i, x);
         }
-        sums.squares += double(sum_lanes(squares[0]));
+        sums.squares.add(checked_squares<T>(sum_lanes(squares[0]), count, gradient));
         return;
     }
     const T limit = program.clip_value > 0 ? T(program.clip_value) : T(__builtin_inf());
-    with_rule<T>(program.rule, program.scalars, parameter.factor, parameter.decays, [&](auto rule) {
+    const double* const scalars = program.scalars + parameter.scalars;
+    with_rule<T>(program.rule, scalars, parameter.factor, parameter.decays, [&](auto rule) {
         const StatesAt<T, decltype(rule)> states(program, block.at);
         for (long i = 0; i < count; i += L) {
             const vec<T> x = factor * load(g + i);
@@ -80,7 +83,7 @@ void consume_block(const Program& program, const PackedParameter& parameter, Con
         for (long i = 0; i < count; i += L) largest = largest_of(largest, load(w + i));
         sums.largest = larger(sums.largest, largest_lane<T>(largest));
     }
-    sums.squares += double(sum_lanes(squares[0] + squares[1]));
+    sums.squares.add(checked_squares<T>(sum_lanes(squares[0] + squares[1]), count, gradient));
 }
 
 // Fetches what the update of a block will read, while its gradient is computed.
@@ -105,7 +108,7 @@ void product_task(const Program& program, const PackedParameter& parameter, cons
     constexpr long NR = panel_width<T>;
     const long K = parameter.inputs, N = parameter.outputs, stride = program.capacity * NR;
     if (parameter.deferred) {
-        sums.squares += single_row_squares<T>(program, parameter, task);
+        sums.squares.add(single_row_squares<T>(program, parameter, task));
         return;
     }
     if (parameter.single_row && consume == Consume::update) {
@@ -264,7 +267,18 @@ void constrain_panel(const Program& program, const PackedParameter& parameter, l
             const vec<T> x = load(w + k * NR + v * L);
             squares.add(x * x);
         }
-        const vec<T> norm = sqrt(squares.value());
+        vec<T> norm = sqrt(squares.value());
+        if (T(parameter.max_norm) < Units<T>::below || !(max_lanes(squares.value()) < most_squares<T>)) {
+            vec<T> size{};
+            for (long k = 0; k < K; ++k) size = largest_of(size, load(w + k * NR + v * L));
+            const vec<T> unit = Units<T>::of(size);
+            RunningSum<T> scaled;
+            for (long k = 0; k < K; ++k) {
+                const vec<T> x = load(w + k * NR + v * L) / unit;
+                scaled.add(x * x);
+            }
+            norm = sqrt(scaled.value()) * unit;
+        }
         const vec<T> shrink = select(norm > limit, limit / norm, broadcast(T(1)));
         for (long k = 0; k < K; ++k) store(w + k * NR + v * L, load(w + k * NR + v * L) * shrink);
     }

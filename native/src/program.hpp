@@ -86,6 +86,7 @@ struct PackedParameter {
     double l1 = 0, l2 = 0;         // penalty
     bool decays = false;           // decoupled weight decay applies
     double max_norm = 0;           // of each unit's incoming weights; 0: none
+    long scalars = 0;              // where its own begin among a step's scalars
     bool deferred = false;         // updated by the next step's forward product
     bool single_row = false;  // a batch of one row: x and d alone make its gradient on the way to the update
 };
@@ -98,9 +99,34 @@ struct Task {
     int p0 = 0, p1 = 0, q0 = 0, q1 = 0;
 };
 
+// The larger of both; NaN counts as the largest of all, and stays.
+__attribute__((always_inline)) inline double larger(double a, double b) { return a != a || b <= a ? a : b; }
+
+// A sum of squares as value * unit^2, with a unit that keeps it from overflow and underflow. Ordinary sums have unit 1.
+struct Squares {
+    double value = 0, unit = 1;
+    void add(double v, double u = 1) {
+        if (v == 0) return;
+        if (value == 0) {
+            value = v;
+            unit = u;
+        } else if (u == unit) {
+            value += v;
+        } else if (u < unit) {
+            value += v * (u / unit) * (u / unit);
+        } else {
+            value = value * (unit / u) * (unit / u) + v;
+            unit = u;
+        }
+    }
+    void add(const Squares& other) { add(other.value, other.unit); }
+    double total() const { return value * unit * unit; }
+    double norm() const { return __builtin_sqrt(value) * unit; }
+};
+
 // What a task reports of the parameters it has seen.
 struct TaskSums {
-    double squares = 0;  // of the gradient, data plus penalty, before clipping
+    Squares squares;  // of the gradient, data plus penalty, before clipping
     double penalty = 0;
     double largest = 0;  // |w| after the update, where a penalty reads it
 };
@@ -171,14 +197,14 @@ struct Program {
     // where nothing is due.
     const void* previous = nullptr;
     double previous_scale = 1;
-    double previous_scalars[most_scalars] = {};
+    const double* previous_scalars = nullptr;
     // Consuming the gradient.
     bool gradient_started = false;  // Program::gradient holds the sum over earlier rows of this batch
     double gradient_scale = 1;      // 1 / sum of weights, or 1
     double clip_value = 0;          // 0: none
     double clip_factor = 1;         // of clipping by norm
     Rule rule = Rule::sgd;
-    double scalars[most_scalars] = {};
+    const double* scalars = nullptr;  // of each group of parameters, one behind the other
 };
 
 }  // namespace deltarule

@@ -5,6 +5,7 @@
 
 #include "elementwise.hpp"
 #include "gemm.hpp"
+#include "norms.hpp"
 #include "update.hpp"
 
 namespace deltarule::DR_TARGET {
@@ -46,7 +47,8 @@ void single_row_sweep(const Program& program, const PackedParameter& parameter, 
                       T scale, const T* base, long p0, long p1, long k0, long k1, const T* next, T* z) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
     const long K = parameter.inputs, N = parameter.outputs;
-    with_rule<T>(program.rule, scalars, parameter.factor, parameter.decays, [&](auto rule) {
+    const double* const own = scalars + parameter.scalars;
+    with_rule<T>(program.rule, own, parameter.factor, parameter.decays, [&](auto rule) {
         for (long p = p0; p < p1; p += 2) {
             alignas(vector_bytes) T d[2 * NR];
             for (long n = 0; n < 2 * NR; n += L) {
@@ -67,22 +69,23 @@ void single_row_sweep(const Program& program, const PackedParameter& parameter, 
 
 // |x[k0:k1]|^2 |d[panels]|^2
 template <class T>
-double single_row_squares(const Program& program, const PackedParameter& parameter, const Task& task) {
+Squares single_row_squares(const Program& program, const PackedParameter& parameter, const Task& task) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
     const T* const base = static_cast<const T*>(program.tiles[0].base);
     const auto squares = [&](const T* from, long begin, long end) {
-        vec<T> sum{};
-        for (long i = begin; i < end; i += L) {
-            const vec<T> value = load_partial(from + i, end - i < L ? int(end - i) : int(L));
-            sum = fma(value, value, sum);
-        }
-        return double(sum_lanes(sum));
+        return squares_of<T>(end - begin, [&](long i) {
+            const long left = end - begin - i;
+            return load_partial(from + begin + i, left < L ? int(left) : int(L));
+        });
     };
     const long k1 = task.q1 * NR < parameter.inputs ? task.q1 * NR : parameter.inputs;
     const long n1 = task.p1 * NR < parameter.outputs ? task.p1 * NR : parameter.outputs;
     const double scale = program.gradient_scale;
-    return scale * scale * squares(base + parameter.x, task.q0 * NR, k1) *
-           squares(base + parameter.d, task.p0 * NR, n1);
+    const Squares x = squares(base + parameter.x, task.q0 * NR, k1);
+    const Squares d = squares(base + parameter.d, task.p0 * NR, n1);
+    if (x.unit == 1 && d.unit == 1) return {scale * scale * x.value * d.value, 1};
+    const double norm = scale * x.norm() * d.norm(), unit = double(Units<T>::of(norm));
+    return {norm / unit * (norm / unit), unit};
 }
 
 // The update at once, of a layer too small to wait.
@@ -91,7 +94,7 @@ void single_row_task(const Program& program, const PackedParameter& parameter, c
                      TaskSums& sums) {
     constexpr long NR = panel_width<T>;
     const long k1 = task.q1 * NR < parameter.inputs ? task.q1 * NR : parameter.inputs;
-    sums.squares += single_row_squares<T>(program, parameter, task);
+    sums.squares.add(single_row_squares<T>(program, parameter, task));
     single_row_sweep<T, false>(program, parameter, program.scalars, T(program.gradient_scale),
                                static_cast<const T*>(program.tiles[0].base), task.p0, task.p1, task.q0 * NR,
                                k1, nullptr, nullptr);

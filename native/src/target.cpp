@@ -12,28 +12,44 @@ namespace {
 
 // w[k, n] between rows of N (canonical) and panels; vectors are matrices of one row.
 template <class T>
-void pack(const PackedParameter& parameter, long p0, long p1, const void* flat, void* packed,
-          void* transposed) {
+double pack(const PackedParameter& parameter, long p0, long p1, const void* flat, void* packed,
+            void* transposed) {
     constexpr long NR = panel_width<T>;
     const long K = parameter.inputs, N = parameter.outputs;
     const T* const from = static_cast<const T*>(flat) + parameter.canonical;
     T* const to = static_cast<T*>(packed) + parameter.at;
+    integers_of<vec<T>> sizes[2] = {};  // bits of absolute values are ordered as these, NaN above infinity
     for (long k = 0; k < K; ++k)
         for (long p = p0; p < p1; ++p) {
             const T* const row = from + k * N + p * NR;
             for (int v = 0; v < 2; ++v) {
                 const long left = N - p * NR - v * lanes<T>;
-                store(to + (p * K + k) * NR + v * lanes<T>,
-                      left >= lanes<T> ? loadu(row + v * lanes<T>)
-                                       : load_partial(row + v * lanes<T>, left > 0 ? int(left) : 0));
+                const vec<T> w = left >= lanes<T>
+                                     ? loadu(row + v * lanes<T>)
+                                     : load_partial(row + v * lanes<T>, left > 0 ? int(left) : 0);
+                store(to + (p * K + k) * NR + v * lanes<T>, w);
+                const auto bits = bitcast<integers_of<vec<T>>>(abs(w));
+                sizes[v] = bits > sizes[v] ? bits : sizes[v];
             }
         }
-    if (transposed == nullptr || parameter.transposed < 0) return;
+    const double result =
+        larger(largest_lane<T>(bitcast<vec<T>>(sizes[0])), largest_lane<T>(bitcast<vec<T>>(sizes[1])));
+    if (transposed == nullptr || parameter.transposed < 0) return result;
     T* const wt = static_cast<T*>(transposed) + parameter.transposed;
     for (long p = p0; p < p1; ++p)
         for (long k = 0; k < K; k += NR)
             transpose_block<T>(int(K - k < NR ? K - k : NR), N - p * NR, to + (p * K + k) * NR,
                                wt + k * N + p * NR * NR);
+    return result;
+}
+
+template <class T>
+double largest(const PackedParameter& parameter, const void* packed) {
+    const T* const w = static_cast<const T*>(packed) + parameter.at;
+    vec<T> size{};
+    for (long i = 0; i < parameter.inputs * panels<T>(parameter.outputs) * panel_width<T>; i += lanes<T>)
+        size = largest_of(size, load(w + i));
+    return largest_lane<T>(size);
 }
 
 template <class T>
@@ -86,6 +102,7 @@ constexpr Kernels table() {
             extents<T>,
             batch_norm_statistics<T>,
             batch_norm_sums<T>,
+            batch_norm_endless<T>,
             batch_norm_move<T>,
             batch_norm_from_running<T>,
             run_task<T>,
@@ -93,6 +110,7 @@ constexpr Kernels table() {
             constrain_panel<T>,
             pack<T>,
             unpack<T>,
+            largest<T>,
             read_value<T>,
             words};
 }

@@ -45,6 +45,9 @@ struct Executor::Training {
     bool out_of_memory = false;
     std::vector<Extent> step_extents;    // of each parameter, over the chunks of this step
     std::vector<double> largest_weight;  // of each parameter that a penalty reads
+    std::vector<double> step_squares;    // of each parameter's gradient
+    double largest_factor = 0;           // on the learning rate
+    bool watched = false;                // new values may not be finite: the old ones have been kept
     double task_work = 0;                // multiplications of all tasks
     // Instructions whose updates are deferred; the first `updated` of them have had this step's.
     std::vector<int> deferred;
@@ -59,6 +62,12 @@ struct Executor::Training {
             self.trained_ = compile(self.network_, Mode::train, self.kernels_.panel_width, batch_rows);
         self.trained_rows_ = batch_rows;
         compiled = self.trained_;
+        for (size_t i = 0; i < compiled.parameters.size(); ++i) {
+            PackedParameter& p = compiled.parameters[i];
+            if (run.group != nullptr) p.scalars = long(run.group[i]) * self.network_.scalars();
+            largest_factor = std::max(largest_factor, std::abs(p.factor));
+        }
+        step_squares.resize(compiled.parameters.size());
         cut_rows();
         lay_out_memory();
         collect_constraints();
@@ -150,36 +159,36 @@ struct Executor::Training {
     }
 
     // Flat vector to panels, and back: a few panels of one parameter at a time.
+    struct Piece {
+        const PackedParameter* parameter;
+        long p0, p1;
+        double largest;
+    };
     template <class Visit>
-    void for_pieces(Visit visit) {
-        struct Piece {
-            const PackedParameter* parameter;
-            long p0, p1;
-        };
+    std::vector<Piece> for_pieces(Visit visit) {
         constexpr long panels_each = 8;
         std::vector<Piece> pieces;
         for (const PackedParameter& p : compiled.parameters)
             for (long p0 = 0; p0 < panels(p.outputs); p0 += panels_each)
-                pieces.push_back({&p, p0, std::min(p0 + panels_each, panels(p.outputs))});
-        share_out(team, threads, long(pieces.size()), double(compiled.packed), [&](long i) {
-            const Piece& piece = pieces[size_t(i)];
-            visit(*piece.parameter, piece.p0, piece.p1);
-        });
+                pieces.push_back({&p, p0, std::min(p0 + panels_each, panels(p.outputs)), 0});
+        share_out(team, threads, long(pieces.size()), double(compiled.packed),
+                  [&](long i) { visit(pieces[size_t(i)]); });
+        return pieces;
     }
     void load() {
         const std::shared_lock<FairLock> reading(lock_of(run.parameters));
-        for_pieces([&](const PackedParameter& p, long p0, long p1) {
-            self.kernels_.pack(p, p0, p1, run.parameters, program.parameters, program.transposed);
+        const std::vector<Piece> pieces = for_pieces([&](Piece& piece) {
+            piece.largest = self.kernels_.pack(*piece.parameter, piece.p0, piece.p1, run.parameters,
+                                               program.parameters, program.transposed);
         });
         largest_weight.assign(compiled.parameters.size(), 0.0);
-        for (size_t i = 0; i < compiled.parameters.size(); ++i) {
-            const PackedParameter& p = compiled.parameters[i];
-            if (p.l1 == 0 && p.l2 == 0) continue;
-            const long n = p.inputs * p.outputs;
-            largest_weight[i] = self.size_ == 8
-                                    ? largest(static_cast<const double*>(run.parameters) + p.canonical, n)
-                                    : largest(static_cast<const float*>(run.parameters) + p.canonical, n);
+        double all = 0;
+        for (const Piece& piece : pieces) {
+            double& own = largest_weight[size_t(piece.parameter - compiled.parameters.data())];
+            own = larger(own, piece.largest);
+            all = larger(all, piece.largest);
         }
+        self.reach_.weights_are(all);
         if (self.network_.state_count > 0)
             std::memcpy(program.running, run.running, size_t(self.network_.state_count) * self.size_);
         for (const Instruction& op : compiled.instructions)
@@ -187,18 +196,11 @@ struct Executor::Training {
     }
     void save() {
         const std::unique_lock<FairLock> writing(lock_of(run.parameters));
-        for_pieces([&](const PackedParameter& p, long p0, long p1) {
-            self.kernels_.unpack(p, p0, p1, program.parameters, run.parameters);
+        for_pieces([&](const Piece& piece) {
+            self.kernels_.unpack(*piece.parameter, piece.p0, piece.p1, program.parameters, run.parameters);
         });
         if (self.network_.state_count > 0)
             std::memcpy(run.running, program.running, size_t(self.network_.state_count) * self.size_);
-    }
-    template <class T>
-    static double largest(const T* w, long count) {
-        T result = 0;
-        for (long i = 0; i < count; ++i)
-            if (!(std::abs(w[i]) <= result)) result = std::abs(w[i]);
-        return double(result);
     }
 
     void execute() {
@@ -332,9 +334,7 @@ struct Executor::Training {
         program.order = order == nullptr ? nullptr : order + first;
         program.first_row = first;
         program.step = run.first_step + uint64_t(run.steps_done);
-        const size_t scalars = size_t(self.network_.scalars());
-        std::memcpy(program.scalars, run.scalars + size_t(run.steps_done) * scalars,
-                    scalars * sizeof(double));
+        program.scalars = run.scalars + run.steps_done * run.groups * self.network_.scalars();
         chunk_first = 0;
         program.gradient_started = false;
         std::fill(step_extents.begin(), step_extents.end(), Extent{});
@@ -403,7 +403,6 @@ struct Executor::Training {
     }
 
     void chunk_done() {
-        const auto larger = [](double a, double b) { return a != a || b <= a ? a : b; };  // NaN stays
         const Extent* from = self.extents_.data();
         for (int i = 0; i < program.tile_count; ++i)
             for (Extent& e : step_extents) {
@@ -434,61 +433,142 @@ struct Executor::Training {
             part = Part::done;
             return;
         }
+        if (!statistics_are_finite()) return;
         program.gradient_scale = self.network_.mean ? 1 / step_weight : 1;
-        const bool whole = self.network_.clip_norm > 0 || !surely_finite();
-        if (whole && program.gradient == nullptr) {
-            try {
-                program.gradient = self.gradient_.need(self.packed_);
-            } catch (const std::bad_alloc&) {
-                out_of_memory = true;
-                part = Part::done;
-                return;
-            }
+        bool surely_finite = true;
+        const double gradient = largest_gradient(surely_finite);
+        const bool whole = self.network_.clip_norm > 0 || !surely_finite;
+        watched = !stays_finite(gradient);
+        try {
+            if (whole && program.gradient == nullptr) program.gradient = self.gradient_.need(self.packed_);
+            if (watched) keep_values();
+        } catch (const std::bad_alloc&) {
+            out_of_memory = true;
+            part = Part::done;
+            return;
         }
         begin_tasks(whole ? Consume::keep : Consume::update);
     }
 
-    // Whether the numbers that the gradient is made of bound it, and the sum of its squares, within the dtype.
-    bool surely_finite() const {
-        const double limit = self.size_ == 8 ? 1e150 : 1e18;
-        for (size_t i = 0; i < compiled.parameters.size(); ++i) {
-            const PackedParameter& p = compiled.parameters[i];
-            const Extent& e = step_extents[i];
-            const double sum = double(program.batch) * e.x * e.d;
-            const double bound =
-                std::max(sum, sum * program.gradient_scale) + p.l1 + p.l2 * largest_weight[i];
-            if (!(bound * std::sqrt(double(p.inputs) * double(p.outputs)) < limit)) return false;
+    bool statistics_are_finite() {
+        for (const Instruction& op : compiled.instructions) {
+            if (op.kind != Kind::batch_norm || op.use_running) continue;
+            const int endless = self.kernels_.endless_statistics(program, op);
+            if (endless == 0) continue;
+            run.diverged = TrainingRun::in_statistics - (endless == 1 ? op.running_mean : op.running_var);
+            part = Part::done;
+            return false;
         }
         return true;
     }
 
+    // A bound of what reaches the optimizer, from the numbers that the gradient is made of; and whether these bound the
+    // gradient, and the sum of its squares, within the dtype.
+    double largest_gradient(bool& surely_finite) const {
+        const double limit = self.size_ == 8 ? 1e150 : 1e18;
+        double result = 0;
+        for (size_t i = 0; i < compiled.parameters.size(); ++i) {
+            const PackedParameter& p = compiled.parameters[i];
+            const Extent& e = step_extents[i];
+            const double sum = double(program.batch) * e.x * e.d;
+            double bound = std::max(sum, sum * program.gradient_scale) + p.l1;
+            if (p.l2 != 0) bound += p.l2 * largest_weight[i];
+            if (!(bound * std::sqrt(double(p.inputs) * double(p.outputs)) < limit)) surely_finite = false;
+            if (p.factor != 0) result = larger(result, bound);
+        }
+        for (const double clip : {self.network_.clip_value, self.network_.clip_norm})
+            if (clip > 0 && !(result <= clip)) result = clip;
+        return result;
+    }
+
+    // Whether this step surely leaves weights and state finite.
+    bool stays_finite(double gradient) {
+        Leverage all;
+        for (long group = 0; group < run.groups; ++group) {
+            const Leverage own = leverage(program.scalars + group * self.network_.scalars());
+            all.change = larger(all.change, own.change);
+            all.growth = larger(all.growth, own.growth);
+            all.memory = larger(all.memory, own.memory);
+        }
+        return self.reach_.stays_below(self.size_ == 8 ? 1e307 : 1e37, all, gradient);
+    }
+    Leverage leverage(const double* row) const {
+        switch (program.rule) {
+#define DR_CASE(name, ...)                        \
+    case Rule::name: {                            \
+        scalars::name step;                       \
+        std::memcpy(&step, row, sizeof step);     \
+        return leverage_of(step, largest_factor); \
+    }
+            DR_RULES(DR_CASE)
+#undef DR_CASE
+        }
+        return {};
+    }
+
+    // The values that this step may move out of the finite numbers; and back to them.
+    void keep_values() {
+        char* const to =
+            static_cast<char*>(self.before_.need(self.packed_ * size_t(1 + self.network_.states())));
+        std::memcpy(to, program.parameters, self.packed_);
+        for (int i = 0; i < self.network_.states(); ++i)
+            std::memcpy(to + size_t(i + 1) * self.packed_, program.states[i], self.packed_);
+    }
+    void restore_values() {
+        const char* const from = static_cast<const char*>(self.before_.data());
+        std::memcpy(program.parameters, from, self.packed_);
+        for (int i = 0; i < self.network_.states(); ++i)
+            std::memcpy(program.states[i], from + size_t(i + 1) * self.packed_, self.packed_);
+    }
+
+    // Whether all new values are finite; otherwise the old ones are restored.
+    bool moved_to_finite() {
+        double weights = 0, states = 0;
+        for (size_t i = 0; i < compiled.parameters.size(); ++i) {
+            const PackedParameter& p = compiled.parameters[i];
+            const double own = self.kernels_.largest(p, program.parameters);
+            if (p.factor == 0) continue;
+            largest_weight[i] = own;
+            weights = larger(weights, own);
+            for (int s = 0; s < self.network_.states(); ++s)
+                states = larger(states, self.kernels_.largest(p, program.states[s]));
+            if (std::isfinite(weights) && std::isfinite(states)) continue;
+            restore_values();
+            run.diverged = long(i);
+            return false;
+        }
+        self.reach_.weights_are(weights);
+        self.reach_.state_is(states);
+        return true;
+    }
+
     void tasks_done() {
-        double* const squares = run.gradient_squares + size_t(epoch) * self.network_.parameters.size();
-        double trained = 0;
+        Squares trained;
         step_penalty = 0;
         for (size_t i = 0; i < compiled.tasks.size();) {
             const int parameter = compiled.tasks[i].parameter;
-            double sum = 0, largest = 0;
+            Squares sum;
+            double largest = 0;
             for (; i < compiled.tasks.size() && compiled.tasks[i].parameter == parameter; ++i) {
-                sum += self.sums_[i].squares;
+                sum.add(self.sums_[i].squares);
                 step_penalty += self.sums_[i].penalty;
                 largest = std::max(largest, self.sums_[i].largest);
             }
-            if (!std::isfinite(sum) || !std::isfinite(step_penalty)) {
+            if (!std::isfinite(sum.norm()) || !std::isfinite(step_penalty)) {
                 run.diverged = parameter;
                 part = Part::done;
                 return;
             }
             // (Who computes the whole gradient once for its size, does so from then on.)
             largest_weight[size_t(parameter)] = consume == Consume::update ? largest : HUGE_VAL;
-            squares[parameter] += sum;
-            if (compiled.parameters[size_t(parameter)].factor != 0) trained += sum;
+            step_squares[size_t(parameter)] = sum.total();
+            if (compiled.parameters[size_t(parameter)].factor != 0) trained.add(sum);
         }
         if (consume == Consume::update) {
             begin_constraints();
             return;
         }
-        const double norm = std::sqrt(trained), most = self.network_.clip_norm;
+        const double norm = trained.norm(), most = self.network_.clip_norm;
         program.clip_factor = most > 0 && norm > most ? most / norm : 1;
         part = Part::update;
         count = long(compiled.tasks.size());
@@ -505,14 +585,23 @@ struct Executor::Training {
 
     void end_step(bool moved) {
         if (moved) {
+            if (watched) {
+                if (!deferred.empty()) update_deferred();
+                if (!moved_to_finite()) {
+                    part = Part::done;
+                    return;
+                }
+            }
             for (const Instruction& op : compiled.instructions)
                 if (op.kind == Kind::batch_norm && !op.use_running)
                     self.kernels_.move_statistics(program, op);
             run.loss_sum[epoch] += step_loss;
             run.weight_sum[epoch] += step_weight;
             run.penalty_sum[epoch] += step_penalty;
+            double* const squares = run.gradient_squares + size_t(epoch) * step_squares.size();
+            for (size_t i = 0; i < step_squares.size(); ++i) squares[i] += step_squares[i];
             ++run.updates[epoch];
-            if (!deferred.empty()) defer();
+            if (!deferred.empty() && !watched) defer();
         }
         program.outputs_first += program.batch;
         part = Part::done;
@@ -526,11 +615,25 @@ struct Executor::Training {
 
     // This step's tile and scalars stay until the next one's forward products have read them.
     void defer() {
+        becomes_previous();
+        std::swap(self.tile_table_[0].base, other_tile);
+    }
+
+    void becomes_previous() {
         updated = 0;
         program.previous = self.tile_table_[0].base;
         program.previous_scale = program.gradient_scale;
-        std::memcpy(program.previous_scalars, program.scalars, sizeof program.scalars);
-        std::swap(self.tile_table_[0].base, other_tile);
+        program.previous_scalars = program.scalars;
+    }
+    // ... or the updates are done at once, by this thread alone.
+    void update_deferred() {
+        becomes_previous();
+        for (const int i : deferred) {
+            const Instruction& op = compiled.instructions[size_t(i)];
+            for (long item = 0; item * op.panel_group < panels(op.outputs); ++item)
+                self.kernels_.flush(program, op, item);
+        }
+        program.previous = nullptr;
     }
 
     void flush_deferred() {

@@ -192,7 +192,7 @@ struct Rprop {
     template <class States>
     DR_INLINE void apply(vec<T>& w, vec<T> g, States& s) const {
         auto& [previous, size] = s;
-        const vec<T> zero{}, agreement = g * previous;
+        const vec<T> zero{}, agreement = sign<T>(g) * previous;  // (the product itself may underflow)
         const vec<T> change = select(agreement > zero, broadcast(increase),
                                      select(agreement < zero, broadcast(decrease), broadcast(T(1))));
         size = min(broadcast(largest), max(broadcast(smallest), size * change));

@@ -12,7 +12,7 @@ from deltarule.base.interrupt import Interrupt
 from deltarule.base.settings import members
 from deltarule.data.arrays import Dataset
 from deltarule.data.source import Batches, InMemory
-from deltarule.engines import Record, Run, select_engine
+from deltarule.engines import Record, Run, UpdateCounts, select_engine
 from deltarule.plan import compile_network
 
 METRIC_HOME = dr.metrics.__name__
@@ -140,12 +140,12 @@ class Course:
         per_epoch = batches.steps_per_epoch
         assert sum(calls) == 2 * per_epoch
         record = Record.empty(2, len(self.plan.parameters))
-        done = 0
+        done, trained = 0, len(self.plan.parameters)
+        counts = UpdateCounts(np.zeros(trained, np.int64), np.ones(trained, bool))
         for steps in calls:
             epoch, batch = divmod(done, per_epoch)
-            t = np.arange(done + 1.0, done + steps + 1)
-            scalars = self.plan.optimizer.scalars(t, np.full(steps, 1e-2))
-            run = Run(batches, epoch, batch, steps, done, scalars, Interrupt(), self)
+            rates = np.full(steps, 1e-2)
+            run = Run(batches, epoch, batch, steps, done, rates, counts, Interrupt(), self)
             own = Record.empty(run.epochs_touched, len(self.plan.parameters))
             own.go_on_from(record.row(epoch))
             self.executor.run(run, own)

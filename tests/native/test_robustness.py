@@ -242,11 +242,11 @@ def test_more_than_two_to_the_31_values():
         trainer = dr.Trainer(net, loss="squared_error", optimizer=dr.SGD(1e-6), engine="native")
         stop = Interrupt()
         steps = -(-len(data) // 8)
-        scalars = np.zeros((steps, 2))
-        scalars[0, 0] = 1e-6
+        rates = np.zeros(steps)
+        rates[0] = 1e-6
         batches = Batches(InMemory(data), 8, shuffle=order)
         record = Record.empty(1, len(trainer.plan.parameters))
-        trainer._executor.run(Run(batches, 0, 0, steps, 0, scalars, stop), record)
+        trainer._executor.run(Run(batches, 0, 0, steps, 0, rates, trainer._counts, stop), record)
         vectors.append(net.vector.copy())
     np.testing.assert_array_equal(*vectors)
     assert vectors[0].any()

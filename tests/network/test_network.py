@@ -213,7 +213,7 @@ def records_of(value: object, path: tuple = ()) -> Iterator[tuple]:
 
 
 def test_a_file_that_lacks_any_key_is_refused(tmp_path: Path) -> None:
-    """A default in its place would be another network: an activation that is missing, the identity."""
+    """A default in its place would be another network: the identity, where an activation stood."""
     layers = [
         dr.Dense(4, dr.activations.ELU(0.5), penalty=dr.ElasticNet(), constraint=dr.MaxNorm()),
         dr.Residual([dr.Dense(4, weight_initializer=dr.initializers.Normal(0.1))]),

@@ -308,6 +308,11 @@ def check_number(
     return number
 
 
+def check_epsilon(value: Any) -> float:
+    """Return what keeps a divisor from 0: at least the smallest number that float32 divides by."""
+    return check_number("epsilon", value, at_least=1.2e-38)
+
+
 def check_flag(what: str, value: Any) -> bool:
     """Return ``value`` as a bool, or raise an error: "no" and 0.5 are neither True nor False."""
     if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):

@@ -86,6 +86,23 @@ class Stretch(NamedTuple):
             else:
                 yield self.epoch + epoch, self.orders[epoch if len(self.orders) > 1 else 0][rows]
 
+    def weighted(self) -> Array | None:
+        """Return which steps have a row whose weight is not 0, (steps,); None: all have."""
+        weights = self.data.weights
+        if weights is None or weights.all():
+            return None
+        has: Array = weights.astype(bool)
+        visited = has[None] if self.orders is None else has[self.orders]
+        visited = visited[:, : self.steps_per_epoch * self.batch_size]
+        batches = np.zeros((len(visited), self.steps_per_epoch * self.batch_size), dtype=bool)
+        batches[:, : visited.shape[1]] = visited
+        cut: Array = batches.reshape(-1, self.steps_per_epoch, self.batch_size)
+        epoch, batch = np.divmod(
+            np.arange(self.first_batch, self.first_batch + self.steps), self.steps_per_epoch
+        )
+        steps: Array = cut[epoch if len(cut) > 1 else 0, batch].any(axis=1)
+        return steps
+
 
 class Batches:
     """How a source is cut into the steps of an epoch.

@@ -41,7 +41,7 @@ KINDS: dict[str, dict[str, dict[str, Any]]] = {} if _core is None else _core.kin
 """What the core knows, and what each of it needs: the lists of native/src/kinds.hpp."""
 
 _DTYPES = frozenset(map(np.dtype, ("float32", "float64", "int64", "int32", "uint8")))
-_IN_LOSS, _NOWHERE = -1, -2
+_IN_LOSS, _NOWHERE, _IN_STATISTICS = -1, -2, -3
 
 _MOST_THREADS = 1 << 12
 
@@ -271,6 +271,9 @@ class NativeExecutor:
                 outputs.show(run.observer, done)
             if diverged == _IN_LOSS:
                 record.diverged_at = self._first_not_finite(run, record, stretch, done)
+            elif diverged <= _IN_STATISTICS:
+                offset = _IN_STATISTICS - diverged
+                record.diverged_at = next(s.name for s in self.plan.state if s.offset == offset)
             elif diverged != _NOWHERE:
                 record.diverged_at = self.plan.parameters[diverged].name
             if done < stretch.steps:
@@ -279,7 +282,10 @@ class NativeExecutor:
     def _train(self, run: Run, record: Record, stretch: Stretch, outputs: Outputs | None) -> int:
         """Let the core do a stretch of steps; return where it diverged, or _NOWHERE."""
         first = record.steps_done
-        scalars = run.scalars[first : first + stretch.steps]
+        assert self.plan.optimizer is not None
+        rates = run.rates[first : first + stretch.steps]
+        weighted = stretch.weighted()
+        scalars = run.counts.scalars(self.plan.optimizer, rates, weighted)
         # Of the record, the epochs from the stretch's first on.
         loss, weight, penalty, squares, updates = (
             record.sums if not stretch.epoch else (a[stretch.epoch :] for a in record.sums)
@@ -296,6 +302,7 @@ class NativeExecutor:
                 steps=stretch.steps,
                 seed=run.batches.seed,
                 scalars=np.ascontiguousarray(scalars, dtype=np.float64),
+                group=run.counts.group if run.counts.groups > 1 else None,
                 parameters=self.vector,
                 running=self.running,
                 outputs=None if outputs is None else outputs.array,
@@ -311,6 +318,7 @@ class NativeExecutor:
         finally:
             steps_done, interrupted, diverged = outcome.tolist()
             record.steps_done += steps_done
+            run.counts.since += steps_done if weighted is None else int(weighted[:steps_done].sum())
             record.interrupted = bool(interrupted)
         return diverged
 

@@ -11,6 +11,7 @@ from deltarule.base.interrupt import Interrupt
 from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset
 from deltarule.data.source import Batches, Stretch
+from deltarule.formulas.optimizers import Optimizer
 from deltarule.network.network import Network
 from deltarule.plan import Plan
 
@@ -28,8 +29,10 @@ class Run(NamedTuple):
         How many steps are done; they may reach over the ends of epochs.
     first_step : int
         Number of steps before this call, over the life of the trainer.
-    scalars : array (steps, scalars)
-        The optimizer's numbers of each step.
+    rates : array (steps,)
+        The learning rate of each step.
+    counts : UpdateCounts
+        How often each parameter has been updated.
     interrupt : Interrupt
         To be looked at between steps, at least ten times a second.
     observer : Observer or None
@@ -41,7 +44,8 @@ class Run(NamedTuple):
     batch: int
     steps: int
     first_step: int
-    scalars: Array
+    rates: Array
+    counts: UpdateCounts
     interrupt: Interrupt
     observer: Observer | None = None
 
@@ -49,6 +53,57 @@ class Run(NamedTuple):
     def epochs_touched(self) -> int:
         """Number of epochs that the steps lie in."""
         return -(-(self.batch + self.steps) // self.batches.steps_per_epoch)
+
+
+_LARGE_RATE = 1e200
+"""Below it no optimizer's scalars overflow."""
+
+
+class UpdateCounts:
+    """How often each parameter has been updated: the ``t`` of its bias corrections.
+
+    A batch of weight 0 updates nothing, and a frozen parameter misses the updates of the others. So
+    ``t`` belongs to the parameter, and is part of the optimizer's state. Parameters whose count is
+    the same form a group; in an ordinary run there is one.
+
+    Attributes
+    ----------
+    group : array (parameters,) of int64
+        The group of each parameter; 0 where it is frozen.
+    groups : int
+    since : int
+        Updates since this object was made, the same for all parameters that are trained. An
+        executor adds those that it makes.
+    """
+
+    def __init__(self, counts: Array, trained: Array) -> None:
+        self._counts, self._trained, self.since = counts, trained, 0
+        self.group = np.zeros(len(counts), dtype=np.int64)
+        first, self.group[trained] = np.unique(counts[trained], return_inverse=True)
+        self._first: list[int] = first.tolist() or [0]
+        self.groups = len(self._first)
+
+    @property
+    def of_parameters(self) -> Array:
+        """The counts as they are now, int64 (parameters,)."""
+        return self._counts + self.since * self._trained
+
+    def scalars(self, optimizer: Optimizer, rates: Array, weighted: Array | None) -> Array:
+        """Return the optimizer's scalars of the next steps, (steps, groups * scalars).
+
+        ``weighted``: which of the steps have weight, (steps,); None: all.
+        """
+        count, next_t = len(rates), self.since + 1.0
+        t = [np.arange(next_t + own, next_t + own + count) for own in self._first]
+        if weighted is not None:
+            before = np.cumsum(weighted) - weighted
+            t = [own[before] for own in t]
+        if count == 1 and rates[0] < _LARGE_RATE:
+            tables = [optimizer.scalars(own, rates) for own in t]
+        else:
+            with np.errstate(over="ignore"):  # such a step will not be finite
+                tables = [optimizer.scalars(own, rates) for own in t]
+        return tables[0] if self.groups == 1 else np.hstack(tables)
 
 
 class Observer(Protocol):

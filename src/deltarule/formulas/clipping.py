@@ -74,13 +74,29 @@ class ClipNorm(Clip):
         check_number("limit", self.limit, above=0)
 
     def apply(self, gradients: Sequence[Array]) -> None:
-        norm = math.sqrt(sum(sum_of_squares(g) for g in gradients))
+        norm = norm_of(gradients)
         if norm > self.limit:
             for g in gradients:
                 g *= self.limit / norm
+
+
+def norm_of(gradients: Sequence[Array]) -> float:
+    """Return the norm of all gradients together, without overflow or underflow on the way."""
+    squares = sum(map(sum_of_squares, gradients))
+    if _SMALL < squares < _LARGE:
+        return math.sqrt(squares)
+    largest = max((float(np.abs(g).max(initial=0)) for g in gradients), default=0.0)
+    if not 0 < largest < math.inf:
+        return largest
+    unit = 2.0 ** min(math.frexp(largest)[1], 1023)
+    return unit * math.sqrt(sum(sum_of_squares(g.astype(np.float64) / unit) for g in gradients))
 
 
 def sum_of_squares(g: Array) -> float:
     """Return the sum of squares of an array, accumulated in float64."""
     wide = g.ravel().astype(np.float64, copy=False)
     return float(wide @ wide)
+
+
+_SMALL, _LARGE = 1e-280, 1e300
+"""Sums of squares between these bounds have lost nothing that counts."""

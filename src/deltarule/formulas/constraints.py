@@ -49,5 +49,20 @@ class MaxNorm(Constraint):
         check_number("limit", self.limit, above=0)
 
     def apply(self, W: Array) -> None:
-        norm = np.sqrt((W * W).sum(axis=0))
+        norm = _column_norms(W)
         W *= np.where(norm > self.limit, self.limit / np.maximum(norm, self.limit), 1.0)
+
+
+def _column_norms(W: Array) -> Array:
+    """Return the norm of each column, without overflow or underflow on the way."""
+    limits = np.finfo(W.dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        squares = (W * W).sum(axis=0)
+    norms: Array = np.sqrt(squares)
+    (odd,) = np.nonzero(~((squares > limits.tiny / limits.eps**2) & (squares < limits.max)))
+    if len(odd):
+        columns = W[:, odd]
+        largest = np.abs(columns).max(axis=0, initial=0)
+        unit = np.where(largest > 0, largest, W.dtype.type(1))
+        norms[odd] = unit * np.sqrt(((columns / unit) ** 2).sum(axis=0))
+    return norms

@@ -1,24 +1,25 @@
 """Optimizers: settings, and a rule that updates flat arrays in place.
 
 In the rules below ``w`` are parameters, ``g`` their gradient (data plus penalty, clipped), ``t``
-the step counted from 1 and ``eta`` the learning rate of that step. Everything that changes with
-``t`` reaches a step as float64 scalars (:meth:`Optimizer.scalars`), so an engine needs to
-know neither schedules nor bias corrections. Each parameter has a ``factor`` by which its learning
-rate is multiplied; a parameter whose factor is 0 gets no update, no decay and no state.
+the number of their updates, this one included, and ``eta`` the learning rate of the step. What
+changes with ``t`` reaches an update as float64 scalars (:meth:`Optimizer.scalars`), so its rule
+needs to know neither schedules nor bias corrections. Each parameter has a ``factor`` by which its
+learning rate is multiplied. A parameter whose factor is 0 gets no update, no decay and no state; a
+batch of weight 0 updates none. Neither counts in ``t``.
 
 Where libraries define an optimizer differently, deltarule follows PyTorch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
 from deltarule.base.errors import missing_formula
-from deltarule.base.settings import Setting, check_number, setting
+from deltarule.base.settings import Setting, check_epsilon, check_flag, check_number, setting
 from deltarule.base.types import Array
 from deltarule.formulas.schedules import LearningRate, resolve_schedule
 
@@ -80,7 +81,7 @@ class Optimizer(Setting):
         return np.zeros((len(self.state_names), size))
 
     def scalars(self, t: Array, eta: Array) -> Array:
-        """Return float64 scalars (steps, len(scalar_names)) for steps ``t`` (from 1)."""
+        """Return float64 scalars (steps, len(scalar_names)) for updates ``t`` (from 1)."""
         return eta[:, None]
 
     def update(
@@ -130,6 +131,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("momentum", self.momentum, at_least=0, below=1)
+        check_flag("nesterov", self.nesterov)
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -185,8 +187,9 @@ class RMSprop(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("rho", self.rho, at_least=0, below=1)
-        check_number("epsilon", self.epsilon, at_least=0)
+        check_epsilon(self.epsilon)
         check_number("momentum", self.momentum, at_least=0, below=1)
+        check_flag("centered", self.centered)
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -246,7 +249,7 @@ class Adagrad(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("epsilon", self.epsilon, at_least=0)
+        check_epsilon(self.epsilon)
         check_number("initial_accumulator", self.initial_accumulator, at_least=0)
 
     @property
@@ -310,7 +313,9 @@ class Adam(Optimizer):
         super().__post_init__()
         check_number("beta1", self.beta1, at_least=0, below=1)
         check_number("beta2", self.beta2, at_least=0, below=1)
-        check_number("epsilon", self.epsilon, at_least=0)
+        check_epsilon(self.epsilon)
+
+        check_flag("amsgrad", self.amsgrad)
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -398,7 +403,7 @@ class NAdam(Optimizer):
         super().__post_init__()
         check_number("beta1", self.beta1, at_least=0, below=1)
         check_number("beta2", self.beta2, at_least=0, below=1)
-        check_number("epsilon", self.epsilon, at_least=0)
+        check_epsilon(self.epsilon)
         check_number("momentum_decay", self.momentum_decay, at_least=0)
 
     @property
@@ -406,13 +411,11 @@ class NAdam(Optimizer):
         return ("m", "v")
 
     def scalars(self, t: Array, eta: Array) -> Array:
-        # A table whose size doubles, so that single steps seldom compute a new one.
-        size = 1 << int(t[-1] + 1).bit_length()
-        mu, product = _nadam_momenta(self.beta1, self.momentum_decay, size)
-        now = t.astype(np.int64) - 1  # index of mu_t
+        mu, rest = _nadam_momenta(self.beta1, self.momentum_decay, t)
+        next_mu, next_rest = _nadam_momenta(self.beta1, self.momentum_decay, t + 1)
         return _columns(
-            eta * (1 - mu[now]) / (1 - product[now]),
-            eta * mu[now + 1] / (1 - product[now + 1]),
+            eta * (1 - mu) / rest,
+            eta * next_mu / next_rest,
             self.beta1,
             self.beta2,
             1 / np.sqrt(1 - self.beta2**t),
@@ -526,7 +529,7 @@ class Adan(Optimizer):
         check_number("beta1", self.beta1, at_least=0, below=1)
         check_number("beta2", self.beta2, at_least=0, below=1)
         check_number("beta3", self.beta3, at_least=0, below=1)
-        check_number("epsilon", self.epsilon, at_least=0)
+        check_epsilon(self.epsilon)
         check_number("weight_decay", self.weight_decay, at_least=0)
 
     @property
@@ -619,7 +622,7 @@ class Rprop(Optimizer):
     ) -> None:
         decrease, increase, smallest, largest = scalars.tolist()
         previous, size = state
-        agreement = np.sign(g * previous)
+        agreement = np.sign(g) * np.sign(previous)  # (g * previous may underflow)
         size *= np.where(agreement > 0, increase, np.where(agreement < 0, decrease, 1.0))
         np.clip(size, smallest, largest, out=size)
         g = np.where(agreement < 0, g.dtype.type(0), g)
@@ -627,11 +630,31 @@ class Rprop(Optimizer):
         previous[:] = g
 
 
-@lru_cache(maxsize=8)
-def _nadam_momenta(beta1: float, decay: float, count: int) -> tuple[Array, Array]:
-    """Return ``mu_t`` and its running product for t = 1 to count."""
-    mu = beta1 * (1 - 0.5 * 0.96 ** (np.arange(1, count + 1) * decay))
-    return mu, np.cumprod(mu)
+def _nadam_momenta(beta1: float, decay: float, t: Array) -> tuple[Array, Array]:
+    """Return ``mu_t`` and ``1 - prod_{i<=t} mu_i`` for updates ``t``, without a table of all i.
+
+    With ``q = 0.96^decay`` the product is ``beta1^t prod_{i<=t} (1 - q^i / 2)``. Its logarithm is
+
+    ``t log beta1 - sum_k c_k (1 - q^(k t))``, ``c_k = q^k / ((1 - q^k) k 2^k)``,
+
+    from ``-log(1 - x) = sum_k x^k / k`` and the geometric series over i; 60 terms are exact to
+    rounding.
+    """
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        log_q = decay * math.log(0.96)
+        mu: Array = beta1 * (1 - 0.5 * np.exp(t * log_q))
+        if decay < 1e-30:  # q^t is 1
+            log_product = t * np.log(0.5 * beta1)
+        else:
+            k = np.arange(1.0, 61.0)
+            c = np.exp(k * log_q) / (-np.expm1(k * log_q) * k * 2**k)
+            log_product = t * np.log(beta1)
+            for part in np.array_split(np.arange(len(t)), len(t) // 4096 + 1):
+                log_product[part] += (np.expm1(np.multiply.outer(t[part], k * log_q)) * c).sum(
+                    axis=1
+                )
+        rest: Array = -np.expm1(log_product)
+    return mu, rest
 
 
 def _columns(first: Array, *others: Array | float) -> Array:

@@ -72,8 +72,20 @@ class Schedule(Setting):
         return getattr(self, "length", 0) is None
 
     def table(self, t: Array, total: float) -> Array:
-        """Return the rates at positions ``t`` of a run of length ``total``, float64."""
-        return np.array([self(position, total) for position in t.tolist()], dtype=np.float64)
+        """Return the rates at positions ``t`` of a run of length ``total``, float64.
+
+        Raises
+        ------
+        ValueError
+            A rate is not finite, or negative.
+        """
+        try:
+            rates = np.array([self(position, total) for position in t.tolist()], dtype=np.float64)
+        except (OverflowError, TypeError) as error:
+            raise InvalidValueError(
+                f"{self!r} gives no learning rate at {self.unit} {int(t[0])} or later: {error}"
+            ) from error
+        return check_rates(rates, self, t)
 
 
 @setting
@@ -104,9 +116,13 @@ class FunctionOfStep(Schedule):
     function: Callable[[int], float]
 
     def __call__(self, t: float, total: float) -> float:
-        return check_number(
-            f"the learning rate at {self.unit} {t}", self.function(int(t)), at_least=0
-        )
+        try:
+            rate = self.function(int(t))
+        except OverflowError as error:
+            raise InvalidValueError(
+                f"the function of the step has no learning rate at {self.unit} {int(t)}: {error}"
+            ) from error
+        return check_number(f"the learning rate at {self.unit} {t}", rate, at_least=0)
 
 
 @setting
@@ -125,11 +141,11 @@ class Step(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_rate(self.learning_rate)
-        check_integer("every", self.every)
+        _check_count("every", self.every)
         check_number("factor", self.factor, above=0)
 
     def __call__(self, t: float, total: float) -> float:
-        return self.learning_rate * self.factor ** (t // self.every)
+        return _grown(self, t, self.factor, t // self.every)
 
 
 @setting
@@ -149,10 +165,10 @@ class Exponential(Schedule):
         super().__post_init__()
         _check_rate(self.learning_rate)
         check_number("factor", self.factor, above=0)
-        check_integer("every", self.every)
+        _check_count("every", self.every)
 
     def __call__(self, t: float, total: float) -> float:
-        return float(self.learning_rate * self.factor ** (t / self.every))
+        return _grown(self, t, self.factor, t / self.every)
 
 
 @setting
@@ -173,7 +189,10 @@ class InverseScaling(Schedule):
         check_number("power", self.power, at_least=0)
 
     def __call__(self, t: float, total: float) -> float:
-        return float(self.learning_rate / (t + 1) ** self.power)
+        try:
+            return float(self.learning_rate / (t + 1) ** self.power)
+        except OverflowError:  # of the power
+            return 0.0
 
 
 @setting
@@ -292,8 +311,8 @@ class CosineRestarts(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_rate(self.learning_rate)
-        check_integer("length", self.length)
-        check_integer("growth", self.growth)
+        _check_count("length", self.length)
+        _check_count("growth", self.growth)
         check_number("end", self.end, at_least=0)
 
     def __call__(self, t: float, total: float) -> float:
@@ -303,7 +322,7 @@ class CosineRestarts(Schedule):
         while t >= length:
             t -= length
             length *= self.growth
-        return Cosine(self.learning_rate, self.end, length)(t, total)
+        return _cosine_between(self.learning_rate, self.end, _share(t, length))
 
 
 @setting
@@ -361,7 +380,7 @@ class Piecewise(Schedule):
         for name, of in (("boundaries", "steps"), ("rates", "numbers")):
             object.__setattr__(self, name, check_sequence(name, getattr(self, name), of))
         for boundary in self.boundaries:
-            check_number("boundaries", boundary)
+            check_integer("boundaries", boundary, at_least=0)
         if len(self.rates) != len(self.boundaries) + 1:
             raise InvalidValueError(
                 f"Piecewise needs one rate more than boundaries, got {len(self.rates)} rates "
@@ -391,7 +410,7 @@ class WarmUp(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("length", self.length)
+        _check_count("length", self.length)
         object.__setattr__(self, "then", resolve_schedule(self.then))
         if self.then.unit != self.unit and not isinstance(self.then, Constant):
             raise InvalidValueError(
@@ -428,13 +447,45 @@ def resolve_schedule(value: LearningRate) -> Schedule:
     return Constant(_check_rate(value))
 
 
+def check_rates(rates: Array, schedule: Schedule, t: Array) -> Array:
+    """Return the rates at positions ``t``, or raise an error where one cannot be used."""
+    usable = np.isfinite(rates) & (rates >= 0)
+    if not usable.all():
+        i = int(np.argmin(usable))
+        raise InvalidValueError(
+            f"the learning rate must be a finite number >= 0, got {rates[i]} at {schedule.unit} "
+            f"{int(t[i])} of {schedule!r}; let it grow less or end the run before"
+        )
+    return rates
+
+
+def _grown(schedule: Step | Exponential, t: float, factor: float, exponent: float) -> float:
+    """Return ``learning_rate * factor^exponent``, or raise an error where no float holds it."""
+    try:
+        rate = float(schedule.learning_rate * factor**exponent)
+    except OverflowError:
+        rate = math.inf if schedule.learning_rate else 0.0
+    if rate == math.inf:
+        check_rates(np.array([rate]), schedule, np.array([t]))
+    return rate
+
+
 def _check_rate(value: Any) -> float:
     return check_number("learning_rate", value, at_least=0)
 
 
 def _check_length(value: Any) -> None:
     if value is not None:
-        check_integer("length", value)
+        _check_count("length", value)
+
+
+def _check_count(what: str, value: Any) -> None:
+    """Refuse what is no number of steps, or more than a float counts exactly."""
+    if check_integer(what, value) > _MOST_STEPS:
+        raise InvalidValueError(f"{what} must be at most 2^53, got {describe_value(value)}")
+
+
+_MOST_STEPS = 1 << 53
 
 
 def _share(t: float, length: float) -> float:

@@ -14,7 +14,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from deltarule.base.errors import InvalidValueError, describe_value
-from deltarule.base.settings import check_flag, check_integer, check_number, check_sequence, setting
+from deltarule.base.settings import (
+    check_epsilon,
+    check_flag,
+    check_integer,
+    check_number,
+    check_sequence,
+    setting,
+)
 from deltarule.base.types import Array
 from deltarule.formulas.activations import ActivationFunction, Identity
 from deltarule.formulas.constraints import Constraint
@@ -167,7 +174,7 @@ class BatchNorm(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("epsilon", self.epsilon, above=0)
+        check_epsilon(self.epsilon)
         check_number("momentum", self.momentum, at_least=0, at_most=1)
 
     def parameters(self, inputs: int) -> tuple[ParameterSpec, ...]:
@@ -203,7 +210,7 @@ class LayerNorm(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("epsilon", self.epsilon, above=0)
+        check_epsilon(self.epsilon)
 
     def parameters(self, inputs: int) -> tuple[ParameterSpec, ...]:
         return _scale_and_shift(inputs)

@@ -24,14 +24,14 @@ from deltarule.base.types import Array
 from deltarule.base.words import Leading, helpful
 from deltarule.data.frames import names_of
 from deltarule.data.source import Batches
-from deltarule.engines import Engine, Executor, Record, Run, select_engine
+from deltarule.engines import Engine, Executor, Record, Run, UpdateCounts, select_engine
 from deltarule.formulas.clipping import Clip
 from deltarule.formulas.constraints import Constraint
 from deltarule.formulas.losses import Loss
 from deltarule.formulas.metrics import Metric
 from deltarule.formulas.optimizers import Optimizer
 from deltarule.formulas.penalties import Penalty
-from deltarule.formulas.schedules import Schedule
+from deltarule.formulas.schedules import Schedule, check_rates
 from deltarule.network.network import Network
 from deltarule.plan import (
     ClipLike,
@@ -126,6 +126,7 @@ class Trainer(Guarded, Leading):
         self._engine_name, self._threads = engine, threads
         self._rate_factor = 1.0
         self._factors: Mapping[str, float] = {}
+        self._counts = UpdateCounts(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
         self._executor: Executor
         self._compile()
         self._epochs = 0
@@ -191,6 +192,9 @@ class Trainer(Guarded, Leading):
         self._plan = compile_network(
             self.network, loss=self._loss, optimizer=self._optimizer, **self._settings
         )
+        trained = np.array([place.factor != 0 for place in self.plan.parameters])
+        counts = self._counts.of_parameters if self._counts.group.size else 0 * trained
+        self._counts = UpdateCounts(counts, trained)
         self._engine = select_engine(self._engine_name, self._plan)
         self._executor = self.engine.executor(self.plan, self.network, threads=self._threads)
 
@@ -380,7 +384,10 @@ class Trainer(Guarded, Leading):
         else:
             t = np.arange(self.steps, self.steps + steps)
             rates = self._schedule.table(t, self.steps + left)
-        return self._rate_factor * rates
+        if self._rate_factor == 1:
+            return rates
+        with np.errstate(over="ignore"):
+            return check_rates(self._rate_factor * rates, self._schedule, t)
 
     def _run(
         self,
@@ -393,14 +400,14 @@ class Trainer(Guarded, Leading):
         unfinished: tuple[Array, ...] | None = None,
     ) -> Record:
         """Let the engine do some steps from a batch of the current epoch on."""
-        t = np.arange(self.steps + 1, self.steps + 1 + steps, dtype=np.float64)
         run = Run(
             batches=batches,
             epoch=self.epochs,
             batch=batch,
             steps=steps,
             first_step=self.steps,
-            scalars=self._optimizer.scalars(t, rates),
+            rates=rates,
+            counts=self._counts,
             interrupt=interrupt,
             observer=seen,
         )

@@ -15,6 +15,7 @@ from deltarule.engines.reference.passes import (
     Context,
     Pass,
     backward,
+    endless_statistics,
     example_losses,
     first_not_finite,
     forward,
@@ -37,6 +38,7 @@ class ReferenceExecutor:
         self.vector = network.vector
         self.parameters = list(network.parameters.values())
         self.state = list(network.state.values())
+        self._scalars: Iterator[Array] = iter(())
         self.optimizer_state = np.zeros((0, len(network.vector)), dtype=plan.dtype)
         if plan.optimizer is not None:
             self.optimizer_state = as_returned(
@@ -49,24 +51,30 @@ class ReferenceExecutor:
 
     def run(self, run: Run, record: Record) -> None:
         """Do the steps of a run, one after the other."""
-        optimizer = self.plan.optimizer
-        assert optimizer is not None
-        as_returned(
-            f"{type(optimizer).__name__}.scalars",
-            run.scalars,
-            (run.steps, len(optimizer.scalar_names)),
-            np.float64,
-            "a row for each step and a column for each of its scalar_names",
-        )
         with np.errstate(all="ignore"):
             for stretch in run.batches.stretches(run.epoch, run.batch, run.steps):
                 outputs = Outputs(stretch, self.plan) if run.observer else None
                 before = record.steps_done
+                self._scalars = self._scalars_of(run, stretch, before)
                 going = self._stretch(run, record, stretch, outputs)
                 if outputs is not None and run.observer is not None:
                     outputs.show(run.observer, record.steps_done - before)
                 if not going:
                     return
+
+    def _scalars_of(self, run: Run, stretch: Stretch, first: int) -> Iterator[Array]:
+        """Yield the scalars of each step, (groups, scalars)."""
+        optimizer = self.plan.optimizer
+        assert optimizer is not None
+        rates, count = run.rates[first : first + stretch.steps], len(optimizer.scalar_names)
+        table = as_returned(
+            f"{type(optimizer).__name__}.scalars",
+            run.counts.scalars(optimizer, rates, stretch.weighted()),
+            (len(rates), run.counts.groups * count),
+            np.float64,
+            "a row for each step and a column for each of its scalar_names",
+        )
+        return iter(table.reshape(len(rates), -1, count))
 
     def _stretch(self, run: Run, record: Record, stretch: Stretch, outputs: Outputs | None) -> bool:
         """Do the steps of a stretch; return whether the run goes on."""
@@ -101,6 +109,7 @@ class ReferenceExecutor:
         plan = self.plan
         assert plan.loss is not None
         step = run.first_step + record.steps_done
+        scalars = next(self._scalars)
         x, t, w = gather(plan, data, rows)
         total = float(len(x)) if w is None else float(w.sum())
         if total == 0 and place is None:
@@ -123,6 +132,10 @@ class ReferenceExecutor:
             record.diverged_at = first_not_finite(plan, done)
             return False
 
+        record.diverged_at = endless_statistics(plan, done, context)
+        if record.diverged_at is not None:
+            return False
+
         # Parameters: penalty, clipping, update, constraint.
         scale = loss_scale(plan, total)
         trained = [i for i, parameter in enumerate(plan.parameters) if parameter.factor]
@@ -132,16 +145,22 @@ class ReferenceExecutor:
             if parameter.penalty:
                 gradients[i] = gradients[i] + parameter.penalty_gradient(self.parameters[i])
         squares = [sum_of_squares(g) for g in gradients]
-        if not np.isfinite(squares).all():
-            record.diverged_at = plan.parameters[int(np.argmin(np.isfinite(squares)))].name
+        finite = [bool(np.isfinite(g).all()) for g in gradients]
+        if not all(finite):
+            record.diverged_at = plan.parameters[finite.index(False)].name
             return False
         if plan.clip:
             changed_in_place(
                 f"{type(plan.clip).__name__}.apply",
                 plan.clip.apply(tuple(gradients[i] for i in trained)),  # type: ignore[func-returns-value]
             )
+        before = self.vector.copy(), self.optimizer_state.copy()
         for i in trained:
-            self._update(i, gradients[i], run.scalars[record.steps_done])
+            self._update(i, gradients[i], scalars[run.counts.group[i]])
+        record.diverged_at = self._not_finite(trained)
+        if record.diverged_at is not None:
+            self.vector[:], self.optimizer_state[:] = before
+            return False
         move_state(plan, done, context)
 
         record.loss_sum[epoch] += loss_sum
@@ -149,7 +168,17 @@ class ReferenceExecutor:
         record.penalty_sum[epoch] += penalty
         record.gradient_squares[epoch] += squares
         record.updates[epoch] += 1
+        run.counts.since += 1
         return True
+
+    def _not_finite(self, trained: list[int]) -> str | None:
+        """Return the first parameter of which a value or its state is not finite, or None."""
+        for i in trained:
+            place = self.plan.parameters[i]
+            for array in (self.vector[place.slice], self.optimizer_state[:, place.slice]):
+                if not np.isfinite(array).all():
+                    return place.name
+        return None
 
     def _update(self, i: int, gradient: Array, scalars: Array) -> None:
         assert self.plan.optimizer is not None

@@ -211,14 +211,19 @@ def _batch_norm_back(here: Here, gradient: Array) -> Backward:
     return (dx,), {"scale": dscale, "shift": dshift}
 
 
-def move_running_statistics(here: Here) -> None:
-    """``running = (1 - momentum) running + momentum batch``, with the unbiased variance."""
+def batch_statistics(here: Here) -> Mapping[str, Array]:
+    """Return what the running statistics move towards, by name; none where they stay."""
     _, _, mean, variance, of_batch = here.cache
     if not of_batch:
-        return
-    n, momentum = len(here.inputs[0]), here.layer.momentum
-    batch = {"running_mean": mean, "running_variance": unbiased(variance, n)}
-    for name, value in batch.items():
+        return {}
+    variance = unbiased(variance, len(here.inputs[0]))
+    return {"running_mean": mean, "running_variance": variance}
+
+
+def move_running_statistics(here: Here) -> None:
+    """``running = (1 - momentum) running + momentum batch``, with the unbiased variance."""
+    momentum = here.layer.momentum
+    for name, value in batch_statistics(here).items():
         running = here.state[name]
         running *= 1 - momentum
         running += momentum * value
@@ -342,17 +347,18 @@ def _looked_at(parameters: Mapping[str, Array]) -> dict[str, Array]:
 
 
 class Formulas(NamedTuple):
-    """A layer's formulas, and how a step moves its running statistics where it has some."""
+    """A layer's formulas, and for running statistics how a step moves them, and where to."""
 
     forward: Callable[[Here], Forward]
     backward: Callable[[Here, Array], Backward]
     move_state: Callable[[Here], None] | None = None
+    batch_statistics: Callable[[Here], Mapping[str, Array]] | None = None
 
 
 FORMULAS: dict[type[Layer], Formulas] = {
     Dense: Formulas(_dense, _dense_back),
     Activation: Formulas(_activation, _activation_back),
-    BatchNorm: Formulas(_batch_norm, _batch_norm_back, move_running_statistics),
+    BatchNorm: Formulas(_batch_norm, _batch_norm_back, move_running_statistics, batch_statistics),
     LayerNorm: Formulas(_layer_norm, _layer_norm_back),
     Scale: Formulas(_scale, _scale_back),
     Embedding: Formulas(_embedding, _embedding_back),

@@ -163,6 +163,22 @@ def move_state(plan: Plan, done: Pass, context: Context) -> None:
             move(context.here(op, done.values, cache=done.caches[op.target]))
 
 
+def endless_statistics(plan: Plan, done: Pass, context: Context) -> str | None:
+    """Return the first running statistic that could not follow the batch's, or None.
+
+    ``done.values`` are finite, but the variance of large ones need not be.
+    """
+    for op in plan.operations:
+        statistics = formulas_of(op.layer).batch_statistics
+        if statistics is None:
+            continue
+        found = statistics(context.here(op, done.values, cache=done.caches[op.target]))
+        for name, value in found.items():
+            if not np.isfinite(value).all():
+                return plan.state[op.state[name]].name
+    return None
+
+
 def loss_scale(plan: Plan, total_weight: float) -> float:
     """Return ``1 / sum(w)`` for a mean, 1 for a sum."""
     assert plan.loss is not None
