@@ -86,6 +86,12 @@ def problem_of(error: BaseException, argument: str) -> str | None:
     return None
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """Some hostile values are paths that a file can have."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_everything_public_has_a_recipe():
     missing = sorted(public() - RECIPES.keys())
     assert not missing, (
