@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+import deltarule as dr
+
 DELAYS = (0.02, 0.1, 0.5, 2.5, 12.5)
 """Seconds; on a busy machine the first may pass before a single step is done."""
 
@@ -40,7 +42,10 @@ def interrupted(make: Callable[[], Any], run: Callable[[Any], Any]) -> tuple[Any
     for delay in DELAYS:
         trainer = make()
         with pressed_in(trainer, delay):
-            history = run(trainer)
+            try:
+                history = run(trainer)
+            except dr.TrainingInterrupted as interrupt:
+                history = interrupt.history
         if trainer.steps:
             return trainer, history
     raise AssertionError(f"not one step within {DELAYS[-1]} s")

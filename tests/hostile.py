@@ -200,8 +200,14 @@ class World:
 
     @property
     def state(self) -> dr.State:
-        history = dr.train(self.net, self.X, self.y, loss="mse", epochs=1, progress=False)
-        return dr.State(self.net, history, ("loss",), 1, epoch=1)
+        kept: list[dr.State] = []
+
+        class Keep(dr.Callback):
+            def on_end(self, state: dr.State) -> None:
+                kept.append(state)
+
+        dr.train(self.net, self.X, self.y, loss="mse", epochs=1, progress=False, callbacks=[Keep()])
+        return kept[0]
 
     @property
     def history(self) -> dr.History:
@@ -249,6 +255,7 @@ def _recipes() -> dict[str, Any]:
         "Trainer.run": lambda w: (
             w.trainer.run, w.data | {"epochs": 1, "progress": False, "batch_size": 2}
         ),
+        "State.score": lambda w: (w.state.score, {"column": "loss"}),
         "GradientCheck.raise_if_wrong": lambda w: (
             dr.check_gradients(w.net, w.X, w.y, "mse").raise_if_wrong, {}
         ),

@@ -1,4 +1,4 @@
-"""Imports run one way, downward; the core needs NumPy and safetensors alone."""
+"""Imports run one way, downward; the core needs NumPy, safetensors and tqdm alone."""
 
 from __future__ import annotations
 

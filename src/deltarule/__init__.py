@@ -22,6 +22,7 @@ from deltarule.base.errors import (
     MissingExtraError,
     MissingFileError,
     MissingFormulaError,
+    TrainingInterrupted,
     UnknownNameError,
     WriteError,
 )
@@ -177,6 +178,7 @@ __all__ = [
     "Step",
     "Trace",
     "Trainer",
+    "TrainingInterrupted",
     "UnknownNameError",
     "WarmUp",
     "WriteError",

@@ -67,7 +67,7 @@ def test_it_prints_engine_time_and_a_confusion_matrix_that_adds_up(demonstration
 
 
 def test_it_shows_progress_on_standard_error(demonstration):
-    assert "epoch 40/40" in demonstration[0].stderr
+    assert "epochs: 40/40" in demonstration[0].stderr
 
 
 def test_its_report_shows_every_wrong_digit(demonstration):

@@ -203,9 +203,9 @@ def test_ctrl_c_within_a_step_ends_it_and_drops_it(threads):
     net = dr.Network([D(512, "relu"), D(512, "relu"), D(1)], inputs=128)
     before = net.vector.copy()
     trainer = dr.Trainer(net, loss="squared_error", engine="native", threads=threads)
-    with pressed_in(trainer, 0.05):
-        history = trainer.run(X, y, epochs=2, batch_size=None, progress=False)
-    assert history.stopped == "interrupted"
+    with pressed_in(trainer, 0.05), pytest.raises(dr.TrainingInterrupted) as caught:
+        trainer.run(X, y, epochs=2, batch_size=None, progress=False)
+    assert caught.value.history.stopped == "interrupted"
     assert trainer.steps == 0
     np.testing.assert_array_equal(net.vector, before)
 

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 
 import deltarule as dr
 from deltarule.report import html, write_report
@@ -258,7 +259,9 @@ def test_only_a_history_is_taken(tmp_path):
 
 def test_plot_draws_a_panel_for_loss_metrics_rate_and_gradients(run):
     _, history, _, _ = run
-    labels = [axes.get_ylabel() for axes in history.plot().axes]
+    axes = history.plot()
+    pyplot.close(axes[0].figure)
+    labels = [one.get_ylabel() for one in axes]
     assert labels == ["loss", "accuracy", "learning rate", "gradient norm"]
 
 
@@ -285,7 +288,7 @@ def test_nothing_to_plot_is_said():
 
 def test_a_gradient_that_is_always_zero_is_named(tmp_path):
     history = dr.History("reference")
-    history.extend(
+    history._extend(
         2,
         {
             "loss": np.ones(2),
@@ -299,7 +302,7 @@ def test_a_gradient_that_is_always_zero_is_named(tmp_path):
 
 def test_a_very_long_history_makes_a_small_report_with_first_and_last_epoch(tmp_path):
     history = dr.History("reference")
-    history.extend(200_000, {"loss": np.random.default_rng(0).random(200_000)})
+    history._extend(200_000, {"loss": np.random.default_rng(0).random(200_000)})
     x = loss_figure(history).axes[0].lines[0].get_xdata()
     assert (x[0], x[-1]) == (1, 200_000)
     assert history.report(tmp_path / "r.html").stat().st_size < 200_000
@@ -307,19 +310,13 @@ def test_a_very_long_history_makes_a_small_report_with_first_and_last_epoch(tmp_
 
 def test_numbers_that_are_not_finite_do_not_stop_the_figures(tmp_path):
     history = dr.History("reference")
-    history.extend(3, {"loss": np.array([1.0, np.nan, np.inf])})
+    history._extend(3, {"loss": np.array([1.0, np.nan, np.inf])})
     history.report(tmp_path / "r.html")
 
 
-def test_figures_leave_no_trace_in_pyplot(run):
-    import matplotlib.pyplot as plt
-
-    run[1].plot()
-    assert not plt.get_fignums()
-
-
-def test_notebooks_get_a_picture(run):
-    assert run[1].plot()._repr_png_().startswith(b"\x89PNG")
+def test_the_figures_of_a_report_leave_no_trace_in_pyplot(run, tmp_path):
+    run[1].report(tmp_path / "r.html")
+    assert not pyplot.get_fignums()
 
 
 @pytest.mark.parametrize(

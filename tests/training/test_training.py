@@ -7,6 +7,7 @@ import logging
 import pickle
 import signal
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ import deltarule as dr
 from ctrl_c import interrupted
 from deltarule.base.random import Purpose, permutation
 from deltarule.training.callbacks import lower_is_better
-from deltarule.training.progress import Progress
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((23, 3))
@@ -362,14 +362,14 @@ def test_callbacks_know_the_columns_of_the_history_beforehand() -> None:
     assert columns.columns == tuple(history)
 
 
-class Scripted(dr.Callback):
-    """Moves the network as told, so that the validation loss follows a script."""
+def scripted(values: list[float]) -> Callable[..., float]:
+    """Return a metric whose validation column follows a script."""
+    rows, script = round(0.2 * len(X)), iter(values)
 
-    def __init__(self, values: list[float]) -> None:
-        self.values = values
+    def told(y: np.ndarray, a: np.ndarray, w: np.ndarray | None) -> float:
+        return next(script) if len(y) == rows else 0.0
 
-    def on_epoch(self, state: dr.State) -> None:
-        state.history["val_loss"][-1] = self.values[state.epoch - 1]
+    return told
 
 
 def test_early_stopping_waits_for_patience_and_puts_the_best_weights_back() -> None:
@@ -380,14 +380,14 @@ def test_early_stopping_waits_for_patience_and_puts_the_best_weights_back() -> N
         def on_epoch(self, state: dr.State) -> None:
             self.vectors.append(state.network.vector.copy())
 
-    copies, stopping = Copies(), dr.EarlyStopping(patience=3)
-    script = Scripted([5, 3, 4, 3, 3.5, 1, 1, 1, 1, 1])
+    copies, stopping = Copies(), dr.EarlyStopping("val_told", patience=3, best_is="min")
+    script = scripted([5, 3, 4, 3, 3.5, 1, 1, 1, 1, 1])
     net, history = trained(
-        regressor(), epochs=10, validation=0.2, callbacks=[script, copies, stopping]
+        regressor(), epochs=10, validation=0.2, metrics=[script], callbacks=[copies, stopping]
     )
     assert history.epochs == 5
-    assert history.stopped == "val_loss has not improved for 3 epochs"
-    assert stopping.best_epoch == 2
+    assert history.stopped == "val_told has not improved for 3 epochs"
+    assert (stopping.best, stopping.best_epoch) == (3, 2)
     np.testing.assert_array_equal(net.vector, copies.vectors[1])
 
 
@@ -399,11 +399,12 @@ def test_early_stopping_knows_which_way_a_metric_is_better() -> None:
 
 
 def test_the_rate_falls_on_a_plateau() -> None:
-    script = Scripted([5, 4, 4, 4, 4, 3, 3, 3])
-    plateau = dr.ReduceOnPlateau(factor=0.5, patience=2)
+    script = scripted([5, 4, 4, 4, 4, 3, 3, 3])
+    plateau = dr.ReduceOnPlateau("val_told", factor=0.5, patience=2, best_is="min")
     _, history = trained(
-        regressor(), epochs=8, validation=0.2, optimizer=dr.SGD(1.0), callbacks=[script, plateau]
-    )
+        regressor(), epochs=8, validation=0.2, optimizer=dr.SGD(1.0), metrics=[script],
+        callbacks=[plateau],
+    )  # fmt: skip
     assert history["learning_rate"] == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5]
 
 
@@ -548,7 +549,9 @@ def test_ctrl_c_ends_the_run_after_a_whole_step_and_loses_nothing(
 
     def run(trainer: dr.Trainer) -> dr.History:
         callbacks = [PressIn3()] if hooked else None
-        return trainer.run(X, TARGETS, epochs=1_000_000, batch_size=4, callbacks=callbacks)
+        return trainer.run(
+            X, TARGETS, epochs=1_000_000, batch_size=4, callbacks=callbacks, on_interrupt="return"
+        )
 
     with caplog.at_level(logging.WARNING, logger="deltarule"):
         if hooked:
@@ -601,90 +604,6 @@ def test_columns_of_many_epochs_are_complete() -> None:
     assert history["loss"][-1] == history.latest("loss") < history["loss"][0]
     with pytest.raises(KeyError, match="did you mean 'loss'"):
         history["los"]
-
-
-@pytest.mark.parametrize("mode", [True, False, "auto"])
-def test_progress_is_plain_lines_where_there_is_no_terminal(
-    mode: bool | str, clock: object, capfd: pytest.CaptureFixture[str]
-) -> None:
-    trained(regressor(), progress=mode, epochs=3)
-    printed = capfd.readouterr()
-    assert printed.out == ""
-    lines = printed.err.splitlines()
-    if mode is True:
-        assert lines[-1].startswith("epoch 3/3  loss ")
-        assert "\r" not in printed.err
-    else:  # no time has passed
-        assert lines == []
-
-
-class Stream:
-    """A terminal, or a file."""
-
-    def __init__(self, terminal: bool) -> None:
-        self.terminal, self.text = terminal, ""
-
-    def isatty(self) -> bool:
-        return self.terminal
-
-    def write(self, text: str) -> None:
-        self.text += text
-
-    def flush(self) -> None: ...
-
-
-def test_progress_redraws_one_line_on_a_terminal_ten_times_a_second(clock) -> None:
-    history, terminal = dr.History("reference"), Stream(True)
-    progress = Progress(True, 200, terminal)  # type: ignore[arg-type]
-    for _ in range(100):
-        clock.now += 1 / 32  # exact in binary
-        history.extend(1, {"loss": np.array([0.25])})
-        progress.show(history)
-    assert terminal.text.count("\r") == 25
-    assert terminal.text.endswith("[=========           ] epoch 97/200  loss 0.25  3 s left")
-    history.extend(100, {"loss": np.full(100, 0.25)})
-    progress.show(history, final=True)
-    assert terminal.text.count("\n") == 1
-    assert terminal.text.split("\r")[-1].startswith(
-        "[====================] epoch 200/200  loss 0.25  3.1 s"
-    )
-
-
-def test_plain_lines_are_about_twenty_and_at_most_one_a_second(clock) -> None:
-    for seconds, expected in ((0.5, 20), (0.01, 3)):  # an epoch of so many seconds
-        history, file = dr.History("reference"), Stream(False)
-        progress = Progress(True, 300, file)  # type: ignore[arg-type]
-        for _ in range(300):
-            clock.now += seconds
-            history.extend(1, {"loss": np.array([0.25])})
-            progress.show(history)
-        progress.show(history, final=True)
-        lines = file.text.splitlines()
-        assert abs(len(lines) - expected) <= 1
-        assert lines[-1].startswith("epoch 300/300  loss 0.25  ")
-
-
-def test_by_default_what_ends_within_a_second_shows_nothing(clock) -> None:
-    for seconds, shown in ((0.9, False), (1.1, True)):
-        history, terminal = dr.History("reference"), Stream(True)
-        progress = Progress("auto", 2, terminal)  # type: ignore[arg-type]
-        clock.now += seconds
-        history.extend(1, {"loss": np.array([1.0])})
-        progress.show(history)
-        clock.now += 0.05
-        progress.show(history, final=True)
-        assert (terminal.text != "") == shown
-
-
-def test_the_last_state_is_shown_however_soon_it_comes(clock) -> None:
-    history, terminal = dr.History("reference"), Stream(True)
-    progress = Progress(True, 4, terminal)  # type: ignore[arg-type]
-    for epoch in range(4):
-        history.extend(1, {"loss": np.array([1.0 / (epoch + 1)])})
-        progress.show(history)
-    progress.show(history, final=True)
-    assert terminal.text.count("\n") == 1
-    assert terminal.text.split("\r")[-1].startswith("[====================] epoch 4/4  loss 0.25")
 
 
 @pytest.mark.parametrize("clip", [None, "clip_value"])

@@ -49,6 +49,40 @@ class DivergenceError(DeltaruleError, ArithmeticError):
         return make, self.args, {"history": self.history}
 
 
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C ended a training: raised after the step in progress, so the network is a valid one.
+
+    It derives from KeyboardInterrupt and from nothing else, as ``except Exception`` must not catch
+    it: a loop over trainings ends too. Whoever wants the call to return instead passes
+    ``on_interrupt="return"``.
+
+    Attributes
+    ----------
+    history : History or None
+        What was reported until then, with ``stopped == "interrupted"``; None after a single
+        :meth:`Trainer.step <deltarule.Trainer.step>`. Of several restarts it is the best one's.
+    restarts : Restarts or None
+        The result so far, where :func:`deltarule.restart` was interrupted.
+
+    Examples
+    --------
+    >>> import deltarule as dr
+    >>> try:
+    ...     raise dr.TrainingInterrupted("pressed", history=dr.History("reference"))
+    ... except KeyboardInterrupt as interrupt:
+    ...     interrupt.history.epochs
+    0
+    """
+
+    def __init__(self, message: str = "", *, history: Any = None, restarts: Any = None) -> None:
+        super().__init__(message)
+        self.history = history
+        self.restarts = restarts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args, {"history": self.history, "restarts": self.restarts}
+
+
 class FileFormatError(DeltaruleError, OSError):
     """A file is not what it claims to be, or comes from a newer version."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -147,3 +147,23 @@ class ReadOnly(dict[str, _Value]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (dict(self),)
+
+
+class ReadOnlyList(list[_Value]):
+    """A list that is handed out to be read; a copy or a slice of it is an ordinary list.
+
+    Changing it raises an error that says what to do instead.
+    """
+
+    def __init__(self, values: Iterable[_Value], what: str, instead: str) -> None:
+        super().__init__(values)
+        self._message = f"{what} is read-only; {instead}"
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise FixedError(self._message)
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = clear = extend = insert = pop = remove = reverse = sort = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)

@@ -13,16 +13,22 @@ from typing import Any
 class Interrupt:
     """Whether Ctrl-C was pressed; engines look at it between steps.
 
-    Attributes
-    ----------
-    requested : bool
-    shared : bool
-        Whether it ends several runs at once. Then their common caller tells the user, not each run.
+    One that is within another is requested where the outer one is, and not the other way round.
     """
 
-    def __init__(self, *, shared: bool = False) -> None:
-        self.requested = False
-        self.shared = shared
+    __slots__ = ("_outer", "_requested")
+
+    def __init__(self, outer: Interrupt | None = None) -> None:
+        self._outer, self._requested = outer, False
+
+    @property
+    def requested(self) -> bool:
+        """Whether whatever runs is to end."""
+        return self._requested or (self._outer is not None and self._outer.requested)
+
+    def request(self) -> None:
+        """Let whatever runs end."""
+        self._requested = True
 
 
 _obeyed = threading.local()
@@ -39,31 +45,48 @@ def obeying(interrupt: Interrupt) -> Iterator[None]:
 
 
 class deferred_interrupt:  # noqa: N801 - used as a function is
-    """Turn the first SIGINT within the block into a flag; a second one acts as usual.
+    """Turn the first KeyboardInterrupt of a SIGINT within the block into a flag.
 
-    Outside the main thread, or where Python does not handle SIGINT, signals are left as they are;
-    the flag there is the one that the thread obeys, if any.
+    The handler that was there is called as always, a user's own too; only if it raises
+    KeyboardInterrupt, as Python's does, the flag is set instead. A second one is raised at once.
+    A block within another one shares its flag.
+
+    Outside the main thread, in a subinterpreter, or where Python does not handle SIGINT (a shell
+    starts what runs in the background with SIGINT ignored), signals are left as they are; the flag
+    there is the one that the thread obeys, if any.
     """
 
-    def __init__(self, *, shared: bool = False) -> None:
-        self._interrupt = Interrupt(shared=shared)
+    def __init__(self) -> None:
+        self._interrupt = Interrupt()
         self._usual: Any = None
 
     def __enter__(self) -> Interrupt:
-        in_main_thread = threading.get_ident() == threading.main_thread().ident
-        usual = signal.getsignal(signal.SIGINT)
-        if not in_main_thread or not callable(usual):
+        if threading.get_ident() != threading.main_thread().ident:
             found: Interrupt = getattr(_obeyed, "interrupt", self._interrupt)
             return found
-        self._usual = usual
-        signal.signal(signal.SIGINT, self._request)
+        usual = signal.getsignal(signal.SIGINT)
+        outer = getattr(usual, "__self__", None)
+        if isinstance(outer, deferred_interrupt):
+            return outer._interrupt
+        if callable(usual):
+            self._usual = usual
+            try:
+                signal.signal(signal.SIGINT, self._request)
+            except ValueError:  # not the main interpreter, or not what it takes for the main thread
+                self._usual = None
         return self._interrupt
 
     def __exit__(self, *exception: object) -> None:
         if self._usual is not None:
-            signal.signal(signal.SIGINT, self._usual)
+            found = signal.signal(signal.SIGINT, self._usual)
+            if getattr(found, "__self__", None) is not self:
+                signal.signal(signal.SIGINT, found)  # which a callback has installed meanwhile
 
     def _request(self, signum: int, frame: FrameType | None) -> None:
         if self._interrupt.requested:
             self._usual(signum, frame)
-        self._interrupt.requested = True
+            return
+        try:
+            self._usual(signum, frame)
+        except KeyboardInterrupt:
+            self._interrupt.request()

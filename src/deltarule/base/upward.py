@@ -14,7 +14,7 @@ from typing import Any
 PLACES = {
     "net.predict": ("deltarule.engines.selection", "prediction_executor"),
     "net.save": ("deltarule.network.model_file", "save"),
-    "history.plot": ("deltarule.report.figures", "history_figure"),
+    "history.plot": ("deltarule.report.figures", "plot_history"),
     "history.report": ("deltarule.report", "write_report"),
     "print(trace)": ("deltarule.inspect.worked_example", "worked_example"),
 }

@@ -326,7 +326,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "val_loss": "history['val_loss'] is a list",
         "accuracy": "history['accuracy'] is a list",
         "params": "history.epochs, history.steps and history.seconds describe the run",
-        "best_epoch": "an EarlyStopping object has best_epoch",
+        "best_epoch": "an EarlyStopping object has best_epoch and best",
         "model": "dr.train trains the network in place; it is the object that you passed",
         "predict": "dr.train trains the network in place: net.predict(X)",
     },

@@ -79,6 +79,7 @@ def demo(
             seed=seed,
             engine=engine,
             progress=True,
+            on_interrupt="return",
         )
         outputs = network.predict(X[test], engine=engine)
     if not history.epochs:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from weakref import WeakKeyDictionary
 
 from deltarule.base.errors import InvalidValueError
+from deltarule.base.log import warn
 from deltarule.base.settings import check_choice
 from deltarule.base.words import helpful
 from deltarule.engines.native import NativeEngine, core, target, unavailable
@@ -15,7 +15,6 @@ from deltarule.engines.reference.executor import ReferenceEngine
 from deltarule.network.network import Network
 from deltarule.plan import Plan, compile_network
 
-_log = logging.getLogger("deltarule")
 _said: set[str] = set()
 
 
@@ -67,7 +66,7 @@ def select_engine(name: str, plan: Plan) -> Engine:
         )
     if problem not in _said:
         _said.add(problem)
-        _log.warning("using the reference engine, which is slower: %s", problem)
+        warn("using the reference engine, which is slower: %s", problem)
     return ReferenceEngine()
 
 

@@ -1,7 +1,7 @@
-"""Figures of a run, as matplotlib objects without any global state.
+"""Figures of a run, as matplotlib objects.
 
-Each function takes a history and returns a :class:`matplotlib.figure.Figure`, or None if the
-history has nothing to show in it.
+Each ``..._figure`` returns a :class:`matplotlib.figure.Figure` without any global state, or None if
+the history has nothing to show in it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from deltarule.base.errors import InvalidValueError
+from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
 from deltarule.base.types import Array
 from deltarule.training.history import History
 
@@ -29,26 +30,30 @@ _GRADIENT = "gradient_norm."
 _PARTS = ("data_loss", "penalty")
 
 
-class RunFigure(Figure):
-    """A figure that notebooks show without pyplot."""
+def plot_history(history: History, ax: Any = None) -> Array:
+    """Draw losses, metrics, learning rate and gradient norms; return the axes (plots,).
 
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=120)
-        return buffer.getvalue()
-
-
-def history_figure(history: History) -> Figure:
-    """Return losses, metrics, learning rate and gradient norms of a run in one figure."""
+    The figure is one of pyplot's, so that ``plt.show()`` and notebooks know it. Into given axes the
+    losses are drawn.
+    """
     panels = [panel for panel, columns in _PANELS if columns(history)]
     if not panels:
         raise InvalidValueError("there is nothing to plot: no epoch was finished")
+    if ax is not None:
+        if not isinstance(ax, Axes):
+            raise InvalidTypeError(f"ax must be matplotlib axes, got {describe_value(ax)}")
+        draw_loss(ax, history)
+        return np.array([ax], dtype=object)
+    from matplotlib import pyplot
+
     rows = math.ceil(len(panels) / 2)
     columns = min(len(panels), 2)
-    figure = RunFigure(figsize=(5 * columns, 3.4 * rows), layout="constrained")
+    figure = pyplot.figure(figsize=(5 * columns, 3.4 * rows), layout="constrained")
+    axes = np.empty(len(panels), dtype=object)
     for i, panel in enumerate(panels):
-        panel(figure.add_subplot(rows, columns, i + 1), history)
-    return figure
+        axes[i] = figure.add_subplot(rows, columns, i + 1)
+        panel(axes[i], history)
+    return axes
 
 
 def loss_figure(history: History) -> Figure | None:
@@ -201,7 +206,7 @@ _PANELS = (
 
 def _figure() -> Figure:
     # Small on purpose: on a phone its letters are still 10 pixels high.
-    return RunFigure(figsize=(4.8, 3.1), layout="constrained")
+    return Figure(figsize=(4.8, 3.1), layout="constrained")
 
 
 def _single(history: History, draw: object, columns: list[str]) -> Figure | None:

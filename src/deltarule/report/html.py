@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 import deltarule
 from deltarule.base.errors import InvalidTypeError, describe_value
-from deltarule.base.files import check_writable, write_atomically
+from deltarule.base.files import check_writable, is_file_object, write_atomically, write_to
 from deltarule.network.network import Network
 from deltarule.report import figures
 from deltarule.report.answers import Answers, examine
@@ -31,7 +31,7 @@ class Panel(NamedTuple):
 
 
 def write_report(
-    path: str | Path,
+    path: Any,
     history: History,
     *,
     title: str = "Training report",
@@ -45,15 +45,15 @@ def write_report(
     column_names: Sequence[str] | None = None,
     scores: Mapping[str, Any] | None = None,
     notes: str = "",
-) -> Path:
-    """Write a one-file HTML report of a run and return its path.
+) -> Path | None:
+    """Write a one-file HTML report of a run and return its path, None for an open file.
 
     The file contains all its pictures and refers to no other file. It is written completely or not
     at all. A report needs only the history; every other argument adds something to it.
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or binary file open for writing
     history : History
         What :func:`deltarule.train` returned.
     title, notes : str
@@ -95,7 +95,9 @@ def write_report(
         raise InvalidTypeError(
             "write_report takes the history that train() returned, got " + describe_value(history)
         )
-    check_writable(path)
+    into_file = is_file_object(path, "write")
+    if not into_file:
+        check_writable(path)
     answers = None
     if X is not None or y is not None:
         answers = examine(
@@ -119,6 +121,9 @@ def write_report(
             written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         )
     )
+    if into_file:
+        write_to(path, html.encode())
+        return None
     return write_atomically(path, html.encode())
 
 

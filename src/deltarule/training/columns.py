@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from deltarule.base.errors import InvalidTypeError, describe_value, unknown_name
 from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset
 from deltarule.engines.protocol import Executor, Record
@@ -14,6 +15,7 @@ from deltarule.formulas.metric_arguments import one_number
 from deltarule.formulas.metrics import Metric
 from deltarule.network.network import Network
 from deltarule.plan import Plan
+from deltarule.training.callbacks import is_of_network
 from deltarule.training.evaluation import evaluate_dataset, naming, with_penalty
 
 _TINY = float(np.finfo(np.float64).tiny)
@@ -32,8 +34,16 @@ class Columns:
         What the metrics have seen of the epoch in progress; None where there are no metrics.
     """
 
-    def __init__(self, plan: Plan, metrics: Mapping[str, Metric], held_out: Dataset | None) -> None:
-        self._plan, self._metrics, self._held_out = plan, metrics, held_out
+    def __init__(
+        self,
+        plan: Plan,
+        metrics: Mapping[str, Metric],
+        training: Dataset,
+        held_out: Dataset | None,
+    ) -> None:
+        self._plan, self._metrics = plan, metrics
+        self._training, self._held_out = training, held_out
+        self._scores: dict[bool, _Scores] = {}
         self.names = column_names(plan, metrics, held_out is not None)
         self.seen = Seen(plan, metrics) if metrics else None
 
@@ -54,23 +64,56 @@ class Columns:
         if self.seen is not None:
             columns |= {name: np.array([value]) for name, value in self.seen.finish().items()}
         if self._held_out is not None:
-            values = evaluate_dataset(
-                self._plan,
-                executor,
-                network.vector,
-                self._held_out,
-                self._metrics,
-                "the validation data",
-            )
+            values = self._measure(executor, network, held_out=True)
             columns |= {f"val_{name}": np.array([value]) for name, value in values.items()}
         columns["learning_rate"] = rates
         return columns | gradient_norms(self._plan, record, count)
+
+    def score(self, column: str, executor: Executor, network: Network) -> float:
+        """Return a loss or metric, by its column's name, of the network as it is now."""
+        if not isinstance(column, str):
+            raise InvalidTypeError(
+                f"column must be the name of a loss or metric, got {describe_value(column)}"
+            )
+        held_out = column.startswith("val_")
+        name = column.removeprefix("val_")
+        known = (*with_penalty(self._plan, 0.0, 0.0), *self._metrics)
+        if name not in known or (held_out and self._held_out is None):
+            raise unknown_name(
+                "column to score", column, [n for n in self.names if is_of_network(n)]
+            )
+        scores = self._scores.get(held_out)
+        if scores is not None and scores.are_of(network):
+            return scores.values[name]
+        return self._measure(executor, network, held_out=held_out)[name]
+
+    def _measure(self, executor: Executor, network: Network, *, held_out: bool) -> dict[str, float]:
+        data = self._held_out if held_out else self._training
+        assert data is not None
+        part = "the validation data" if held_out else _TRAINING
+        values = evaluate_dataset(self._plan, executor, network.vector, data, self._metrics, part)
+        vectors = network.vector.copy(), network.state_vector.copy()
+        self._scores[held_out] = _Scores(values, *vectors)
+        return values
 
     def of_unfinished(self, sums: tuple[Array, ...] | None) -> dict[str, float]:
         """Return the losses of an epoch that was cut short, from its sums; empty without one."""
         if sums is None:
             return {}
         return losses_of(self._plan, sums)
+
+
+class _Scores(NamedTuple):
+    """What a network scored when its vectors were these."""
+
+    values: dict[str, float]
+    vector: Array
+    state: Array
+
+    def are_of(self, network: Network) -> bool:
+        return np.array_equal(network.vector, self.vector) and np.array_equal(
+            network.state_vector, self.state
+        )
 
 
 class Seen:

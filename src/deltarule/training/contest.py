@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deltarule.base.errors import DivergenceError, InvalidTypeError, InvalidValueError
+from deltarule.base.errors import (
+    DivergenceError,
+    InvalidTypeError,
+    InvalidValueError,
+    TrainingInterrupted,
+)
 from deltarule.base.guards import fixed
-from deltarule.base.interrupt import deferred_interrupt, obeying
+from deltarule.base.interrupt import Interrupt, deferred_interrupt, obeying
+from deltarule.base.log import warn
 from deltarule.base.words import helpful
 from deltarule.network.network import Network
-from deltarule.training.callbacks import Callback, EarlyStopping, Monitor
+from deltarule.training.callbacks import Callback, Monitor
 from deltarule.training.history import History
-from deltarule.training.progress import SharedProgress
+from deltarule.training.progress import Quiet, SharedProgress
 from deltarule.training.trainer import Trainer
-
-_log = logging.getLogger("deltarule")
 
 _LOOK = 0.1
 """Seconds between two looks of the waiting thread at Ctrl-C and progress."""
@@ -41,10 +42,10 @@ class Restarts:
     best : int
         Number of the restart that the network now holds.
     monitor : str
-        The column of the histories that decided.
+        The loss or metric that decided.
     scores : tuple of float
-        Its value for the parameters each restart ended with; NaN where a restart diverged, or an
-        interrupt came before its first whole epoch.
+        Its value for the network that each restart ended with, measured on that network; NaN where
+        a restart diverged, or an interrupt came before its first whole epoch.
     seeds : tuple of int
         Seeds of the initial parameters; that of restart 0 is the network's own.
     histories : tuple of History or None
@@ -122,42 +123,62 @@ class Contest:
         self.histories: list[History | None] = [None] * len(self.seeds)
         self.scores = [math.nan] * len(self.seeds)
         self.divergences: dict[int, DivergenceError] = {}
+        self.shown = Quiet(self.display.show)
 
-    def run(self, threads: int) -> Restarts:
-        """Run all restarts and give the network the best of them."""
+    def run(self, threads: int, *, raises: bool) -> Restarts:
+        """Run all restarts and give the network the best of them; ``raises``: whether Ctrl-C does.
+
+        Its threads are daemons where this one is: they keep no process alive that it would not.
+        """
         start = time.perf_counter()
-        waiting, failures = deque(range(len(self.seeds))), list[BaseException]()
-        with deferred_interrupt(shared=True) as interrupt:
+        numbers, failures = iter(range(len(self.seeds))), dict[int, BaseException]()
+        with deferred_interrupt() as interrupt:
+            stop = Interrupt(interrupt)
 
             def work() -> None:
-                try:
-                    with obeying(interrupt):
-                        while (i := _next(waiting)) is not None:
-                            # The first always begins, so that there is a history even after an
-                            # early Ctrl-C.
-                            if i == 0 or not interrupt.requested:
+                with obeying(stop):
+                    while (i := next(numbers, None)) is not None:
+                        # The first always begins, so that there is a history after an early Ctrl-C.
+                        if i == 0 or not stop.requested:
+                            try:
                                 self.attempt(i)
-                except BaseException as error:
-                    failures.append(error)
+                            except BaseException as error:
+                                failures[i] = error
+                                stop.request()
 
-            # Daemons where this thread is one: they keep no process alive that it would not.
-            team = [threading.Thread(target=work, name=f"restarts {i}") for i in range(threads)]
+            workers = [
+                threading.Thread(target=work, name=f"deltarule-restart_{k}") for k in range(threads)
+            ]
             try:
-                for thread in team:
-                    thread.start()
-                while not failures and (busy := [t for t in team if t.is_alive()]):
-                    busy[0].join(_LOOK)
-                    self.display.show()
-                interrupted = interrupt.requested
+                for worker in workers:
+                    worker.start()
+                for worker in workers:
+                    while worker.is_alive() and not stop.requested:
+                        worker.join(_LOOK)
+                        self.shown.show()
             finally:
-                interrupt.requested = True  # whatever still runs ends now
-                for thread in team:
-                    if thread.ident is not None:  # it was started
-                        thread.join()
+                stop.request()  # whatever still runs ends now
+                for worker in workers:
+                    if worker.ident is not None:
+                        worker.join()
         if failures:
-            raise failures[0]
-        self.display.show(final=True)
-        return self.result("interrupted" if interrupted else "", time.perf_counter() - start)
+            raise failures[min(failures)]
+        self.shown.show(final=True)
+        result = self.result(time.perf_counter() - start, interrupted=interrupt.requested)
+        if interrupt.requested:
+            begun = sum(history is not None for history in self.histories)
+            message = (
+                f"training interrupted after {begun} of {len(self.seeds)} restarts had begun; the "
+                f"network is that of restart {result.best}, the best so far"
+            )
+            if raises:
+                raise TrainingInterrupted(
+                    f"{message}; .restarts of this exception is the result",
+                    history=result.history,
+                    restarts=result,
+                )
+            warn(message)
+        return result
 
     def attempt(self, i: int) -> None:
         """Run one restart; the network goes with it unless it is the best so far."""
@@ -167,16 +188,20 @@ class Contest:
             trainer.network.initialize(self.seeds[i])
         callbacks = _copies(self.callbacks)
         try:
-            history = trainer.run(
-                **self.settings, callbacks=callbacks, progress=self.display.parts[i]
+            history, score = trainer._run_and_score(
+                **self.settings,
+                callbacks=callbacks,
+                progress=self.display.parts[i],
+                monitor=self.watch.monitor,
             )
         except DivergenceError as error:
             self.histories[i] = error.history
             self.divergences[i] = error.with_traceback(None)  # which would keep the network
             return
         self.histories[i] = history
-        self.scores[i] = _score(history, self.watch.monitor, callbacks)
-        cost = self.watch.cost(self.scores[i])
+        self.scores[i] = score
+        # Interrupted before its first epoch it has no score.
+        cost = self.watch.cost(score) if history.epochs else math.nan
         # What has no number to compare comes after all that have one.
         rank = (0, cost, i) if math.isfinite(cost) else (1, 0.0, i)
         with self.lock:
@@ -184,27 +209,18 @@ class Contest:
                 self.best = _Entrant(rank, trainer.network, callbacks)
                 self.display.best = f"{self.watch.monitor} {self.scores[i]:.4g}"
 
-    def result(self, stopped: str, seconds: float) -> Restarts:
+    def result(self, seconds: float, *, interrupted: bool) -> Restarts:
         """Give the network the final parameters of the best restart."""
         if self.best is None:
             raise _all_diverged(self.divergences)
         unranked, _, number = self.best.rank
-        if unranked and not stopped:
+        if unranked and not interrupted:
             raise InvalidValueError(
                 f"no restart ended with a finite {self.watch.monitor!r}, so there is no best; got "
                 f"{', '.join(f'{score:g}' for score in self.scores[:5])}, ...: choose another "
                 "monitor="
             )
         self.trainer.network.take_over(self.best.network)
-        if stopped:
-            begun = sum(history is not None for history in self.histories)
-            _log.warning(
-                "training interrupted after %d of %d restarts had begun; the network is that of "
-                "restart %d, the best so far",
-                begun,
-                len(self.seeds),
-                number,
-            )
         return Restarts(
             best=number,
             monitor=self.watch.monitor,
@@ -213,7 +229,7 @@ class Contest:
             histories=tuple(self.histories),
             callbacks=tuple(self.best.callbacks),
             seconds=seconds,
-            stopped=stopped,
+            stopped="interrupted" if interrupted else "",
         )
 
 
@@ -224,23 +240,6 @@ class _Entrant:
     rank: tuple[int, float, int]
     network: Network
     callbacks: list[Callback]
-
-
-def _score(history: History, monitor: str, callbacks: Sequence[Callback]) -> float:
-    """Return the monitored value that belongs to the parameters a run ended with."""
-    if not history.epochs:
-        return math.nan
-    for callback in reversed(callbacks):
-        if isinstance(callback, EarlyStopping) and callback.restore_best and callback.best_epoch:
-            return history[monitor][callback.best_epoch - 1]
-    return history.latest(monitor)
-
-
-def _next(waiting: deque[int]) -> int | None:
-    try:
-        return waiting.popleft()
-    except IndexError:
-        return None
 
 
 def _copies(callbacks: list[Callback]) -> list[Callback]:

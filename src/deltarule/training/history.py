@@ -1,11 +1,14 @@
-"""The history of a run: one list of numbers per column, with one number per epoch."""
+"""The history of a run: named columns of numbers, with one number per epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from deltarule.base.errors import missing_extra, unknown_key
+import numpy as np
+
+from deltarule.base.errors import FixedError, MissingExtraError, missing_extra, unknown_key
+from deltarule.base.guards import Guarded, ReadOnly, ReadOnlyList
 from deltarule.base.types import Array
 from deltarule.base.upward import upward
 from deltarule.base.words import Leading, helpful
@@ -13,12 +16,15 @@ from deltarule.base.words import Leading, helpful
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matplotlib.figure import Figure
+_READ = "what a run has reported stays; list(history['loss']) is a copy that can be changed"
 
 
 @helpful
-class History(Leading, Mapping[str, list[float]]):
+class History(Guarded, Leading, Mapping[str, list[float]]):
     """Columns by name: ``history["val_loss"]`` is a list with one number per finished epoch.
+
+    Everything in it is to be read: changing a list raises an error, a slice or copy of it is an
+    ordinary list.
 
     Columns are "loss", the metrics, "val_loss" and "val_..." where there is a validation set,
     "data_loss" and "penalty" (their sum is "loss") where there is a penalty, "learning_rate" (of
@@ -40,70 +46,162 @@ class History(Leading, Mapping[str, list[float]]):
     """
 
     def __init__(self, engine: str) -> None:
-        self._columns: dict[str, list[float]] = {}
-        self._pending: dict[str, list[Array]] = {}
-        self.epochs = 0
-        self.steps = 0
-        self.seconds = 0.0
-        self.engine = engine
-        self.stopped = ""
-        self.unfinished: dict[str, float] = {}
+        self._engine = engine
+        self._rows: dict[str, int] = {}
+        self._table = np.empty((0, 0))  # (columns, room for epochs)
+        self._lists: dict[str, ReadOnlyList[float]] = {}
+        self._epochs = self._steps = 0
+        self._seconds = 0.0
+        self._stopped = ""
+        self._unfinished: dict[str, float] = {}
 
-    def extend(self, epochs: int, rows: Mapping[str, Array]) -> None:
-        """Add some epochs: one array (epochs,) per column."""
-        # A run of tiny steps adds a million epochs: they become Python numbers only when read.
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_table": self._table[:, : self._epochs].copy(), "_lists": {}}
+
+    @property
+    def epochs(self) -> int:
+        """Epochs finished in this run."""
+        return self._epochs
+
+    @property
+    def steps(self) -> int:
+        """Steps done in this run."""
+        return self._steps
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of the run."""
+        return self._seconds
+
+    @property
+    def engine(self) -> str:
+        """The engine that ran."""
+        return self._engine
+
+    @property
+    def stopped(self) -> str:
+        """Why the run ended before its last epoch; "" if it did not."""
+        return self._stopped
+
+    @property
+    def unfinished(self) -> Mapping[str, float]:
+        """The losses of the last epoch, where it was cut short, over the steps that were done."""
+        return ReadOnly(self._unfinished, "history.unfinished", "dict(...) of it is a copy")
+
+    def _extend(self, epochs: int, rows: Mapping[str, Array | float]) -> None:
+        """Add some epochs: one array (epochs,) per column, or a number for a single epoch."""
+        if not self._rows:
+            self._table = np.empty((len(rows), epochs))
+            self._rows = {name: i for i, name in enumerate(rows)}
+        start, end = self._epochs, self._epochs + epochs
+        if end > self._table.shape[1]:
+            # An eighth more than needed: each number is copied some ten times, however many calls.
+            table = np.empty((len(self._rows), end + end // 8))
+            table[:, :start] = self._table[:, :start]
+            self._table = table
         for name, values in rows.items():
-            self._columns.setdefault(name, [])
-            self._pending.setdefault(name, []).append(values)
-        self.epochs += epochs
+            self._table[self._rows[name], start:end] = values
+        self._epochs = end
 
     def __getitem__(self, name: str) -> list[float]:
-        if not isinstance(name, str) or name not in self._columns:
+        if not isinstance(name, str) or name not in self._rows:
             raise unknown_key("column", name, self)
-        column = self._columns[name]
-        for values in self._pending.pop(name, []):
-            column.extend(values.tolist())
+        column = self._lists.get(name)
+        if column is None:
+            column = self._lists[name] = ReadOnlyList((), f"history[{name!r}]", _READ)
+        have, end = len(column), self._epochs
+        if have < end:  # a slice from there on: two threads that read at once write the same
+            new = self._table[self._rows[name], have:end].tolist()
+            list.__setitem__(column, slice(have, None), new)
         return column
 
+    def _cannot_change(self, *_: Any) -> NoReturn:
+        raise FixedError(f"a history is read-only; {_READ}")
+
+    __setitem__ = __delitem__ = _cannot_change
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
+        return iter(self._rows)
 
     def __len__(self) -> int:
-        return len(self._columns)
+        return len(self._rows)
 
     def latest(self, name: str) -> float:
         """Return a column's value of the last epoch."""
-        if name in self._columns and name in self._pending:
-            return float(self._pending[name][-1][-1])
-        return self[name][-1]
+        if not isinstance(name, str) or name not in self._rows:
+            raise unknown_key("column", name, self)
+        return float(self._table[self._rows[name], self._epochs - 1])
 
     def last(self) -> dict[str, float]:
         """Return the last epoch's numbers, without the gradient norms."""
         shown = (name for name in self if not name.startswith("gradient_norm."))
         return {name: self.latest(name) for name in shown}
 
-    def plot(self) -> Figure:
-        """Return a matplotlib figure of losses, metrics and gradient norms."""
+    def to_frame(self) -> Any:
+        """Return a data frame with one row per epoch, counted from 1, and one column per column.
+
+        It is a pandas frame whose index is "epoch"; where pandas is not installed, a polars frame
+        with a column "epoch".
+
+        Raises
+        ------
+        MissingExtraError
+            Neither is installed.
+        """
+        columns = {name: self._table[row, : self._epochs] for name, row in self._rows.items()}
+        epochs = np.arange(1, self._epochs + 1)
         try:
-            history_figure = upward("history.plot")
+            import pandas
+        except ImportError:
+            pass
+        else:
+            return pandas.DataFrame(columns, index=pandas.Index(epochs, name="epoch"), copy=True)
+        try:
+            import polars
+        except ImportError:
+            raise MissingExtraError(
+                "history.to_frame() needs pandas or polars, which are optional; install one with: "
+                "pip install pandas"
+            ) from None
+        return polars.DataFrame({"epoch": epochs, **columns})
+
+    def plot(self, ax: Any = None) -> Array:
+        """Draw losses, metrics, learning rate and gradient norms; return the matplotlib axes.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            The losses are drawn into these. By default there is a new figure with one plot each,
+            which ``plt.show()`` shows; a notebook shows it by itself.
+
+        Returns
+        -------
+        array of axes (plots,)
+            Their figure is ``axes[0].figure``.
+        """
+        try:
+            plot_history = upward("history.plot")
         except ImportError:
             raise missing_extra("history.plot()", "report") from None
-        figure: Figure = history_figure(self)
-        return figure
+        axes: Array = plot_history(self, ax)
+        return axes
 
-    def report(self, path: str | Path, **contents: Any) -> Path:
+    def report(self, path: Any, **contents: Any) -> Path | None:
         """Write an HTML report of one file, see :func:`deltarule.report.write_report`."""
         try:
             write_report = upward("history.report")
         except ImportError:
             raise missing_extra("history.report()", "report") from None
-        written: Path = write_report(path, self, **contents)
+        written: Path | None = write_report(path, self, **contents)
         return written
 
     def __repr__(self) -> str:
+        done = f"{self.epochs} epochs, {self.steps} steps, {self.seconds:.2f} s"
         numbers = ", ".join(f"{name} {value:.6g}" for name, value in self.last().items())
         stopped = f"; stopped: {self.stopped}" if self.stopped else ""
-        return (
-            f"History({self.epochs} epochs, {self.steps} steps, {self.seconds:.2f} s, "
-            f"{self.engine} engine: {numbers}{stopped})"
-        )
+        return f"History({done}, {self.engine} engine{numbers and f': {numbers}'}{stopped})"
+
+    def _repr_html_(self) -> str:
+        from deltarule.training.history_html import history_html  # which only notebooks need
+
+        return history_html(self)

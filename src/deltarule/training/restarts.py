@@ -6,17 +6,24 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from deltarule.base.errors import InvalidValueError
 from deltarule.base.random import Purpose, check_seed, words
 from deltarule.base.settings import check_integer
 from deltarule.base.words import helpful
 from deltarule.data.frames import names_of
 from deltarule.network.network import Network
 from deltarule.plan import ClipLike, ConstraintLike, LossLike, OptimizerLike, PenaltyLike
-from deltarule.training.callbacks import Callback, Monitor, check_best_is, check_callbacks
+from deltarule.training.callbacks import (
+    Callback,
+    Monitor,
+    check_best_is,
+    check_callbacks,
+    is_of_network,
+)
 from deltarule.training.columns import column_names
 from deltarule.training.contest import Contest, Restarts
 from deltarule.training.progress import SharedProgress
-from deltarule.training.trainer import Trainer
+from deltarule.training.trainer import Trainer, check_on_interrupt
 
 
 @helpful
@@ -46,6 +53,7 @@ def restart(
     threads: int | None = None,
     engine: str = "auto",
     progress: bool | str = "auto",
+    on_interrupt: str = "raise",
 ) -> Restarts:
     """Train a network from several initialisations at once and keep the best of them.
 
@@ -68,9 +76,10 @@ def restart(
         As in :func:`train`.
     restarts : int
     monitor : str, optional
-        The column of the history that decides; by default "val_loss" where there is a validation
-        set, otherwise "loss". Its value after the last epoch counts or, with EarlyStopping, after
-        the epoch whose parameters are restored. Of equal values the first is the best.
+        The loss or metric that decides, by its column's name; by default "val_loss" where there is
+        a validation set, otherwise "loss". It is measured on the network as a restart leaves it (as
+        :func:`evaluate` does), on the validation data for "val_...", otherwise on the training
+        data. Of equal values the first is the best.
     best_is : "min", "max" or None
         None uses the metric's own direction, lower for losses. Metrics of your own need it.
     threads : int, optional
@@ -81,6 +90,8 @@ def restart(
         metrics of your own, are called from several threads.
     progress : "auto", True or False
         One line for all restarts.
+    on_interrupt : "raise" or "return"
+        As in :func:`train`; TrainingInterrupted has the result so far as ``restarts``.
     loss, optimizer, epochs, batch_size, drop_last, shuffle, validation, metrics, penalty,
     constraint, clip, sample_weight, class_weight, seed, engine
         As in :func:`train`.
@@ -97,12 +108,15 @@ def restart(
         Bad input, or a callback that cannot be copied; the network is unchanged.
     DivergenceError
         Every restart diverged (a single one just cannot win); the network is unchanged.
+    TrainingInterrupted
+        Ctrl-C was pressed; the network is the best so far.
 
     Notes
     -----
-    Ctrl-C ends all restarts after their current steps. The network gets the best parameters so
-    far, ``stopped`` is "interrupted", and the call returns as usual. An exception in a
-    callback or metric ends all restarts too, and is raised.
+    Ctrl-C ends all restarts after their current steps, and the network gets the best parameters so
+    far. TrainingInterrupted is raised; its ``restarts`` is the result, with
+    ``stopped == "interrupted"``. With ``on_interrupt="return"`` that is returned. An exception in a
+    callback or metric ends all restarts too, and is raised; so is a score that is NaN.
 
     Examples
     --------
@@ -120,6 +134,7 @@ def restart(
     count = check_integer("restarts", restarts)
     check_integer("epochs", epochs)
     check_best_is(best_is)
+    check_on_interrupt(on_interrupt)
     if threads is not None:
         check_integer("threads", threads)
     hooks = check_callbacks(callbacks)
@@ -140,6 +155,11 @@ def restart(
         monitor = "loss" if validation is None else "val_loss"
     watch = Monitor(monitor, best_is=best_is)
     watch.check(column_names(trainer.plan, trainer.metrics, validation is not None))
+    if not is_of_network(monitor):
+        raise InvalidValueError(
+            f"monitor: {monitor!r} belongs to the steps of an epoch, not to a network that could "
+            "be the best; choose a loss or metric"
+        )
     names = network.feature_names or names_of(X)
     contest = Contest(
         trainer,
@@ -163,7 +183,7 @@ def restart(
     if threads is None:
         # The reference engine's BLAS already has a thread per core; several restarts would compete.
         threads = _cores() if trainer.engine.name == "native" else 1
-    return contest.run(min(count, threads))
+    return contest.run(min(count, threads), raises=on_interrupt == "raise")
 
 
 def restart_seeds(network: Network, seed: int, count: int) -> tuple[int, ...]:

@@ -37,6 +37,7 @@ def train(
     threads: int | None = None,
     engine: str = "auto",
     progress: bool | str = "auto",
+    on_interrupt: str = "raise",
 ) -> History:
     """Train a network in place by backpropagation and return the history.
 
@@ -82,7 +83,11 @@ def train(
         of the native engine are identical for any number.
     engine : "auto", "native" or "reference"
     progress : "auto", True or False
-        "auto" shows progress on standard error once a run has lasted a second.
+        "auto" shows progress on standard error once a run has lasted a second: a bar on a terminal
+        or in a notebook, a few lines elsewhere. Where it cannot be shown, the run goes on.
+    on_interrupt : "raise" or "return"
+        Whether Ctrl-C raises TrainingInterrupted after the step in progress, or the call returns
+        the history as usual.
 
     Returns
     -------
@@ -95,11 +100,16 @@ def train(
     DivergenceError
         The loss or a gradient was not finite. The network keeps its parameters from before that
         step (with EarlyStopping, the best ones).
+    TrainingInterrupted
+        Ctrl-C was pressed. It is a KeyboardInterrupt, and has the history; the network keeps what
+        it has learnt (with EarlyStopping, the best).
 
     Notes
     -----
-    Ctrl-C ends the run after the current step. The network keeps what it has learnt, the history
-    has ``stopped == "interrupted"``, and the call returns as usual.
+    Ctrl-C ends the run after the step in progress; pressed again, it acts at once. With
+    ``on_interrupt="return"`` the call returns as usual, and the history has
+    ``stopped == "interrupted"``. A SIGINT handler of your own is called as always; the run ends if
+    it raises KeyboardInterrupt. Threads other than the main one receive no signals.
 
     Examples
     --------
@@ -136,4 +146,5 @@ def train(
         sample_weight=sample_weight,
         callbacks=callbacks,
         progress=progress,
+        on_interrupt=on_interrupt,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -14,12 +14,20 @@ from deltarule.base.errors import (
     DivergenceError,
     InvalidTypeError,
     InvalidValueError,
+    TrainingInterrupted,
     describe_value,
 )
 from deltarule.base.guards import Guarded, ReadOnly
 from deltarule.base.interrupt import Interrupt, deferred_interrupt
+from deltarule.base.log import warn
 from deltarule.base.random import check_seed
-from deltarule.base.settings import check_flag, check_integer, check_number, check_sequence
+from deltarule.base.settings import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    check_sequence,
+)
 from deltarule.base.types import Array
 from deltarule.base.words import Leading, helpful
 from deltarule.data.frames import names_of
@@ -47,9 +55,9 @@ from deltarule.training.columns import Columns, Seen, losses_of
 from deltarule.training.evaluation import check_metrics_fit, resolve_metrics
 from deltarule.training.history import History
 from deltarule.training.pace import Pace
-from deltarule.training.progress import Display, Progress
+from deltarule.training.progress import Display, Progress, Quiet
 
-_log = logging.getLogger("deltarule")
+_INTERRUPTED = "interrupted"
 
 
 @helpful
@@ -238,6 +246,8 @@ class Trainer(Guarded, Leading):
             Bad input: nothing has been changed.
         DivergenceError
             The loss or a gradient is not finite: the network is as before.
+        TrainingInterrupted
+            Ctrl-C was pressed. The step was made, or where it takes long, dropped as a whole.
         """
         if self._schedule.spans_run:
             raise InvalidValueError(
@@ -257,7 +267,8 @@ class Trainer(Guarded, Leading):
         if record.raised is not None:
             raise record.raised
         if interrupt.requested:
-            raise KeyboardInterrupt
+            made = "after" if record.steps_done else "before"
+            raise TrainingInterrupted(f"training interrupted {made} step {self.steps}")
         self._raise_if_diverged(record, None)
         return losses_of(self.plan, record.row(0))["loss"]
 
@@ -274,8 +285,51 @@ class Trainer(Guarded, Leading):
         sample_weight: Any = None,
         callbacks: Sequence[Callback] | None = None,
         progress: bool | str | Display = "auto",
+        on_interrupt: str = "raise",
     ) -> History:
-        """Train for some epochs and return what happened; see :func:`deltarule.train`."""
+        """Train for some epochs and return what happened; see :func:`deltarule.train`.
+
+        ``progress`` may be an object with a method ``show(history, *, final)``, which is called
+        whenever an engine returns. An error that it raises is logged, and does not end the run.
+        """
+        check_on_interrupt(on_interrupt)
+        history, _ = self._run_and_score(
+            X,
+            y,
+            epochs=epochs,
+            batch_size=batch_size,
+            drop_last=drop_last,
+            shuffle=shuffle,
+            validation=validation,
+            sample_weight=sample_weight,
+            callbacks=callbacks,
+            progress=progress,
+            raises=on_interrupt == "raise",
+        )
+        if history.stopped == _INTERRUPTED:
+            warn(_interrupted_after(history))
+        return history
+
+    def _run_and_score(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        epochs: int,
+        batch_size: int | None,
+        drop_last: bool,
+        shuffle: Any,
+        validation: Any,
+        sample_weight: Any,
+        callbacks: Sequence[Callback] | None,
+        progress: bool | str | Display,
+        raises: bool = False,
+        monitor: str | None = None,
+    ) -> tuple[History, float]:
+        """Train; return the history and, by a column's name, what the network scores in the end.
+
+        ``raises``: whether Ctrl-C does.
+        """
         check_integer("epochs", epochs)
         check_flag("drop_last", drop_last)
         hooks = check_callbacks(callbacks)
@@ -293,9 +347,14 @@ class Trainer(Guarded, Leading):
             for part in (data, held_out):
                 if part is not None:
                     check_metrics_fit(self.plan, part, self._metrics)
-            columns = Columns(self.plan, self._metrics, held_out)
+            columns = Columns(self.plan, self._metrics, data, held_out)
             self._remember(names)
-            return self._train(batches, columns, epochs, hooks, display)
+            history = self._train(
+                batches, columns, epochs, hooks, Quiet(display.show), raises=raises
+            )
+            if monitor is None or not history.epochs:
+                return history, math.nan
+            return history, columns.score(monitor, self._executor, self.network)
 
     def _train(
         self,
@@ -303,22 +362,31 @@ class Trainer(Guarded, Leading):
         columns: Columns,
         epochs: int,
         hooks: Sequence[Callback],
-        display: Display,
+        display: Quiet,
+        *,
+        raises: bool,
     ) -> History:
         """The loop: steps, what is reported of them, callbacks; epoch after epoch."""
         history = History(self.engine.describe())
-        state = State(self.network, history, columns.names, epochs)
+
+        def score(column: str) -> float:
+            return columns.score(column, self._executor, self.network)
+
+        state = State(self.network, history, columns.names, epochs, score)
         self._rate_factor = state.rate_factor
         due = bool(hooks) or columns.each_epoch
         pace = Pace(batches, each_epoch=due, outputs=columns.seen is not None)
         per_epoch, batch = batches.steps_per_epoch, 0
         unfinished: tuple[Array, ...] | None = None  # the sums of an epoch in progress
         start = time.perf_counter()
-        try:
-            for hook in hooks:
-                hook.on_start(state)
-            with deferred_interrupt() as interrupt:
-                while history.epochs < epochs and not state.stop:
+        started: list[Callback] = []
+        error: BaseException | None = None
+        with deferred_interrupt() as interrupt:
+            try:
+                for hook in hooks:
+                    hook.on_start(state)
+                    started.append(hook)
+                while history.epochs < epochs and not state.stop and not interrupt.requested:
                     self._follow_factors()
                     left = (epochs - history.epochs) * per_epoch - batch
                     steps = min(pace.steps(batch), left)
@@ -330,40 +398,45 @@ class Trainer(Guarded, Leading):
                     pace.took(time.perf_counter() - called)
                     done, now = divmod(batch + record.steps_done, per_epoch)
                     self._epochs += done
-                    history.steps += record.steps_done
+                    history._steps += record.steps_done
                     if record.raised is not None:
                         raise record.raised
                     if done:
                         last = rates[per_epoch - 1 - batch :: per_epoch][:done]
-                        history.extend(
+                        history._extend(
                             done, columns.of_epochs(record, last, self._executor, self.network)
                         )
                     unfinished, batch = record.row(done) if now else None, now
-                    history.seconds = time.perf_counter() - start
+                    history._seconds = time.perf_counter() - start
                     self._raise_if_diverged(record, history)
                     if done:
-                        state.epoch = history.epochs
                         for hook in hooks:
                             hook.on_epoch(state)
                         self._rate_factor = check_number(
                             "state.rate_factor", state.rate_factor, at_least=0
                         )
                         display.show(history)
-                    if interrupt.requested:
-                        state.stop = "interrupted"
-        finally:
-            history.stopped = history.stopped or str(state.stop)
-            history.unfinished = columns.of_unfinished(unfinished)
-            failures = _end(hooks, state)
-            history.seconds = time.perf_counter() - start
+            except BaseException as caught:
+                error = caught
+            reason = _INTERRUPTED if interrupt.requested else str(state.stop)
+            history._stopped = history.stopped or reason
+            history._unfinished = columns.of_unfinished(unfinished)
+            error = _end(started, state, error)
+            history._seconds = time.perf_counter() - start
             display.show(history, final=True)
-        if failures:
-            raise failures[0]
-        if state.stop == "interrupted" and not interrupt.shared:
-            _log.warning(
-                "training interrupted after %d steps; the network keeps what it has learnt",
-                history.steps,
-            )
+        if interrupt.requested and error is None:  # at the very end, too
+            history._stopped = _INTERRUPTED
+        try:
+            if interrupt.requested and raises:
+                raise TrainingInterrupted(
+                    f"{_interrupted_after(history)}; .history of this exception is what was "
+                    "reported",
+                    history=history,
+                ) from error
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback refers to here
         return history
 
     @property
@@ -437,17 +510,29 @@ class Trainer(Guarded, Leading):
         )
         error.history = history
         if history is not None:
-            history.stopped = f"diverged at step {step}"
+            history._stopped = f"diverged at step {step}"
         raise error
 
 
-def _end(hooks: Sequence[Callback], state: State) -> list[Exception]:
-    """Call every callback at the end, even if others raise; return what they raised."""
-    failures: list[Exception] = []
+def _interrupted_after(history: History) -> str:
+    return f"training interrupted after {history.steps} steps; the network keeps what it has learnt"
+
+
+def _end(
+    hooks: Sequence[Callback], state: State, error: BaseException | None
+) -> BaseException | None:
+    """Call every callback at the end; return the first error, and log those that come after it."""
     for hook in hooks:
         try:
             hook.on_end(state)
-        except Exception as error:
-            _log.exception("%s.on_end failed", type(hook).__name__)
-            failures.append(error)
-    return failures
+        except BaseException as failure:
+            if error is None:
+                error = failure
+            else:
+                warn("%s.on_end failed too: %s", type(hook).__name__, failure, error=failure)
+    return error
+
+
+def check_on_interrupt(value: str) -> None:
+    """Raise where it is none of what may happen after Ctrl-C."""
+    check_choice("on_interrupt", value, "raise", "return")
