@@ -247,8 +247,11 @@ private:
         if (!weights.is_none()) {
             const In w = array_of<In>(weights, "weights are an array");
             data.weights = table_of(w);
-            expect(w.ndim() == 1 && data.weights.number == Number::float64 && w.shape(0) == rows,
-                   "wrong weights");
+            expect(data.weights.number == Number::float64 && w.shape(0) == rows, "wrong weights");
+            if (w.ndim() == 2)
+                expect(data.weights.columns == outputs_ && network().loss &&
+                           !loss_traits[int(*network().loss)].of_rows,
+                       "this loss, or its number of outputs, does not fit the weights");
         }
         return data;
     }

@@ -99,11 +99,12 @@ struct LossTraits {
     const char *name, *setting;
     Reads canonical_reads;
     Pairs pairs;
+    bool of_rows;  // not made of one number for each output
 };
 inline constexpr LossTraits loss_traits[] = {
 #define DR_OF_ELEMENT(name, formula, setting, over, reads, pairs) \
-    {#name, setting, Reads::reads, Pairs::pairs},
-#define DR_OF_ROW(name, setting, reads, pairs) {#name, setting, Reads::reads, Pairs::pairs},
+    {#name, setting, Reads::reads, Pairs::pairs, false},
+#define DR_OF_ROW(name, setting, reads, pairs) {#name, setting, Reads::reads, Pairs::pairs, true},
     DR_LOSSES(DR_OF_ELEMENT, DR_OF_ROW)
 #undef DR_OF_ELEMENT
 #undef DR_OF_ROW

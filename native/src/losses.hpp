@@ -116,6 +116,34 @@ DR_INLINE V delta_of(const Formula& loss, V z, V a, V t) {
         return loss.derivative(a, t);
 }
 
+// The user's weights of a row of the batch: one, or one for each output.
+DR_INLINE const double* weights_of(const Program& program, long row) {
+    return static_cast<const double*>(program.weights.data) +
+           source_row(program, row) * program.weights.stride;
+}
+
+// What each row of a tile weighs: its weight, or the mean of those of its outputs.
+DR_INLINE void gather_row_weights(const Program& program, const Tile& tile) {
+    const long k = program.weights.columns;
+    for (long r = 0; r < tile.rows; ++r) {
+        const double* const w = weights_of(program, tile.first + r);
+        double sum = k == 0 ? w[0] : 0;
+        for (long j = 0; j < k; ++j) sum += w[j];
+        program.row_weights[tile.first + r] = k == 0 ? sum : sum / double(k);
+    }
+}
+
+// A row of weight 0 changes nothing, even if its loss is not finite.
+template <class T>
+void clear_weightless_rows(const Program& program, const Instruction& op, const Tile& tile, T* d) {
+    constexpr long NR = 2 * lanes<T>;
+    for (long r = 0; r < tile.rows; ++r) {
+        if (program.row_weights[tile.first + r] != 0) continue;
+        program.losses[tile.first + r] = 0;
+        for_row<T>(op.outputs, program.capacity * NR, [&](long i, auto) { store(d + r * NR + i, vec<T>{}); });
+    }
+}
+
 // The rows of a tile.
 //   in   z, a, t
 //   out  d         delta; the rows' losses go to Program::losses
@@ -131,6 +159,32 @@ void loss_of_elements(const Program& program, const Instruction& op, const Tile&
             const vec<T> zi = load(z + i), ai = load(a + i), ti = load(t + i);
             sums = sums + select(mask, value_of<Formula, from_z>(loss, zi, ai, ti), vec<T>{});
             store(d + i, select(mask, delta_of<Formula, from_z>(loss, zi, ai, ti) * factor * w, vec<T>{}));
+        });
+        program.losses[tile.first + r] = double(sum_lanes(sums) * factor);
+    }
+}
+
+// The same where every output of a row has a weight of its own: the rows' losses are sum_j w_j l_j. What weighs nothing
+// gives exactly 0, whatever its target.
+template <bool from_z, class T, class Formula>
+void loss_of_weighted_elements(const Program& program, const Instruction& op, const Tile& tile, Formula loss,
+                               T factor, const T* z, const T* a, const T* t, T* d) {
+    constexpr long NR = 2 * lanes<T>, L = lanes<T>;
+    const long stride = program.capacity * NR;
+    const vec<T> zero{};
+    for (long r = 0; r < tile.rows; ++r, z += NR, a += NR, t += NR, d += NR) {
+        const double* w = weights_of(program, tile.first + r);
+        long left = op.outputs;
+        vec<T> sums{};
+        for_row<T>(op.outputs, stride, [&](long i, auto) {
+            alignas(vector_bytes) T weights[L];
+            for (long j = 0; j < L; ++j) weights[j] = j < left ? T(w[j]) : T(0);
+            w += L;
+            left -= L;
+            const vec<T> zi = load(z + i), ai = load(a + i), ti = load(t + i), wi = load(weights);
+            const auto nothing = wi == zero;
+            sums = sums + select(nothing, zero, wi * value_of<Formula, from_z>(loss, zi, ai, ti));
+            store(d + i, select(nothing, zero, delta_of<Formula, from_z>(loss, zi, ai, ti) * factor * wi));
         });
         program.losses[tile.first + r] = double(sum_lanes(sums) * factor);
     }
@@ -228,27 +282,31 @@ void loss_forward(const Program& program, const Instruction& op, const Tile& til
     T *const t = base + op.aux, *const d = base + op.d_in;
     if (program.outputs != nullptr) store_outputs<T>(program, op, tile, a);
     if (program.targets.columns != 0) gather_table<T>(program, program.targets, tile, t);
-    if (program.row_weights)
-        for (long r = 0; r < tile.rows; ++r) {
-            const int64_t row = source_row(program, tile.first + r);
-            program.row_weights[tile.first + r] = static_cast<const double*>(program.weights.data)[row];
-        }
+    if (program.row_weights) gather_row_weights(program, tile);
+    const bool by_output = program.weights.columns > 0;
     const auto run = [&](auto loss, Over over) {
         const T factor = over == Over::mean ? T(1) / T(op.outputs) : T(1);
+        const auto with = [&]<bool from_z>() {
+            if (by_output)
+                loss_of_weighted_elements<from_z>(program, op, tile, loss, factor, z, a, t, d);
+            else
+                loss_of_elements<from_z>(program, op, tile, loss, factor, z, a, t, d);
+        };
         if (op.from_z)
-            loss_of_elements<true>(program, op, tile, loss, factor, z, a, t, d);
+            with.template operator()<true>();
         else if constexpr (requires { loss.value(vec<T>{}, vec<T>{}); })
-            loss_of_elements<false>(program, op, tile, loss, factor, z, a, t, d);
+            with.template operator()<false>();
     };
     switch (op.loss) {
 #define DR_OF_ELEMENT(name, formula, setting, over, ...) \
-    case Loss::name: return run(with_setting<formula<T>>(T(op.loss_setting)), Over::over);
+    case Loss::name: run(with_setting<formula<T>>(T(op.loss_setting)), Over::over); break;
 #define DR_OF_ROW(name, ...) \
-    case Loss::name: return name<T>(program, op, tile, z, a, t, d);
+    case Loss::name: name<T>(program, op, tile, z, a, t, d); break;
         DR_LOSSES(DR_OF_ELEMENT, DR_OF_ROW)
 #undef DR_OF_ELEMENT
 #undef DR_OF_ROW
     }
+    if (program.row_weights) clear_weightless_rows(program, op, tile, d);
 }
 
 }  // namespace deltarule::DR_TARGET

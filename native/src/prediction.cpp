@@ -126,8 +126,9 @@ bool Executor::forward(const void* parameters, const void* running, const Data& 
     if (sums == nullptr) return true;
     const double* const w = program.row_weights;
     sums->weight = w ? sum_in_strips(rows, [&](long i) { return w[i]; }) : double(rows);
-    sums->loss = w ? sum_in_strips(rows, [&](long i) { return w[i] * losses_[size_t(i)]; })
-                   : sum_in_strips(rows, [&](long i) { return losses_[size_t(i)]; });
+    const bool weigh = w && data.weights.columns == 0;
+    sums->loss = weigh ? sum_in_strips(rows, [&](long i) { return w[i] * losses_[size_t(i)]; })
+                       : sum_in_strips(rows, [&](long i) { return losses_[size_t(i)]; });
     return true;
 }
 

@@ -187,8 +187,10 @@ struct Program {
     const int64_t* order = nullptr;  // rows of the batch; null: first_row, first_row + 1, ...
     int64_t first_row = 0;
     long batch = 0;
-    double* losses = nullptr;       // per row of the batch, not weighted
-    double* row_weights = nullptr;  // per row of the batch; null: all 1
+    // Per row of the batch: its loss, not weighted, unless every output has a weight of its own; and what the row
+    // weighs (null: all 1).
+    double* losses = nullptr;
+    double* row_weights = nullptr;
     void* outputs = nullptr;        // (n, outputs); null: not wanted
     bool outputs_by_row = true;     // by source row; otherwise the batch's rows from outputs_first on
     int64_t outputs_first = 0;

@@ -422,8 +422,9 @@ struct Executor::Training {
         const double* const loss = program.losses;
         const double* const w = program.row_weights;
         step_weight = w ? sum_in_strips(program.batch, [&](long i) { return w[i]; }) : double(program.batch);
-        step_loss = w ? sum_in_strips(program.batch, [&](long i) { return w[i] * loss[i]; })
-                      : sum_in_strips(program.batch, [&](long i) { return loss[i]; });
+        const bool weigh = w && program.weights.columns == 0;
+        step_loss = weigh ? sum_in_strips(program.batch, [&](long i) { return w[i] * loss[i]; })
+                          : sum_in_strips(program.batch, [&](long i) { return loss[i]; });
         if (step_weight == 0) {
             end_step(false);
             return;

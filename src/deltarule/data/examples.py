@@ -68,12 +68,20 @@ class Expected(NamedTuple):
             X, inputs=self.inputs, dtype=self.dtype, what=f"{what}X", finite=finite, single=single
         )
         self.check_columns(X, f"{what}X")
+        targets = y
         y = as_targets(y, len(X), what=f"{what}y", single=single)
-        weights = as_weights(sample_weight, len(X), dtype=self.dtype, what=f"{what}sample_weight")
+        weights = as_weights(
+            sample_weight,
+            len(X),
+            dtype=self.dtype,
+            outputs=self.outputs,
+            what=f"{what}sample_weight",
+            rows_alone=_why_rows_alone(self.loss),
+        )
         check_some_weight(weights, "in sample_weight")
         y = without_unweighted(y, weights)
         if finite:
-            check_finite(y, f"{what}y", self.dtype)
+            check_finite(y, f"{what}y", self.dtype, source=targets, remedy=self._remedy(y))
         return Dataset(X, self._targets(y, what), weights)
 
     def _targets(self, y: Array, what: str) -> Array:
@@ -84,6 +92,12 @@ class Expected(NamedTuple):
             if not what:
                 raise
             raise type(error)(f"{what}y: {error}") from None
+
+    def _remedy(self, y: Array) -> str:
+        known = "np.isfinite(y)"
+        if y.ndim == 2 and y.shape[1] > 1 and not self.loss.over_outputs:
+            known += ".all(axis=1)"
+        return f"remove or fill such rows, or let unknown targets weigh 0: sample_weight={known}"
 
     def split(
         self,
@@ -128,7 +142,10 @@ class Expected(NamedTuple):
         by_class = class_weights(class_weight, data.y, self.outputs, data.weights)
         if by_class is None:
             return data
-        weights = by_class if data.weights is None else by_class * data.weights
+        weights = data.weights
+        if weights is not None and weights.ndim == 2:
+            by_class = by_class[:, None]
+        weights = by_class if weights is None else by_class * weights
         check_some_weight(weights, "(class times sample weights)")
         return Dataset(data.X, data.y, weights)
 
@@ -153,6 +170,15 @@ class Expected(NamedTuple):
                 f"leave one of {smallest}: use {remedy}, or freeze the BatchNorm"
             )
         return Batches(InMemory(data), size, drop_last=drop_last, shuffle=order, seed=seed)
+
+
+def _why_rows_alone(loss: Loss) -> str:
+    """Return why the outputs cannot have weights of their own; "" where they can."""
+    if loss.over_outputs:
+        return ""
+    if type(loss).__module__.startswith("deltarule."):
+        return f"{loss.name} is one number for a row, not one for each output"
+    return f"{loss.name} does not say that it is a sum or mean over outputs (over_outputs)"
 
 
 def _order(shuffle: Any, n: int) -> bool | Array:

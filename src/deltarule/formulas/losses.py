@@ -43,6 +43,9 @@ class Loss(Setting):
         The canonical output activation.
     accepts : tuple of types, or None
         The output activations with which this loss makes sense; None means all.
+    over_outputs : "sum", "mean" or None
+        How an example's loss is made of a number for each output; then every output can have a
+        weight of its own. None: it is not made of such numbers.
     """
 
     family: ClassVar[str] = "loss"
@@ -82,6 +85,7 @@ class Loss(Setting):
     output_activation: ClassVar[type[ActivationFunction]] = Identity
     accepts: ClassVar[tuple[type[ActivationFunction], ...] | None] = None
     classifies: ClassVar[bool] = False
+    over_outputs: ClassVar[str | None] = None
     fewest_outputs: ClassVar[int] = 1
 
     reduction: str = field(default="mean", kw_only=True)
@@ -137,6 +141,7 @@ class SquaredError(Loss):
     """
 
     name: ClassVar[str] = "squared_error"
+    over_outputs: ClassVar[str | None] = "sum"
     aliases: ClassVar[tuple[str, ...]] = (
         "half_squared_error",
         "quadratic",
@@ -158,6 +163,7 @@ class MeanSquaredError(Loss):
     """
 
     name: ClassVar[str] = "mean_squared_error"
+    over_outputs: ClassVar[str | None] = "mean"
     aliases: ClassVar[tuple[str, ...]] = (
         "mse",
         "mse_loss",
@@ -175,6 +181,7 @@ class MeanAbsoluteError(Loss):
     """``l = 1/k sum_j |a_j - t_j|``, ``dl/da = 1/k sign(a - t)``; it predicts medians."""
 
     name: ClassVar[str] = "mean_absolute_error"
+    over_outputs: ClassVar[str | None] = "mean"
     aliases: ClassVar[tuple[str, ...]] = (
         "mae",
         "l1",
@@ -203,6 +210,7 @@ class Huber(Loss):
     """
 
     name: ClassVar[str] = "huber"
+    over_outputs: ClassVar[str | None] = "mean"
     aliases: ClassVar[tuple[str, ...]] = (
         "huber_loss",
         "smooth_l1",
@@ -237,6 +245,7 @@ class Quantile(Loss):
     """
 
     name: ClassVar[str] = "quantile"
+    over_outputs: ClassVar[str | None] = "mean"
     aliases: ClassVar[tuple[str, ...]] = (
         "pinball",
         "pinball_loss",
@@ -270,6 +279,7 @@ class Poisson(Loss):
     """
 
     name: ClassVar[str] = "poisson"
+    over_outputs: ClassVar[str | None] = "mean"
     aliases: ClassVar[tuple[str, ...]] = (
         "poisson_nll",
         "poisson_nll_loss",
@@ -306,6 +316,7 @@ class BinaryCrossEntropy(Loss):
     """
 
     name: ClassVar[str] = "binary_cross_entropy"
+    over_outputs: ClassVar[str | None] = "sum"
     aliases: ClassVar[tuple[str, ...]] = (
         "bce",
         "bce_loss",

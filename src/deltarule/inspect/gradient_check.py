@@ -27,6 +27,7 @@ from deltarule.engines.reference.passes import (
     forward,
     loss_scale,
     output,
+    weight_sum,
 )
 from deltarule.formulas.losses import Loss
 from deltarule.inspect.trace import Trace, check_examples, trace_pass
@@ -315,9 +316,10 @@ class _Probe:
         self, points: _Points, gradient: Array, direction: Array, h: float
     ) -> _Comparison:
         """Compare the derivative along a direction with the difference of the smooth examples."""
-        plan, weights = self._trace.plan, self._weights
-        scale = loss_scale(plan, weights.sum())
-        at = scale * (points.losses @ (weights * points.smooth)) + points.penalties
+        weights = self._trace.weights
+        # Weights of single outputs are in the losses already.
+        w = np.ones(len(points.smooth)) if weights is None or weights.ndim == 2 else weights
+        at = self._scale * (points.losses @ (w * points.smooth)) + points.penalties
         derivative = float((gradient * direction).sum())
         difference = float((at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * h))
         rounding = _ROUNDINGS * _EPSILON * float(np.abs(at).max()) * 18 / (12 * h)
@@ -326,19 +328,21 @@ class _Probe:
         return _Comparison(error, derivative, difference, int((~points.smooth).sum()))
 
     @property
-    def _weights(self) -> Array:
+    def _scale(self) -> float:
         trace = self._trace
-        return np.ones(len(trace.losses)) if trace.weights is None else trace.weights
+        return loss_scale(trace.plan, weight_sum(trace.weights, len(trace.losses)))
 
     def _gradient(self, name: str, examples: Array) -> Array:
         """Return a parameter's gradient of the loss of some examples."""
         trace, plan = self._trace, self._trace.plan
         with np.errstate(all="ignore"):
             done = forward(plan, trace.inputs, self._context)
-            weights = self._weights * examples
+            weights = examples.astype(np.float64)
+            if trace.weights is not None:
+                weights = (trace.weights.T * weights).T
             backward(plan, done, trace.targets, weights, self._context, whole=False)
         index = next(i for i, parameter in enumerate(plan.parameters) if parameter.name == name)
-        gradient = loss_scale(plan, self._weights.sum()) * done.gradients[index]
+        gradient = self._scale * done.gradients[index]
         parameter = plan.parameters[index]
         if parameter.penalty is not None:
             gradient = gradient + parameter.penalty_gradient(self._context.parameters[index])
@@ -367,7 +371,7 @@ class _Probe:
         assert plan.loss is not None
         with np.errstate(all="ignore"):
             done = forward(plan, trace.inputs, self._context)
-            losses = example_losses(plan, done, trace.targets)
+            losses = example_losses(plan, done, trace.targets, trace.weights)
         vector = trace.network.vector
         sides = [np.zeros((len(losses), 0))]
         sides += [

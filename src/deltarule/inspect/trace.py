@@ -17,7 +17,15 @@ from deltarule.base.types import Array
 from deltarule.base.upward import upward
 from deltarule.base.words import Leading, helpful
 from deltarule.data import Dataset
-from deltarule.engines.reference.passes import Context, backward, forward, gather, loss_scale
+from deltarule.engines.reference.passes import (
+    Context,
+    backward,
+    forward,
+    gather,
+    loss_scale,
+    loss_sum,
+    weight_sum,
+)
 from deltarule.formulas.losses import Loss
 from deltarule.network.network import Network
 from deltarule.plan import LossLike, PenaltyLike, Plan, compile_network
@@ -71,7 +79,7 @@ class Trace(Leading):
     ----------
     inputs, targets : array (n, inputs), (n, outputs)
         As the network's dtype; targets encoded (one-hot, smoothed).
-    weights : array (n,) or None
+    weights : array (n,), (n, outputs) or None
     preactivations : mapping of layer to array (n, units)
         ``z`` of each Dense and Activation layer: ``a = f(z)``.
     activations : mapping of layer to array (n, units)
@@ -85,7 +93,7 @@ class Trace(Leading):
     input_gradient : array (n, inputs)
         ``dL/dx``.
     losses : array (n,)
-        Each example's own loss, unweighted.
+        Each example's own loss, unweighted; with weights for each output, ``sum_j w_ij l_ij``.
     loss, data_loss, penalty : float
         ``loss = data_loss + penalty``.
     """
@@ -178,7 +186,7 @@ def backpropagate(
         Of the dropout masks, which are those of a trainer with this seed at this step (from 0).
     penalty : name or Penalty
         For the whole network; a layer's own replaces it.
-    sample_weight : array (n,), optional
+    sample_weight : array (n,) or (n, outputs), optional
 
     Examples
     --------
@@ -220,7 +228,7 @@ def trace_pass(
         )
     with np.errstate(over="ignore"):  # a value beyond the dtype is carried as infinity
         inputs, targets, weights = gather(plan, data, slice(None))
-    total = float(len(inputs)) if weights is None else float(weights.sum())
+    total = weight_sum(weights, len(inputs))
     parameters = list(network.parameters.values())
     context = Context(parameters, list(network.state.values()), training, seed, step)
     with np.errstate(all="ignore"):
@@ -240,8 +248,7 @@ def trace_pass(
         gradients[segment.name] = scale * gradient
         if segment.penalty:
             gradients[segment.name] = gradients[segment.name] + segment.penalty_gradient(W)
-    losses = done.losses.astype(np.float64)
-    data_loss = scale * float(losses.sum() if weights is None else weights @ losses)
+    data_loss = scale * loss_sum(done.losses, weights)
     penalties = plan.penalty(network.vector)
     return Trace(
         network=network,
@@ -254,7 +261,7 @@ def trace_pass(
         deltas=deltas,
         gradients=gradients,
         input_gradient=scale * done.deltas[0],
-        losses=losses,
+        losses=done.losses.astype(np.float64),
         loss=data_loss + penalties,
         data_loss=data_loss,
         penalty=penalties,

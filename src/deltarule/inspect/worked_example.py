@@ -56,11 +56,18 @@ def _loss(trace: Trace) -> Iterator[str]:
     loss = trace.plan.loss
     assert loss is not None
     yield _line("t", trace.targets)
-    yield _line("l of each example", trace.losses)
-    if trace.weights is not None:
+    if trace.weights is None:
+        yield _line("l of each example", trace.losses)
+        total, weight = "sum(l)", "n"
+    elif trace.weights.ndim == 1:
+        yield _line("l of each example", trace.losses)
         yield _line("w", trace.weights)
-    w = "w " if trace.weights is not None else ""
-    mean = f"sum({w}l) / {'sum(w)' if w else 'n'}" if loss.reduction == "mean" else f"sum({w}l)"
+        total, weight = "sum(w l)", "sum(w)"
+    else:
+        yield _line("w", trace.weights)
+        yield _line("l of each example, its outputs weighted", trace.losses)
+        total, weight = "sum(l)", "sum(mean of w over outputs)"
+    mean = f"{total} / {weight}" if loss.reduction == "mean" else total
     if any(segment.penalty for segment in trace.plan.parameters):
         yield f"data loss = {mean} = {trace.data_loss:.{_DIGITS}f}"
         yield f"penalty = {trace.penalty:.{_DIGITS}f}"

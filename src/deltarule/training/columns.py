@@ -11,6 +11,7 @@ from deltarule.base.errors import InvalidTypeError, describe_value, unknown_name
 from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset
 from deltarule.engines.protocol import Executor, Record
+from deltarule.formulas import by_output
 from deltarule.formulas.metric_arguments import one_number
 from deltarule.formulas.metrics import Metric
 from deltarule.network.network import Network
@@ -129,9 +130,9 @@ class Seen:
         y = self._targets(data.y)
         for name, metric in self._metrics.items():
             with naming(_TRAINING):
-                tally = metric.tally(y, outputs, data.weights)
+                tally = by_output.tally(metric, y, outputs, data.weights)
             if name in self._tallies:
-                tally = metric.merge(self._tallies[name], tally)
+                tally = by_output.merge(metric, self._tallies[name], tally)
             self._tallies[name] = tally
 
     def finish(self) -> dict[str, float]:
@@ -139,7 +140,7 @@ class Seen:
         tallies, self._tallies = self._tallies, {}
         with naming(_TRAINING):
             return {
-                name: one_number(name, self._metrics[name].finish(tally))
+                name: one_number(name, by_output.finish(self._metrics[name], tally))
                 for name, tally in tallies.items()
             }
 

@@ -14,6 +14,7 @@ from deltarule.base.types import Array
 from deltarule.base.words import helpful
 from deltarule.data import Dataset
 from deltarule.engines import Executor, select_engine
+from deltarule.formulas import by_output
 from deltarule.formulas.losses import Loss
 from deltarule.formulas.metric_arguments import one_number
 from deltarule.formulas.metrics import Metric, check_metrics, resolve_metric
@@ -109,8 +110,8 @@ def measure(
     result = {}
     with naming(part):
         for name, metric in metrics.items():
-            tally = metric.tally(y, outputs, data.weights)
-            result[name] = one_number(name, metric.finish(tally))
+            tally = by_output.tally(metric, y, outputs, data.weights)
+            result[name] = one_number(name, by_output.finish(metric, tally))
     return result
 
 

@@ -21,7 +21,9 @@ from deltarule.engines.reference.passes import (
     forward,
     gather,
     loss_scale,
+    loss_sum,
     move_state,
+    weight_sum,
 )
 from deltarule.formulas.clipping import sum_of_squares
 from deltarule.network.network import Network
@@ -111,7 +113,7 @@ class ReferenceExecutor:
         step = run.first_step + record.steps_done
         scalars = next(self._scalars)
         x, t, w = gather(plan, data, rows)
-        total = float(len(x)) if w is None else float(w.sum())
+        total = weight_sum(w, len(x))
         if total == 0 and place is None:
             return True
 
@@ -125,10 +127,9 @@ class ReferenceExecutor:
         if total == 0:
             return True
         backward(plan, done, t, w, context, whole=False)
-        losses = done.losses.astype(np.float64)
-        loss_sum = float(losses.sum() if w is None else w @ losses)
+        data_loss = loss_sum(done.losses, w)
         penalty = plan.penalty(self.vector)
-        if not np.isfinite(loss_sum + penalty):
+        if not np.isfinite(data_loss + penalty):
             record.diverged_at = first_not_finite(plan, done)
             return False
 
@@ -163,7 +164,7 @@ class ReferenceExecutor:
             return False
         move_state(plan, done, context)
 
-        record.loss_sum[epoch] += loss_sum
+        record.loss_sum[epoch] += data_loss
         record.weight_sum[epoch] += total
         record.penalty_sum[epoch] += penalty
         record.gradient_squares[epoch] += squares
@@ -210,17 +211,16 @@ class ReferenceExecutor:
 
     def evaluate(self, data: Dataset, outputs: Array | None = None) -> tuple[float, float]:
         """Return the sums of ``w_i l_i`` and of ``w_i``, block by block."""
-        loss_sum = weight_sum = 0.0
+        losses = total = 0.0
         for rows in self._blocks(len(data), None):
             x, t, w = gather(self.plan, data, rows)
             done = self._forward(x)
             with np.errstate(all="ignore"):
-                losses = example_losses(self.plan, done, t).astype(np.float64)
-            loss_sum += float(losses.sum() if w is None else w @ losses)
-            weight_sum += float(len(x) if w is None else w.sum())
+                losses += loss_sum(example_losses(self.plan, done, t, w), w)
+            total += weight_sum(w, len(x))
             if outputs is not None:
                 outputs[rows] = done.values[self.plan.output_slots[1]]
-        return loss_sum, weight_sum
+        return losses, total
 
     def _forward(self, x: Array) -> Pass:
         with np.errstate(all="ignore"):

@@ -17,6 +17,7 @@ from deltarule.base.errors import InvalidValueError
 from deltarule.base.returned import as_returned, read_only
 from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset
+from deltarule.data.weights import row_weights
 from deltarule.engines.reference.formulas import Here, formulas_of
 from deltarule.plan import Operation, Plan
 
@@ -36,7 +37,7 @@ class Pass:
     gradients : list of arrays
         dL/dp of each parameter, summed over rows.
     losses : array (n,)
-        Each example's loss, unweighted.
+        Each example's loss, unweighted; with weights for each output ``sum_j w_ij l_ij``.
     """
 
     values: list[Array]
@@ -91,36 +92,65 @@ def output(plan: Plan, done: Pass) -> tuple[Array, Array]:
     return done.values[z], done.values[a]
 
 
-def example_losses(plan: Plan, done: Pass, t: Array) -> Array:
-    """Return each example's loss, (n,), unweighted."""
+def example_losses(plan: Plan, done: Pass, t: Array, weights: Array | None = None) -> Array:
+    """Return each example's loss, (n,): unweighted, or ``sum_j w_ij l_ij`` for weights (n, k)."""
     assert plan.loss is not None
     z, a = output(plan, done)
+    by_row = weights is None or weights.ndim == 1
+    if not by_row:  # a loss that is a sum or a mean over outputs, of one output alone
+        z, a, t = (x.reshape(-1, 1) for x in (z, a, t))
     value = plan.loss.canonical_value(z, a, t) if plan.canonical else plan.loss.value(a, t)
     what = f"{type(plan.loss).__name__}.value"
-    return as_returned(what, value, (len(a),), a.dtype, "one loss per example")
+    losses = as_returned(what, value, (len(a),), a.dtype, "one loss per example")
+    if weights is None or by_row:
+        return losses
+    if plan.loss.over_outputs == "mean":
+        losses = losses / weights.shape[1]
+    cells = weighted(weights.astype(plan.dtype), losses.reshape(weights.shape))
+    sums: Array = cells.sum(axis=1)
+    return sums
+
+
+def weighted(w: Array, x: Array) -> Array:
+    """Return ``w x``, and 0 where w is 0, even if x is not finite."""
+    return np.where(w == 0, 0, w * x)
+
+
+def loss_sum(losses: Array, weights: Array | None) -> float:
+    """Return ``sum_i w_i l_i`` in float64; weights of single outputs are in the losses already."""
+    losses = losses.astype(np.float64)
+    if weights is None or weights.ndim == 2:
+        return float(losses.sum())
+    return float(weights @ np.where(weights == 0, 0, losses))
+
+
+def weight_sum(weights: Array | None, n: int) -> float:
+    """Return ``sum_i w_i``, where a row weighs the mean of its outputs' weights."""
+    return float(n) if weights is None else float(row_weights(weights).sum())
 
 
 def backward(
     plan: Plan, done: Pass, t: Array, weights: Array | None, context: Context, *, whole: bool
 ) -> None:
-    """Fill in losses, deltas and gradients for targets ``t`` and weights (n,).
+    """Fill in losses, deltas and gradients for targets ``t`` and weights (n,) or (n, outputs).
 
     ``whole``: dL/d(input) is wanted too; otherwise the first layer's is left out.
     """
     assert plan.loss is not None
     operations, (last_z, last_a) = plan.operations, plan.output_slots
     z, a = output(plan, done)
-    w = 1 if weights is None else weights[:, None].astype(plan.dtype)
-    done.losses = example_losses(plan, done, t)
+    done.losses = example_losses(plan, done, t, weights)
     name = type(plan.loss).__name__
     if plan.canonical:  # dL/dz at once: the last activation has been passed
         slot, what, delta = last_z, f"{name}.canonical_delta", plan.loss.canonical_delta(z, a, t)
         operations = operations[:-1] if last_z != last_a else operations
     else:
         slot, what, delta = last_a, f"{name}.gradient", plan.loss.gradient(a, t)
-    done.deltas[slot] = w * as_returned(
-        what, delta, a.shape, a.dtype, "dl/da of each example and output"
-    )
+    delta = as_returned(what, delta, a.shape, a.dtype, "dl/da of each example and output")
+    if weights is not None:
+        w = weights if weights.ndim == 2 else weights[:, None]
+        delta = weighted(w.astype(plan.dtype), delta)
+    done.deltas[slot] = delta
     done.gradients = [np.zeros(0)] * len(plan.parameters)
     for op in reversed(operations):
         for slot, gradient in _backward(op, done, context, whole):
