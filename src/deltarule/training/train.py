@@ -70,9 +70,10 @@ def train(
     penalty, constraint, clip
         For instance ``L2(1e-4)``, ``MaxNorm(3)``, ``ClipNorm(1.0)``; a layer's own penalty or
         constraint replaces it.
-    sample_weight : array (n,), optional
-        Weights >= 0. A batch whose weights are all 0 changes neither parameters nor state, but
-        counts as a step.
+    sample_weight : array (n,) or (n, outputs), optional
+        Weights >= 0, of each row or of each output; a target of weight 0 may be NaN, so
+        ``np.isfinite(y)`` trains on what is known. A batch whose weights are all 0 changes neither
+        parameters nor state, but counts as a step.
     class_weight : mapping class -> weight, sequence, "balanced", optional
         Multiplies the sample weights of the training data.
     callbacks : list of Callback, optional
