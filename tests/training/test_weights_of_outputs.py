@@ -113,6 +113,25 @@ def test_what_stands_where_the_weight_is_0_changes_no_bit(engine: str, batch_siz
 
 
 @pytest.mark.parametrize("engine", CHANNELS)
+def test_batches_in_which_nothing_is_known_change_nothing(engine: str) -> None:
+    X, y, weights = partly_unknown("squared_error", n=40)
+    nothing = np.zeros((80, OUTPUTS))
+    one, other = (
+        dr.Trainer(
+            dr.Network(stack("identity"), inputs=7, seed=1), "squared_error", "adam", engine=engine
+        )
+        for _ in range(2)
+    )
+    settings = {"batch_size": 10, "shuffle": False}
+    one.run(X, y, sample_weight=weights, **settings)
+    other.run(
+        np.concatenate([X, X, X]), np.concatenate([y, y, y]),
+        sample_weight=np.concatenate([nothing, weights]), **settings,
+    )  # fmt: skip
+    np.testing.assert_array_equal(other.network.vector, one.network.vector)
+
+
+@pytest.mark.parametrize("engine", CHANNELS)
 def test_a_row_of_weight_0_may_have_an_unknown_target_and_a_loss_that_overflows(
     engine: str,
 ) -> None:

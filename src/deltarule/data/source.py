@@ -91,7 +91,7 @@ class Stretch(NamedTuple):
         weights = self.data.weights
         if weights is None or weights.all():
             return None
-        has: Array = weights.astype(bool)
+        has: Array = (weights if weights.ndim == 1 else weights.max(axis=1)).astype(bool)
         visited = has[None] if self.orders is None else has[self.orders]
         visited = visited[:, : self.steps_per_epoch * self.batch_size]
         batches = np.zeros((len(visited), self.steps_per_epoch * self.batch_size), dtype=bool)
