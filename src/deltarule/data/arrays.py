@@ -129,45 +129,58 @@ def as_targets(
     return array
 
 
-def check_finite(
-    array: Array,
-    what: str,
-    dtype: np.dtype,
-    *,
-    source: Any = None,
-    remedy: str = "remove or fill such rows first",
-) -> None:
+def check_finite(array: Array, what: str, dtype: np.dtype, *, source: Any = None) -> None:
     """Raise where a value is NaN, infinite, or beyond the range of ``dtype``.
 
     ``source`` is what the user passed, whose columns may have names.
     """
+    at = not_finite(array, dtype)
+    if at is not None:
+        raise error_at(at, array, what, source=source)
+
+
+def not_finite(array: Array, dtype: np.dtype) -> tuple[int, ...] | None:
+    """Return the first place of a value that is not finite in ``dtype``; None without one."""
     if array.dtype.kind in "biu" or not array.size:
-        return
-    limit = _largest(dtype)
-    bounded = array.dtype == dtype or _largest(array.dtype) <= limit
+        return None
+    limit = largest(dtype)
+    bounded = array.dtype == dtype or largest(array.dtype) <= limit
     rows = max(1, _CELLS_PER_CHECK * len(array) // array.size)
     for start in range(0, len(array), rows):
         block = array[start : start + rows]
         good = np.isfinite(block) if bounded else np.abs(block) <= limit
-        if good.all():
-            continue
-        where = np.argwhere(~good)[0]
-        value = block[tuple(where)]
-        place = f"row {start + where[0]}"
-        if len(where) > 1:
-            names = None if source is None else names_of(source)
-            place += f", column {int(where[1]) if names is None else names[where[1]]!r}"
-        reason = "not finite"
-        if np.isfinite(value):
-            reason = "too large for float32"
-            remedy = 'scale the data or use Network(..., dtype="float64")'
-        raise InvalidValueError(
-            f"{what} has a value that is {reason}: {value.item()!r} at {place}; {remedy}"
-        )
+        if not good.all():
+            row, *column = np.argwhere(~good)[0].tolist()
+            return start + row, *column
+    return None
+
+
+def error_at(
+    at: tuple[int, ...],
+    array: Array,
+    what: str,
+    *,
+    source: Any,
+    remedy: str = "remove or fill such rows first",
+) -> InvalidValueError:
+    """Return the error for a value that is not finite."""
+    value = array[at]
+    place = f"row {at[0]}"
+    if len(at) > 1:
+        names = None if source is None else names_of(source)
+        place += f", column {at[1] if names is None else names[at[1]]!r}"
+    reason = "not finite"
+    if np.isfinite(value):
+        reason = "too large for float32"
+        remedy = 'scale the data or use Network(..., dtype="float64")'
+    return InvalidValueError(
+        f"{what} has a value that is {reason}: {value.item()!r} at {place}; {remedy}"
+    )
 
 
 @cache
-def _largest(dtype: np.dtype) -> float:
+def largest(dtype: np.dtype) -> float:
+    """Return the largest number of a dtype."""
     return float(np.finfo(dtype).max)
 
 

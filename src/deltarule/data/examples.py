@@ -10,7 +10,7 @@ import numpy as np
 from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
 from deltarule.base.settings import check_integer
 from deltarule.base.types import Array
-from deltarule.data.arrays import Dataset, as_matrix, as_targets, check_finite
+from deltarule.data.arrays import Dataset, as_matrix, as_targets, error_at, not_finite
 from deltarule.data.frames import check_names
 from deltarule.data.numbers import numeric
 from deltarule.data.source import Batches, InMemory
@@ -63,7 +63,8 @@ class Expected(NamedTuple):
         ``what`` stands before the names in messages ("validation "). ``single``: one example may
         come without its axis of rows. ``names``: the columns that a frame must have.
         """
-        check_names(X, names, f"{what}X")
+        if names is not None:
+            check_names(X, names, f"{what}X")
         X = as_matrix(
             X, inputs=self.inputs, dtype=self.dtype, what=f"{what}X", finite=finite, single=single
         )
@@ -76,12 +77,15 @@ class Expected(NamedTuple):
             dtype=self.dtype,
             outputs=self.outputs,
             what=f"{what}sample_weight",
-            rows_alone=_why_rows_alone(self.loss),
+            rows_alone=self._why_rows_alone,
         )
         check_some_weight(weights, "in sample_weight")
-        y = without_unweighted(y, weights)
-        if finite:
-            check_finite(y, f"{what}y", self.dtype, source=targets, remedy=self._remedy(y))
+        at = not_finite(y, self.dtype)
+        if at is not None:
+            y = without_unweighted(y, weights)
+            at = not_finite(y, self.dtype)
+            if finite and at is not None:
+                raise error_at(at, y, f"{what}y", source=targets, remedy=self._remedy(y))
         return Dataset(X, self._targets(y, what), weights)
 
     def _targets(self, y: Array, what: str) -> Array:
@@ -98,6 +102,14 @@ class Expected(NamedTuple):
         if y.ndim == 2 and y.shape[1] > 1 and not self.loss.over_outputs:
             known += ".all(axis=1)"
         return f"remove or fill such rows, or let unknown targets weigh 0: sample_weight={known}"
+
+    def _why_rows_alone(self) -> str:
+        """Return why the outputs cannot have weights of their own; "" where they can."""
+        if self.loss.over_outputs:
+            return ""
+        if type(self.loss).__module__.startswith("deltarule."):
+            return f"{self.loss.name} is one number for a row, not one for each output"
+        return f"{self.loss.name} does not say that it is a sum or mean over outputs (over_outputs)"
 
     def split(
         self,
@@ -170,15 +182,6 @@ class Expected(NamedTuple):
                 f"leave one of {smallest}: use {remedy}, or freeze the BatchNorm"
             )
         return Batches(InMemory(data), size, drop_last=drop_last, shuffle=order, seed=seed)
-
-
-def _why_rows_alone(loss: Loss) -> str:
-    """Return why the outputs cannot have weights of their own; "" where they can."""
-    if loss.over_outputs:
-        return ""
-    if type(loss).__module__.startswith("deltarule."):
-        return f"{loss.name} is one number for a row, not one for each output"
-    return f"{loss.name} does not say that it is a sum or mean over outputs (over_outputs)"
 
 
 def _order(shuffle: Any, n: int) -> bool | Array:

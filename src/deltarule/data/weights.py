@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from deltarule.base.errors import InvalidValueError, describe_value
 from deltarule.base.types import Array
-from deltarule.data.arrays import check_finite
+from deltarule.data.arrays import check_finite, largest
 from deltarule.data.numbers import numeric
 
 _FLOAT64 = np.dtype(np.float64)
@@ -22,7 +22,7 @@ def as_weights(
     dtype: np.dtype = _FLOAT64,
     outputs: int = 1,
     what: str = "sample_weight",
-    rows_alone: str = "",
+    rows_alone: Callable[[], str] = str,
 ) -> Array | None:
     """Return weights as float64, (n,) or with several ``outputs`` also (n, outputs), or None.
 
@@ -30,7 +30,7 @@ def as_weights(
     ----------
     dtype : dtype
         The network's; the range of the weights must leave room in it.
-    rows_alone : str
+    rows_alone : function () -> str
         Why the outputs cannot have weights of their own; "" where they can.
     """
     if weights is None:
@@ -39,26 +39,26 @@ def as_weights(
     if array.shape == (n, 1):
         array = array[:, 0]
     by_output = outputs > 1 and array.shape == (n, outputs)
-    if by_output and rows_alone:
+    if by_output and (why := rows_alone()):
         raise InvalidValueError(
-            f"{rows_alone}, so {what} must have shape ({n},), one weight per row of X; got shape "
+            f"{why}, so {what} must have shape ({n},), one weight per row of X; got shape "
             f"{array.shape}"
         )
     if array.shape != (n,) and not by_output:
-        also = "" if rows_alone or outputs == 1 else f", or ({n}, {outputs}), one per output"
+        also = "" if outputs == 1 or rows_alone() else f", or ({n}, {outputs}), one per output"
         raise InvalidValueError(
             f"{what} must have shape ({n},), one weight per row of X{also}; got shape {array.shape}"
         )
     check_finite(array, what, _FLOAT64, source=weights)
-    if array.dtype.kind in "if" and (array < 0).any():
+    if (array < 0).any():
         where = tuple(np.argwhere(array < 0)[0].tolist())
         place = f"row {where[0]}" + (f", column {where[1]}" if by_output else "")
         raise InvalidValueError(f"{what} must be >= 0; {place} has {array[where].item()!r}")
-    largest = float(np.sqrt(np.finfo(dtype).max))
+    most = largest(dtype) ** 0.5
     used = array[array > 0]
-    if used.size and not (used.min() >= 1 / largest and used.max() <= largest):
+    if used.size and not (used.min() >= 1 / most and used.max() <= most):
         raise InvalidValueError(
-            f"{what} must be 0 or from {1 / largest:.0e} to {largest:.0e} for {dtype}; "
+            f"{what} must be 0 or from {1 / most:.0e} to {most:.0e} for {dtype}; "
             f"got {used.min():.3g} to {used.max():.3g}; scale them (a mean loss depends on their "
             "ratios only)"
         )
@@ -77,7 +77,7 @@ def without_unweighted(y: Array, weights: Array | None) -> Array:
     What has weight 0 changes nothing, so it need not be known; but it should not turn sums into
     NaN either. Where nothing is replaced, ``y`` itself is returned.
     """
-    if weights is None or y.dtype.kind != "f" or weights.all():
+    if weights is None or y.dtype.kind != "f":
         return y
     per_cell = weights.ndim == 2
     if per_cell and weights.shape != y.shape:
