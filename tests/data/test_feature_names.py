@@ -137,9 +137,9 @@ def test_copies_pickles_and_files_keep_the_names(tmp_path: Path) -> None:
     ("names", "kind", "message"),
     [
         (["a", "b"], ValueError, "must be 3 names, one for each input; got 2"),
-        ("abc", TypeError, "must be None or the names of 3 columns, got 'abc'"),
+        ("abc", TypeError, "names of 3 columns, or None, got 'abc'"),
         ([1, 2, 3], TypeError, "names of 3 columns"),
-        (3, TypeError, "names of 3 columns, got 3"),
+        (3, TypeError, "names of 3 columns, or None, got 3"),
     ],
 )
 def test_names_that_are_none_are_refused(names: Any, kind: type, message: str) -> None:

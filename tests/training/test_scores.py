@@ -340,9 +340,23 @@ def test_a_misspelt_attribute_of_a_callback_is_refused(name: str) -> None:
     stopping = dr.EarlyStopping()
     with pytest.raises(dr.InvalidAttributeError, match=name):
         setattr(stopping, name, 3)
-    stopping.patience = -1
-    with pytest.raises(dr.InvalidValueError, match="patience"):
-        dr.train(network(), X, TARGETS, loss="squared_error", callbacks=[stopping], validation=0.3)
+
+
+@pytest.mark.parametrize("kind", [dr.EarlyStopping, dr.ReduceOnPlateau])
+@pytest.mark.parametrize(("name", "wrong"), [("patience", -1), ("monitor", 3), ("best_is", "up")])
+def test_a_setting_of_a_callback_is_checked_when_it_is_assigned(kind, name: str, wrong) -> None:
+    callback = kind()
+    before = getattr(callback, name)
+    with pytest.raises(dr.DeltaruleError, match=name):
+        setattr(callback, name, wrong)
+    assert getattr(callback, name) == before
+    setattr(callback, name, before)
+
+
+@pytest.mark.parametrize("name", ["best", "best_epoch"])
+def test_what_a_callback_has_found_cannot_be_set(name: str) -> None:
+    with pytest.raises(dr.InvalidAttributeError, match=name):
+        setattr(dr.EarlyStopping(), name, 3)
 
 
 def test_the_state_refuses_what_it_has_not() -> None:

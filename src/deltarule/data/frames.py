@@ -5,12 +5,13 @@ pandas, polars and Arrow tables are recognised by what they can do, so that none
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
+from deltarule.base.settings import check_sequence
 from deltarule.base.types import Array
 from deltarule.data.series import REAL, real, real_column
 
@@ -55,17 +56,17 @@ def names_of(data: Any) -> tuple[str, ...] | None:
 
 def check_feature_names(names: Any, inputs: int) -> tuple[str, ...]:
     """Return names of columns, one for each input of a network, or raise one clear error."""
-    several = isinstance(names, Iterable) and not isinstance(names, (str, bytes))
-    if not several or not all(isinstance(name, str) for name in names):
+    found = check_sequence("feature_names", names, f"the names of {inputs} columns, or None")
+    if not all(isinstance(name, str) for name in found):
         raise InvalidTypeError(
-            f"feature_names must be None or the names of {inputs} columns, got "
+            f"feature_names must be the names of {inputs} columns, or None, got "
             f"{describe_value(names)}"
         )
-    if len(names) != inputs:
+    if len(found) != inputs:
         raise InvalidValueError(
-            f"feature_names must be {inputs} names, one for each input; got {len(names)}"
+            f"feature_names must be {inputs} names, one for each input; got {len(found)}"
         )
-    return tuple(map(str, names))
+    return tuple(map(str, found))
 
 
 def check_names(data: Any, known: tuple[str, ...] | None, what: str) -> None:

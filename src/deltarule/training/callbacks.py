@@ -11,6 +11,7 @@ import math
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from deltarule.base.errors import (
@@ -190,11 +191,7 @@ class Monitor:
 
     def check(self, columns: tuple[str, ...]) -> None:
         """Raise where a run will have no such column, or its direction is not known."""
-        if not isinstance(self.monitor, str):
-            raise InvalidTypeError(
-                "monitor must be the name of a column of the history, got "
-                f"{describe_value(self.monitor)}"
-            )
+        check_monitor("monitor", self.monitor)
         if self.monitor not in columns:
             known = [name for name in columns if not name.startswith("gradient_norm.")]
             measured = [name for name in known if name != "learning_rate"]
@@ -235,9 +232,17 @@ class Monitor:
         return False
 
 
-def check_best_is(value: str | None) -> None:
+def check_best_is(what: str, value: object) -> None:
     """Raise where the direction of a column is none."""
-    check_choice("best_is", value, "min", "max", None)
+    check_choice(what, value, "min", "max", None)
+
+
+def check_monitor(what: str, value: object) -> None:
+    """Raise where a column's name is none."""
+    if not isinstance(value, str):
+        raise InvalidTypeError(
+            f"{what} must be the name of a column of the history, got {describe_value(value)}"
+        )
 
 
 class _Watching(Guarded, Callback):
@@ -247,6 +252,12 @@ class _Watching(Guarded, Callback):
     min_delta: float
     best_is: str | None
     _run: weakref.ref[State] | None = None
+    _checks: ClassVar[Mapping[str, Callable[[str, Any], object]]] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._checks:
+            self._checks[name](name, value)
+        super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_run"}
@@ -309,18 +320,28 @@ class EarlyStopping(_Watching):
     min_delta: float = 0.0
     restore_best: bool = True
     best_is: str | None = None
-    best: float = field(default=math.nan, init=False)
-    best_epoch: int = field(default=0, init=False)
+    _best: float = field(default=math.nan, init=False, repr=False)
+    _best_epoch: int = field(default=0, init=False, repr=False)
+    _checks: ClassVar[Mapping[str, Callable[[str, Any], object]]] = {
+        "monitor": check_monitor,
+        "patience": check_integer,
+        "min_delta": partial(check_number, at_least=0),
+        "restore_best": check_flag,
+        "best_is": check_best_is,
+    }
 
-    def __post_init__(self) -> None:
-        check_integer("patience", self.patience)
-        check_number("min_delta", self.min_delta, at_least=0)
-        check_flag("restore_best", self.restore_best)
-        check_best_is(self.best_is)
+    @property
+    def best(self) -> float:
+        """What the best network scores; NaN before the first epoch."""
+        return self._best
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch after which it was best; 0 before the first."""
+        return self._best_epoch
 
     def on_start(self, state: State) -> None:
         """Forget any earlier run; refuse a column that there will not be."""
-        self.__post_init__()  # settings may have been assigned since
         self._begin(state)
         if self.restore_best and not is_of_network(self.monitor):
             self._run = None
@@ -329,7 +350,7 @@ class EarlyStopping(_Watching):
                 "that could be restored; pass restore_best=False, or monitor a loss or metric"
             )
         self._kept: tuple[Array, Array] | None = None
-        self.best, self.best_epoch = math.nan, 0
+        self._best, self._best_epoch = math.nan, 0
 
     def on_epoch(self, state: State) -> None:
         """Keep the best parameters; ask for the end when patience is used up."""
@@ -338,7 +359,7 @@ class EarlyStopping(_Watching):
         else:
             value = state.history.latest(self.monitor)
         if self._watch.improved(value):
-            self.best, self.best_epoch = value, state.epoch
+            self._best, self._best_epoch = value, state.epoch
             if self.restore_best:
                 self._kept = (state.network.vector.copy(), state.network.state_vector.copy())
         elif self._watch.waited >= self.patience:
@@ -376,17 +397,17 @@ class ReduceOnPlateau(_Watching):
     min_delta: float = 0.0
     smallest: float = 0.0
     best_is: str | None = None
-
-    def __post_init__(self) -> None:
-        check_number("factor", self.factor, above=0, below=1)
-        check_integer("patience", self.patience)
-        check_number("min_delta", self.min_delta, at_least=0)
-        check_number("smallest", self.smallest, at_least=0)
-        check_best_is(self.best_is)
+    _checks: ClassVar[Mapping[str, Callable[[str, Any], object]]] = {
+        "monitor": check_monitor,
+        "factor": partial(check_number, above=0, below=1),
+        "patience": check_integer,
+        "min_delta": partial(check_number, at_least=0),
+        "smallest": partial(check_number, at_least=0),
+        "best_is": check_best_is,
+    }
 
     def on_start(self, state: State) -> None:
         """Forget any earlier run; refuse a column that there will not be."""
-        self.__post_init__()
         self._begin(state)
 
     def on_epoch(self, state: State) -> None:

@@ -133,7 +133,7 @@ def restart(
     """
     count = check_integer("restarts", restarts)
     check_integer("epochs", epochs)
-    check_best_is(best_is)
+    check_best_is("best_is", best_is)
     check_on_interrupt(on_interrupt)
     if threads is not None:
         check_integer("threads", threads)
