@@ -151,6 +151,20 @@ def test_a_row_of_weight_0_may_have_an_unknown_target_and_a_loss_that_overflows(
 
 
 @pytest.mark.parametrize("engine", CHANNELS)
+def test_an_output_of_weight_0_may_lose_more_than_the_dtype_holds(engine: str) -> None:
+    X, y, weights = partly_unknown("squared_error")
+    vectors = []
+    for filling in (0.0, 1e30):  # whose square is infinite in float32
+        net, _, history = trained(
+            engine, stack("identity"), X, np.where(weights > 0, y, filling), dtype="float32",
+            sample_weight=weights,
+        )  # fmt: skip
+        assert np.isfinite(history["loss"]).all()
+        vectors.append(net.vector.tobytes())
+    assert vectors[0] == vectors[1]
+
+
+@pytest.mark.parametrize("engine", CHANNELS)
 def test_labels_of_rows_that_weigh_nothing_may_be_unknown(engine: str) -> None:
     X, labels = examples("cross_entropy", 3)
     weights = np.ones(len(X))
