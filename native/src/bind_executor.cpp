@@ -107,6 +107,7 @@ public:
                const Record<int64_t, 1>& updates, const nb::object& stop, const Record<int64_t, 1>& outcome) {
         const Turn turn(taken_);
         expect(outcome.size() == 3, "an outcome has three numbers");
+        outcome.data()[2] = TrainingRun::none;
         expect(network().loss && network().rule,
                "an executor without a loss and an update rule only predicts");
         expect(!y.is_none(), "training needs targets");

@@ -118,8 +118,12 @@ bool Executor::forward(const void* parameters, const void* running, const Data& 
         [](void* context, int thread) noexcept {
             const FlushDenormals flush;
             const Together& t = *static_cast<Together*>(context);
-            Poll asked(t.poll, nullptr);
-            t.prediction.work(thread, thread == 0 ? &asked : nullptr);
+            if (thread == 0 && t.prediction.tile_count > 1) {  // one tile is soon done
+                Poll asked(t.poll, nullptr);
+                t.prediction.work(thread, &asked);
+            } else {
+                t.prediction.work(thread, nullptr);
+            }
         },
         &together);
     if (now.stop.load()) return false;

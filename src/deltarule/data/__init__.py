@@ -1,6 +1,6 @@
 """Users' data, checked once and kept in its own type."""
 
-from deltarule.data.arrays import Dataset, as_matrix, as_targets, check_finite
+from deltarule.data.arrays import Dataset, as_matrix, as_targets, check_finite, fits
 from deltarule.data.frames import check_feature_names, check_names
 from deltarule.data.numbers import numeric
 from deltarule.data.split import split_rows
@@ -17,6 +17,7 @@ __all__ = [
     "check_names",
     "check_some_weight",
     "class_weights",
+    "fits",
     "numeric",
     "split_rows",
 ]

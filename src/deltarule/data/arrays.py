@@ -17,6 +17,7 @@ from deltarule.base.errors import InvalidValueError
 from deltarule.base.types import Array
 from deltarule.data.frames import names_of
 from deltarule.data.numbers import numeric
+from deltarule.data.series import REAL
 
 _CELLS_PER_CHECK = 1 << 20  # finiteness is checked in blocks, so that no copy of the data arises
 
@@ -46,6 +47,11 @@ def joined(parts: Sequence[Dataset]) -> Dataset:
         np.concatenate([part.y for part in parts]),
         np.concatenate(weights) if weights else None,
     )
+
+
+def fits(X: Array, inputs: int) -> bool:
+    """Return whether an array is a matrix of numbers that :func:`as_matrix` returns as it is."""
+    return X.ndim == 2 and X.shape[1] == inputs and len(X) > 0 and X.dtype.kind in REAL
 
 
 def as_matrix(
@@ -79,7 +85,7 @@ def as_matrix(
         Text, dates, objects or a sparse matrix.
     """
     array = numeric(X, what)
-    if single and array.ndim == 1 and len(array) == inputs:
+    if array.ndim == 1 and single and len(array) == inputs:
         array = array[None, :]
     if array.ndim != 2 or array.shape[1] != inputs:
         raise InvalidValueError(

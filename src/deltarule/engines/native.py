@@ -290,7 +290,7 @@ class NativeExecutor:
         loss, weight, penalty, squares, updates = (
             record.sums if not stretch.epoch else (a[stretch.epoch :] for a in record.sums)
         )
-        outcome = np.array([0, 0, _NOWHERE], dtype=np.int64)
+        outcome = np.zeros(3, dtype=np.int64)
         try:
             self._core.train(
                 **self._data(stretch.data),

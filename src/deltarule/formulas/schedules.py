@@ -30,7 +30,6 @@ from deltarule.base.settings import (
     check_number,
     check_sequence,
     hint_for,
-    is_own,
     setting,
 )
 from deltarule.base.types import Array
@@ -104,7 +103,7 @@ class Constant(Schedule):
         return self.learning_rate
 
     def table(self, t: Array, total: float) -> Array:
-        if is_own(type(self), "__call__", than="table"):
+        if type(self).__call__ is not Constant.__call__:
             return super().table(t, total)
         return np.full(len(t), float(self.learning_rate))
 

@@ -196,7 +196,7 @@ class Trainer(Guarded, Leading):
 
     def _compile(self) -> None:
         """Make the plan of the network as it is now, and what executes it."""
-        self._factors = self.network.learning_rate_factors
+        self._factors = dict(self.network.learning_rate_factors)
         self._plan = compile_network(
             self.network, loss=self._loss, optimizer=self._optimizer, **self._settings
         )
@@ -208,7 +208,7 @@ class Trainer(Guarded, Leading):
 
     def _follow_factors(self) -> None:
         """Make a new plan where parameters were frozen or freed since; the state stays."""
-        if self.network.learning_rate_factors != self._factors:
+        if self._network._factors != self._factors:
             optimizer_state = self._executor.optimizer_state
             self._compile()
             self._executor.optimizer_state = optimizer_state
@@ -254,10 +254,10 @@ class Trainer(Guarded, Leading):
                 f"{type(self._schedule).__name__} spans the whole run, and step() cannot know how "
                 "long that is; give the schedule a length"
             )
-        with self.network.being_trained():
+        with self._network.being_trained():
             self._follow_factors()
-            expected = self.plan.expected
-            names = self.network.feature_names or names_of(X)
+            expected = self._plan.expected
+            names = self._network.feature_names or names_of(X)
             data = expected.examples(X, y, sample_weight, names=names)
             data = expected.weighted_by_class(data, self._class_weight)
             batches = expected.batches(data, None, seed=self._seed)
@@ -333,7 +333,11 @@ class Trainer(Guarded, Leading):
         check_integer("epochs", epochs)
         check_flag("drop_last", drop_last)
         hooks = check_callbacks(callbacks)
-        display = progress if isinstance(progress, Display) else Progress(progress, epochs)
+        display: Display
+        if not isinstance(progress, (bool, str)) and isinstance(progress, Display):
+            display = progress
+        else:
+            display = Progress(progress, epochs)
         with self.network.being_trained():
             self._follow_factors()
             expected = self.plan.expected
@@ -455,8 +459,8 @@ class Trainer(Guarded, Leading):
             rates = self._schedule.table(t, self.epochs + run).repeat(per_epoch)
             rates = rates[batch : batch + steps]
         else:
-            t = np.arange(self.steps, self.steps + steps)
-            rates = self._schedule.table(t, self.steps + left)
+            t = np.arange(self._steps, self._steps + steps)
+            rates = self._schedule.table(t, self._steps + left)
         if self._rate_factor == 1:
             return rates
         with np.errstate(over="ignore"):
@@ -475,16 +479,16 @@ class Trainer(Guarded, Leading):
         """Let the engine do some steps from a batch of the current epoch on."""
         run = Run(
             batches=batches,
-            epoch=self.epochs,
+            epoch=self._epochs,
             batch=batch,
             steps=steps,
-            first_step=self.steps,
+            first_step=self._steps,
             rates=rates,
             counts=self._counts,
             interrupt=interrupt,
             observer=seen,
         )
-        record = Record.empty(run.epochs_touched, len(self.plan.parameters))
+        record = Record.empty(run.epochs_touched, len(self._plan.parameters))
         if unfinished is not None:
             record.go_on_from(unfinished)
         try:
