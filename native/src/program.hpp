@@ -106,12 +106,13 @@ __attribute__((always_inline)) inline double larger(double a, double b) { return
 struct Squares {
     double value = 0, unit = 1;
     void add(double v, double u = 1) {
-        if (v == 0) return;
-        if (value == 0) {
+        if (u == unit) {
+            value += v;
+        } else if (v == 0) {
+            return;
+        } else if (value == 0) {
             value = v;
             unit = u;
-        } else if (u == unit) {
-            value += v;
         } else if (u < unit) {
             value += v * (u / unit) * (u / unit);
         } else {
@@ -191,8 +192,8 @@ struct Program {
     // weighs (null: all 1).
     double* losses = nullptr;
     double* row_weights = nullptr;
-    void* outputs = nullptr;        // (n, outputs); null: not wanted
-    bool outputs_by_row = true;     // by source row; otherwise the batch's rows from outputs_first on
+    void* outputs = nullptr;     // (n, outputs); null: not wanted
+    bool outputs_by_row = true;  // by source row; otherwise the batch's rows from outputs_first on
     int64_t outputs_first = 0;
     uint64_t seed = 0, step = 0;
     // A batch of one row whose updates are deferred: the tile, scale and scalars of the step before; null

@@ -2,6 +2,7 @@
 // what only one thread can do, and goes on to the next part.
 //
 //     a step:  stages of the rows  ->  loss; is the gradient finite?  ->  tasks of the parameters  ->  constraints
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <new>
@@ -18,7 +19,7 @@ namespace {
 
 constexpr size_t chunk_bytes = size_t(32) << 20;  // row tiles of one chunk
 constexpr long chunk_rows_least = 2048;
-constexpr double poll_work = 1e5;  // multiplications of a step that is not asked about every time
+constexpr double poll_work = 1e6;  // multiplications of a step that is not asked about every time
 
 }  // namespace
 
@@ -46,9 +47,12 @@ struct Executor::Training {
     std::vector<Extent> step_extents;    // of each parameter, over the chunks of this step
     std::vector<double> largest_weight;  // of each parameter that a penalty reads
     std::vector<double> step_squares;    // of each parameter's gradient
-    double largest_factor = 0;           // on the learning rate
-    bool watched = false;                // new values may not be finite: the old ones have been kept
-    double task_work = 0;                // multiplications of all tasks
+    std::vector<double> root_of_size;    // of each parameter: square root of its number of values
+    std::array<double, most_scalars> leverage_row{HUGE_VAL};  // the last row of scalars,
+    Leverage leverage_known;                                  // and what it gave
+    double largest_factor = 0;                                // on the learning rate
+    bool watched = false;  // new values may not be finite: the old ones have been kept
+    double task_work = 0;  // multiplications of all tasks
     // Instructions whose updates are deferred; the first `updated` of them have had this step's.
     std::vector<int> deferred;
     size_t updated = 0;
@@ -68,6 +72,8 @@ struct Executor::Training {
             largest_factor = std::max(largest_factor, std::abs(p.factor));
         }
         step_squares.resize(compiled.parameters.size());
+        for (const PackedParameter& p : compiled.parameters)
+            root_of_size.push_back(std::sqrt(double(p.inputs) * double(p.outputs)));
         cut_rows();
         lay_out_memory();
         collect_constraints();
@@ -474,7 +480,7 @@ struct Executor::Training {
             const double sum = double(program.batch) * e.x * e.d;
             double bound = std::max(sum, sum * program.gradient_scale) + p.l1;
             if (p.l2 != 0) bound += p.l2 * largest_weight[i];
-            if (!(bound * std::sqrt(double(p.inputs) * double(p.outputs)) < limit)) surely_finite = false;
+            if (!(bound * root_of_size[i] < limit)) surely_finite = false;
             if (p.factor != 0) result = larger(result, bound);
         }
         for (const double clip : {self.network_.clip_value, self.network_.clip_norm})
@@ -493,7 +499,15 @@ struct Executor::Training {
         }
         return self.reach_.stays_below(self.size_ == 8 ? 1e307 : 1e37, all, gradient);
     }
-    Leverage leverage(const double* row) const {
+    Leverage leverage(const double* row) {
+        const size_t bytes = size_t(self.network_.scalars()) * sizeof(double);
+        if (std::memcmp(row, leverage_row.data(), bytes) != 0) {
+            leverage_known = leverage_of_row(row);
+            std::memcpy(leverage_row.data(), row, bytes);
+        }
+        return leverage_known;
+    }
+    Leverage leverage_of_row(const double* row) const {
         switch (program.rule) {
 #define DR_CASE(name, ...)                        \
     case Rule::name: {                            \
@@ -555,7 +569,7 @@ struct Executor::Training {
                 step_penalty += self.sums_[i].penalty;
                 largest = std::max(largest, self.sums_[i].largest);
             }
-            if (!std::isfinite(sum.norm()) || !std::isfinite(step_penalty)) {
+            if (!std::isfinite(sum.unit == 1 ? sum.value : sum.norm()) || !std::isfinite(step_penalty)) {
                 run.diverged = parameter;
                 part = Part::done;
                 return;
@@ -563,7 +577,8 @@ struct Executor::Training {
             // (Who computes the whole gradient once for its size, does so from then on.)
             largest_weight[size_t(parameter)] = consume == Consume::update ? largest : HUGE_VAL;
             step_squares[size_t(parameter)] = sum.total();
-            if (compiled.parameters[size_t(parameter)].factor != 0) trained.add(sum);
+            if (consume == Consume::keep && compiled.parameters[size_t(parameter)].factor != 0)
+                trained.add(sum);
         }
         if (consume == Consume::update) {
             begin_constraints();

@@ -56,7 +56,7 @@ def test_however_it_is_cut_into_calls_it_is_the_same() -> None:
         mixed._extend(end - start, {"a": values[start:end], "b": -values[start:end]})
         assert mixed["a"] == values[:end].tolist()
     assert dict(once) == dict(by_one) == dict(mixed) == {"a": list(values), "b": list(-values)}
-    assert by_one._table.nbytes <= 2 * 8 * 2000 * 9 / 8 + 64
+    assert by_one._parts[0].nbytes <= 2 * 8 * 2000 * 9 / 8 + 64
 
 
 # ------------------------------------------------------------------------------------- to be read

@@ -372,6 +372,7 @@ class NativeEngine:
     """Whole epochs in compiled code."""
 
     name = "native"
+    _fitting: Plan | None = None  # the last that was looked at and can run
 
     def describe(self) -> str:
         """Return the engine's name and its vector target."""
@@ -393,11 +394,14 @@ class NativeEngine:
         others: list[Setting | None] = [plan.clip]
         for place in plan.parameters:
             others += [place.penalty, place.constraint]
-        return next(filter(None, (_foreign(part) for part in others if part is not None)), None)
+        foreign = next(filter(None, (_foreign(p) for p in others if p is not None)), None)
+        if foreign is None:
+            self._fitting = plan
+        return foreign
 
     def executor(self, plan: Plan, network: Network, *, threads: int | None = None) -> Executor:
         """Return a new executor."""
-        problem = self.why_not(plan)
+        problem = None if plan is self._fitting else self.why_not(plan)
         if problem is not None:
             raise InvalidValueError(f"the native engine cannot run this network: {problem}")
         return NativeExecutor(plan, network, threads)

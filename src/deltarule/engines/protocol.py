@@ -79,8 +79,11 @@ class UpdateCounts:
     def __init__(self, counts: Array, trained: Array) -> None:
         self._counts, self._trained, self.since = counts, trained, 0
         self.group = np.zeros(len(counts), dtype=np.int64)
-        first, self.group[trained] = np.unique(counts[trained], return_inverse=True)
-        self._first: list[int] = first.tolist() or [0]
+        own = counts[trained]
+        self._first: list[int] = own[:1].tolist() or [0]
+        if (own != self._first[0]).any():
+            first, self.group[trained] = np.unique(own, return_inverse=True)
+            self._first = first.tolist()
         self.groups = len(self._first)
 
     @property

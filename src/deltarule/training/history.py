@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from deltarule.base.words import Leading, helpful
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_BLOCKS = 64
+"""Calls of an engine whose numbers are kept as they came, before they go into the table."""
+_Parts: TypeAlias = tuple[Array, int, list[tuple[int, Mapping[str, "Array | float"]]]]
 
 _READ = "what a run has reported stays; list(history['loss']) is a copy that can be changed"
 
@@ -48,7 +52,8 @@ class History(Guarded, Leading, Mapping[str, list[float]]):
     def __init__(self, engine: str) -> None:
         self._engine = engine
         self._rows: dict[str, int] = {}
-        self._table = np.empty((0, 0))  # (columns, room for epochs)
+        # A table (columns, room for epochs), how many epochs are in it, and the blocks after them.
+        self._parts: _Parts = (np.empty((0, 0)), 0, [])
         self._lists: dict[str, ReadOnlyList[float]] = {}
         self._epochs = self._steps = 0
         self._seconds = 0.0
@@ -56,7 +61,9 @@ class History(Guarded, Leading, Mapping[str, list[float]]):
         self._unfinished: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_table": self._table[:, : self._epochs].copy(), "_lists": {}}
+        numbers = [self._numbers(name) for name in self._rows]
+        table = np.array(numbers) if numbers else np.empty((0, 0))
+        return self.__dict__ | {"_parts": (table, self._epochs, []), "_lists": {}}
 
     @property
     def epochs(self) -> int:
@@ -91,17 +98,32 @@ class History(Guarded, Leading, Mapping[str, list[float]]):
     def _extend(self, epochs: int, rows: Mapping[str, Array | float]) -> None:
         """Add some epochs: one array (epochs,) per column, or a number for a single epoch."""
         if not self._rows:
-            self._table = np.empty((len(rows), epochs))
             self._rows = {name: i for i, name in enumerate(rows)}
-        start, end = self._epochs, self._epochs + epochs
-        if end > self._table.shape[1]:
-            # An eighth more than needed: each number is copied some ten times, however many calls.
-            table = np.empty((len(self._rows), end + end // 8))
-            table[:, :start] = self._table[:, :start]
-            self._table = table
-        for name, values in rows.items():
-            self._table[self._rows[name], start:end] = values
-        self._epochs = end
+            self._parts = (np.empty((len(rows), 0)), 0, [])
+        table, start, blocks = self._parts
+        blocks.append((epochs, rows))
+        if len(blocks) >= _BLOCKS:
+            end = start + sum(count for count, _ in blocks)
+            if end > table.shape[1]:
+                # An eighth more than needed: each number is copied some ten times in all.
+                grown = np.empty((len(self._rows), end + end // 8))
+                grown[:, :start] = table[:, :start]
+                table = grown
+            for count, block in blocks:
+                for name, values in block.items():
+                    table[self._rows[name], start : start + count] = values
+                start += count
+            self._parts = (table, end, [])  # at once: another thread may be reading
+        self._epochs += epochs
+
+    def _numbers(self, name: str, start: int = 0) -> Array:
+        """Return a column's numbers from an epoch on, as an array."""
+        table, done, blocks = self._parts
+        later = [table[self._rows[name], start:done]]
+        for count, block in list(blocks):
+            later.append(np.broadcast_to(block[name], (count,))[max(start - done, 0) :])
+            done += count
+        return np.concatenate(later)
 
     def __getitem__(self, name: str) -> list[float]:
         if not isinstance(name, str) or name not in self._rows:
@@ -109,10 +131,9 @@ class History(Guarded, Leading, Mapping[str, list[float]]):
         column = self._lists.get(name)
         if column is None:
             column = self._lists[name] = ReadOnlyList((), f"history[{name!r}]", _READ)
-        have, end = len(column), self._epochs
-        if have < end:  # a slice from there on: two threads that read at once write the same
-            new = self._table[self._rows[name], have:end].tolist()
-            list.__setitem__(column, slice(have, None), new)
+        have = len(column)
+        if have < self._epochs:  # a slice from there on: two threads at once write the same
+            list.__setitem__(column, slice(have, None), self._numbers(name, have).tolist())
         return column
 
     def _cannot_change(self, *_: Any) -> NoReturn:
@@ -130,7 +151,7 @@ class History(Guarded, Leading, Mapping[str, list[float]]):
         """Return a column's value of the last epoch."""
         if not isinstance(name, str) or name not in self._rows:
             raise unknown_key("column", name, self)
-        return float(self._table[self._rows[name], self._epochs - 1])
+        return float(self._numbers(name, self._epochs - 1)[0])
 
     def last(self) -> dict[str, float]:
         """Return the last epoch's numbers, without the gradient norms."""
@@ -148,7 +169,7 @@ class History(Guarded, Leading, Mapping[str, list[float]]):
         MissingExtraError
             Neither is installed.
         """
-        columns = {name: self._table[row, : self._epochs] for name, row in self._rows.items()}
+        columns = {name: self._numbers(name) for name in self._rows}
         epochs = np.arange(1, self._epochs + 1)
         try:
             import pandas
