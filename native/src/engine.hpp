@@ -30,7 +30,8 @@ private:
 // visited)) of its order; after `steps_per_epoch` batches the next epoch begins, with batch 0.
 struct TrainingRun {
     // in: the data
-    Table input, targets, weights;  // targets with 0 columns: int64 labels; weights: float64 (rows,), (rows, outputs) or none
+    Table input, targets,
+        weights;  // targets with 0 columns: int64 labels; weights: float64 (rows,), (rows, outputs) or none
     // in: which rows
     long visited = 0;                // rows of an epoch
     const int64_t* order = nullptr;  // (orders, visited) rows of the data; null: 0, 1, 2, ...
