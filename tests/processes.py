@@ -22,7 +22,6 @@ from deltarule.engines import native
 LIMIT = 60
 """Seconds until a child counts as hanging."""
 
-native.WORK_PER_THREAD = 1.0  # several threads in small networks too
 X = np.random.default_rng(0).normal(size=(300, 6))
 Y = X[:, :2].copy()
 
@@ -153,6 +152,7 @@ ALLOWED = ("Traceback", "  File", "    ", "LookupError", "ends with a message")
 
 
 def main(ending, count):
+    native.WORK_PER_THREAD = 1.0  # several threads in small networks too
     wrong = 0
     for number in range(count):
         with tempfile.TemporaryFile() as errors:

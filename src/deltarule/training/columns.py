@@ -41,9 +41,12 @@ class Columns:
         metrics: Mapping[str, Metric],
         training: Dataset,
         held_out: Dataset | None,
+        *,
+        asked: bool,
     ) -> None:
         self._plan, self._metrics = plan, metrics
         self._training, self._held_out = training, held_out
+        self._asked = asked  # whether somebody may ask for scores
         self._scores: dict[bool, _Scores] = {}
         self.names = column_names(plan, metrics, held_out is not None)
         self.seen = Seen(plan, metrics) if metrics else None
@@ -93,8 +96,8 @@ class Columns:
         assert data is not None
         part = "the validation data" if held_out else _TRAINING
         values = evaluate_dataset(self._plan, executor, network.vector, data, self._metrics, part)
-        vectors = network.vector.copy(), network.state_vector.copy()
-        self._scores[held_out] = _Scores(values, *vectors)
+        if self._asked:
+            self._scores[held_out] = _Scores(values, _digest(network))
         return values
 
     def of_unfinished(self, sums: tuple[Array, ...] | None) -> dict[str, float]:
@@ -105,16 +108,21 @@ class Columns:
 
 
 class _Scores(NamedTuple):
-    """What a network scored when its vectors were these."""
+    """What a network scored when its values had this digest: a copy would take their memory."""
 
     values: dict[str, float]
-    vector: Array
-    state: Array
+    digest: bytes
 
     def are_of(self, network: Network) -> bool:
-        return np.array_equal(network.vector, self.vector) and np.array_equal(
-            network.state_vector, self.state
-        )
+        return _digest(network) == self.digest
+
+
+def _digest(network: Network) -> bytes:
+    from hashlib import blake2b  # which only callbacks that ask for scores need
+
+    found = blake2b(network.vector.data, digest_size=16)
+    found.update(network.state_vector.data)
+    return found.digest()
 
 
 class Seen:

@@ -351,7 +351,8 @@ class Trainer(Guarded, Leading):
             for part in (data, held_out):
                 if part is not None:
                     check_metrics_fit(self.plan, part, self._metrics)
-            columns = Columns(self.plan, self._metrics, data, held_out)
+            asked = bool(hooks) or monitor is not None
+            columns = Columns(self.plan, self._metrics, data, held_out, asked=asked)
             self._remember(names)
             history = self._train(
                 batches, columns, epochs, hooks, Quiet(display.show), raises=raises
