@@ -225,7 +225,7 @@ def send(thread, kind):
     Not while it starts threads: CPython may raise it in a thread that has not begun, and whoever
     starts that one waits for ever.
     """
-    team = [t for t in threading.enumerate() if t.name.startswith("deltarule-restart")]
+    team = [t for t in threading.enumerate() if t.name.startswith("deltarule-") and t.is_alive()]
     if thread.name == "restart" and len(team) < 2:
         return
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(kind))
