@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <new>
 #include <system_error>
 #include <thread>
@@ -39,16 +41,12 @@ void Barrier::wait(uint32_t round) {
         if (round_.load(std::memory_order_acquire) != round) return;
         pause();
     }
-    std::unique_lock<std::mutex> guard(lock_);
     sleepers_.fetch_add(1, std::memory_order_seq_cst);
-    woken_.wait(guard, [&] { return round_.load(std::memory_order_seq_cst) != round; });
+    while (round_.load(std::memory_order_seq_cst) == round) round_.wait(round, std::memory_order_seq_cst);
     sleepers_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void Barrier::wake() {
-    { const std::lock_guard<std::mutex> guard(lock_); }
-    woken_.notify_all();
-}
+void Barrier::wake() { round_.notify_all(); }
 
 // The threads of this process. After a fork the child starts over with an empty pool: the parent's
 // threads do not exist there, and its locks may be held for ever.

@@ -6,9 +6,7 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 
 namespace deltarule {
 
@@ -20,8 +18,9 @@ public:
     //
     // No wake-up is lost: the last to arrive stores round_ and then reads sleepers_; who sleeps adds to sleepers_ and
     // then reads round_. All four are sequentially consistent, so they have one order. Either the sleeper's addition
-    // comes before the last one's read, which then wakes it (under lock_: not between its look and its sleep); or it
-    // comes after that read, hence after the store, and the sleeper sees the new round and does not sleep.
+    // comes before the last one's read, which then notifies it: whoever waits for the value of before a store that
+    // happens before the notification is woken ([atomics.wait]); or it comes after that read, hence after the store, and
+    // the sleeper sees the new round and does not sleep.
     template <class Serial>
     void meet(Serial&& serial) {
         const uint32_t round = round_.load(std::memory_order_relaxed);
@@ -43,8 +42,6 @@ private:
     alignas(64) std::atomic<int> missing_;
     alignas(64) std::atomic<uint32_t> round_{0};
     std::atomic<int> sleepers_{0};
-    std::mutex lock_;
-    std::condition_variable woken_;
 };
 
 struct Pool;
