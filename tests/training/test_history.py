@@ -152,7 +152,7 @@ def test_threads_may_read_while_it_grows() -> None:
     try:
         for reader in readers:
             reader.start()
-        for i in range(1, 300):
+        for i in range(1, 3000):
             history._extend(1, {"a": float(i)})
         done.set()
         for reader in readers:
@@ -160,7 +160,7 @@ def test_threads_may_read_while_it_grows() -> None:
     finally:
         sys.setswitchinterval(before)
     assert not wrong
-    assert history["a"] == [float(i) for i in range(300)]
+    assert history["a"] == [float(i) for i in range(3000)]
 
 
 # ------------------------------------------------------------------------------ other shapes of it
