@@ -14,9 +14,9 @@ from deltarule.base.upward import PLACES
 
 PACKAGE = Path(deltarule.__file__).parent
 
-FLOORS = ["base", "formulas", "data", "network", "plan", "engines", "training", "inspect"]
+FLOORS = ["base", "formulas", "data", "network", "plan", "engines", "training", "inspect", "tables"]
 """From the lowest to the highest: the folders, and one file that is a floor of its own."""
-LEAVES = {"cli", "report", "bench", "published", "__main__"}
+LEAVES = {"cli", "report", "bench", "exchange", "sklearn", "published", "__main__"}
 """They use whatever they need, and nothing of ours imports them."""
 
 ROOMS = {

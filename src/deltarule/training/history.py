@@ -132,7 +132,7 @@ class History(Guarded, Leading, Mapping[str, list[float]]):
         if column is None:
             column = self._lists[name] = ReadOnlyList((), f"history[{name!r}]", _READ)
         have = len(column)
-        if have < self._epochs:  # two threads at once write the same numbers, and none cuts it short
+        if have < self._epochs:  # two threads at once write the same, and none cuts it short
             later = self._numbers(name, have).tolist()
             list.__setitem__(column, slice(have, have + len(later)), later)
         return column

@@ -1,0 +1,1 @@
+"""Estimators with the API of scikit-learn."""
