@@ -15,6 +15,7 @@ import pytest
 
 import deltarule as dr
 from deltarule.data import numeric
+from oracles import oracle
 
 TABLE = np.arange(6.0).reshape(3, 2)
 NAN = float("nan")
@@ -192,7 +193,7 @@ def test_a_read_only_table_trains() -> None:
 
 
 def test_tensors_are_brought_over() -> None:
-    torch = pytest.importorskip("torch")
+    torch = oracle("torch")
     tensor = torch.arange(6.0).reshape(3, 2)
     forms = {
         "requires a gradient": tensor.clone().requires_grad_(),

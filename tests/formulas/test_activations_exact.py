@@ -73,6 +73,17 @@ def _gelu_tanh_derivative(z):
     return s + 2 * z * s * _sigma(-2 * u) * slope
 
 
+def _gelu_tanh_factor(z):
+    # sigma's argument, 2 u, has 4 units: a relative error of 4 * 2 |u| in sigma where it is small
+    return 1 + 2 * abs(_tanh_inner(z)[0])
+
+
+def _gelu_tanh_derivative_scale(z):
+    z = min(max(z, mpf(-1000)), mpf(10))  # from 10 on, 1 - s is exactly 0
+    u, slope = _tanh_inner(z)
+    return _sigma(2 * u) * (1 + 2 * abs(z) * slope) * _gelu_tanh_factor(z)
+
+
 def _mish_derivative(z):
     if abs(z) > 1e4:
         return mpf(z > 0)
@@ -139,11 +150,11 @@ EXACT = {
     # 1 + tanh u is off by 4.5 units of 1
     "gelu_tanh": (
         _gelu_tanh,
-        8,
-        lambda z: min(abs(z), max(abs(_gelu_tanh(z)), mpf(20))),
+        10,
+        lambda z: abs(_gelu_tanh(z)) * _gelu_tanh_factor(max(min(z, mpf(10)), mpf(-1000))),
         _gelu_tanh_derivative,
-        12,
-        lambda z: 1 + min(abs(z), 10) * (1 + min(abs(z), 10) ** 2 / 7),
+        16,
+        _gelu_tanh_derivative_scale,
     ),
     "silu": (
         lambda z: z * _sigma(z),

@@ -7,6 +7,7 @@ import pytest
 
 import deltarule as dr
 from gradient_cases import Bilinear, network
+from oracles import oracle
 
 FORMULAS = """
 z[0] = x @ W[0] + b[0]
@@ -91,7 +92,7 @@ def test_a_trace_refuses_what_evaluation_alone_can_do() -> None:
 
 
 def test_a_table_is_taken_as_examples() -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = oracle("pandas")
     net = network([dr.Dense(2)])
     X, t = np.random.default_rng(1).normal(size=(4, 3)), np.zeros((4, 2))
     table = dr.backpropagate(net, pandas.DataFrame(X), t, "squared_error")

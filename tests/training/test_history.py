@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import deltarule as dr
+from oracles import oracle
 
 X = np.random.default_rng(0).standard_normal((8, 2))
 TARGETS = X.sum(axis=1)
@@ -199,7 +200,7 @@ def test_a_report_goes_into_a_file_object_too() -> None:
 
 
 def test_its_pictures_are_axes_that_pyplot_knows() -> None:
-    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot = oracle("matplotlib.pyplot")
     history = trained(metrics=["mae"])
     try:
         axes = history.plot()

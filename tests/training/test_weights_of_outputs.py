@@ -9,22 +9,12 @@ import pandas as pd
 import pytest
 
 import deltarule as dr
+import native_cases
 from deltarule.engines import native
 from problems import bits, examples, trained
 
 OUTPUTS = 5
-LOSSES = [
-    ("squared_error", "identity"),
-    (dr.SquaredError(reduction="sum"), "tanh"),
-    ("squared_error", "softmax"),
-    ("mean_squared_error", "sigmoid"),
-    ("mean_absolute_error", "identity"),
-    (dr.Huber(0.5), "identity"),
-    (dr.Quantile(0.3), "identity"),
-    ("poisson", "exp"),
-    ("poisson", "softplus"),
-    ("binary_cross_entropy", "sigmoid"),
-]
+LOSSES = [pair for pair in native_cases.LOSSES if dr.Loss.resolve(pair[0]).over_outputs]
 IDS = [f"{loss if isinstance(loss, str) else loss.name}-{output}" for loss, output in LOSSES]
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 CHANNELS = ("native", "reference")

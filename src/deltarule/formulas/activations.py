@@ -253,7 +253,8 @@ class GELU(ActivationFunction):
 class GELUTanh(ActivationFunction):
     """``f(z) = z (1 + tanh u) / 2`` with ``u = sqrt(2/pi) (z + 0.044715 z^3)``.
 
-    ``f'(z) = (1 + tanh u) / 2 + z (1 - tanh^2 u) u' / 2``; the usual approximation of GELU.
+    ``(1 + tanh u) / 2`` is ``sigma(2 u)``, so ``f'(z) = s + 2 z s (1 - s) u'`` with that ``s``; the
+    usual approximation of GELU.
 
     Source: Hendrycks and Gimpel, "Gaussian error linear units" (2016).
     """
@@ -269,15 +270,15 @@ class GELUTanh(ActivationFunction):
     cubic: ClassVar[float] = 0.044715
 
     def _inner(self, z: Array) -> tuple[Array, Array]:
-        z = np.clip(z, -1e3, 1e3)  # tanh u is +-1 long before
-        return z, np.tanh(self.slope * (z + self.cubic * z * z * z))
+        z = np.clip(z, -1e3, 1e3)  # sigma(2u) is 0 or 1 long before
+        return z, _sigmoid(2 * self.slope * (z + self.cubic * z * z * z))
 
     def __call__(self, z: Array) -> Array:
-        return _no_less_than(z, -1e3) * (0.5 * (1 + self._inner(z)[1]))
+        return _no_less_than(z, -1e3) * self._inner(z)[1]
 
     def derivative(self, z: Array, a: Array) -> Array:
-        z, t = self._inner(z)
-        return 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * self.slope * (1 + 3 * self.cubic * z * z)
+        z, s = self._inner(z)
+        return s + 2 * z * s * (1 - s) * self.slope * (1 + 3 * self.cubic * z * z)
 
 
 @setting
