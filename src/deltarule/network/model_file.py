@@ -4,20 +4,24 @@ The header's metadata has these keys, all of them strings:
 
 ===============  ============================================================================
 ``format``       ``deltarule``
-``schema``       version of this table, now 1
+``schema``       version of this table: 1 for one network, 2 for several
 ``orientation``  ``W is (n_in, n_out): z = a_prev @ W + b``
 ``network``      JSON: inputs, dtype, seed, layers, learning_rate_factors, weight_initializer,
                  and feature_names where it was trained on a frame
+``networks``     in the place of ``network``, of several: a JSON list of the same descriptions
+further keys     JSON: what belongs to the networks, such as columns and classes
 ===============  ============================================================================
 
-Arrays carry the names of ``network.parameters`` and ``network.state``.
+Arrays carry the names of ``network.parameters`` and ``network.state``. Where there are several
+networks, the number of the network stands in front: ``3/0.weight``. The same networks give the
+same bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, BinaryIO, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -27,6 +31,7 @@ from deltarule.base.errors import (
     InvalidTypeError,
     InvalidValueError,
     MissingFileError,
+    describe_value,
 )
 from deltarule.base.settings import describe, rebuild
 from deltarule.base.words import helpful
@@ -36,8 +41,25 @@ from deltarule.network.network import Network, array_shapes
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA = 1
+SCHEMA = 2
 ORIENTATION = "W is (n_in, n_out): z = a_prev @ W + b"
+_OWN = ("format", "schema", "orientation", "network", "networks")
+
+_T = TypeVar("_T")
+
+
+class ModelFile(NamedTuple):
+    """What a model file holds.
+
+    Attributes
+    ----------
+    networks : tuple of Network
+    about : dict of str to JSON values
+        What was saved with the networks; empty in a file of :func:`save`.
+    """
+
+    networks: tuple[Network, ...]
+    about: dict[str, Any]
 
 
 @overload
@@ -69,37 +91,116 @@ def save(network: Network, path: str | PathLike[str] | BinaryIO) -> Path | None:
     TypeError
         A layer or activation has settings that cannot be written (functions, arrays).
     """
-    import json
+    if not isinstance(network, Network):
+        raise InvalidTypeError(f"save takes a deltarule.Network, got {type(network).__name__}")
+    return save_networks([network], path)
 
+
+def save_networks(
+    networks: Sequence[Network],
+    path: str | PathLike[str] | BinaryIO,
+    about: Mapping[str, Any] | None = None,
+) -> Path | None:
+    """Write networks, and what belongs to them, to one safetensors file and return its path.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        At least one.
+    path : str, Path or binary file
+        As in :func:`save`.
+    about : mapping of str to JSON values, optional
+        Each item is a key of the header, beside the networks.
+
+    Raises
+    ------
+    OSError
+        As in :func:`save`.
+    TypeError, ValueError
+        A description has something that is not a JSON value (NaN and infinities are none).
+
+    Examples
+    --------
+    >>> import io, deltarule as dr
+    >>> from deltarule.network.model_file import load_networks, save_networks
+    >>> pair = [dr.Network([dr.Dense(1)], inputs=3, seed=seed) for seed in (1, 2)]
+    >>> file = io.BytesIO()
+    >>> save_networks(pair, file, {"classes": ["no", "yes"]})
+    >>> _ = file.seek(0)
+    >>> found = load_networks(file)
+    >>> len(found.networks), found.about
+    (2, {'classes': ['no', 'yes']})
+    """
     import safetensors.numpy
 
     from deltarule.base.files import is_file_object, write_atomically, write_to
 
-    if not isinstance(network, Network):
-        raise InvalidTypeError(f"save takes a deltarule.Network, got {type(network).__name__}")
+    one = len(networks) == 1
+    descriptions = [_describe(network) for network in networks]
+    if not descriptions:
+        raise InvalidValueError("a model file has at least one network, got none")
+    metadata = {
+        "format": "deltarule",
+        "schema": "1" if one else "2",  # so that older versions read what they can
+        "orientation": ORIENTATION,
+        **({"network": _json(descriptions[0])} if one else {"networks": _json(descriptions)}),
+    }
+    for key, value in (about or {}).items():
+        if key in _OWN:
+            raise InvalidValueError(f"the header's key {key!r} describes the file itself")
+        metadata[key] = _json(value)
+    arrays = {
+        f"{prefix}{name}": np.ascontiguousarray(array)
+        for prefix, network in _prefixed(networks)
+        for name, array in _arrays(network).items()
+    }
+    content = _ordered(safetensors.numpy.save(arrays, metadata=metadata), metadata)
+    if is_file_object(path, "write"):
+        write_to(path, content)
+        return None
+    return write_atomically(path, content)
+
+
+def _describe(network: Network) -> dict[str, Any]:
+    """Return a network without its arrays as JSON values."""
     description = {
         "inputs": network.inputs,
         "dtype": network.dtype.name,
         "seed": network.seed,
         "layers": describe(network.layers),
-        "learning_rate_factors": network.learning_rate_factors,
+        "learning_rate_factors": dict(network.learning_rate_factors),
         "weight_initializer": describe(network.weight_initializer),
     }
     if network.feature_names is not None:
         description["feature_names"] = network.feature_names
-    content = safetensors.numpy.save(
-        {name: np.ascontiguousarray(array) for name, array in _arrays(network).items()},
-        metadata={
-            "format": "deltarule",
-            "schema": str(SCHEMA),
-            "orientation": ORIENTATION,
-            "network": json.dumps(description),
-        },
-    )
-    if is_file_object(path, "write"):
-        write_to(path, content)
-        return None
-    return write_atomically(path, content)
+    return description
+
+
+def _json(value: Any) -> str:
+    import json
+
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except TypeError as error:
+        raise InvalidTypeError(f"cannot be written to a file: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidValueError(f"cannot be written to a file: {error}") from None
+
+
+def _prefixed(items: Sequence[_T]) -> list[tuple[str, _T]]:
+    """Return what stands in front of the names of each network's arrays, and the network."""
+    return [(f"{i}/" if len(items) > 1 else "", item) for i, item in enumerate(items)]
+
+
+def _ordered(content: bytes, metadata: dict[str, str]) -> bytes:
+    """Return a safetensors file with its metadata in the order given; the writer draws one."""
+    import json
+
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end]) | {"__metadata__": metadata}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # arrays begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 @helpful
@@ -132,6 +233,26 @@ def load(path: str | PathLike[str] | BinaryIO) -> Network:
     >>> bool((twin.vector == net.vector).all())
     True
     """
+    return _open(path, _only_network)
+
+
+def load_networks(path: str | PathLike[str] | BinaryIO) -> ModelFile:
+    """Return the networks of a file, and what was saved with them.
+
+    It reads every model file: also one of :func:`save`, with one network and nothing about it.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    OSError
+        The file has no deltarule networks, is damaged, or comes from a newer version.
+    """
+    return _open(path, _everything)
+
+
+def _open(path: Any, read: Callable[[Path | str, Any], _T]) -> _T:
+    """Return what is read from a safetensors file; what cannot be read is one clear error."""
     import safetensors
 
     from deltarule.base.files import check_path, is_file_object, read_from, shown
@@ -139,7 +260,7 @@ def load(path: str | PathLike[str] | BinaryIO) -> Network:
     if is_file_object(path, "read"):
         content = read_from(path)
         try:
-            return _network("the file", _InMemory(content))
+            return read("the file", _InMemory(content))
         except safetensors.SafetensorError as error:
             raise FileFormatError(f"the file is not a whole safetensors file: {error}") from None
     path = check_path(path)
@@ -149,7 +270,7 @@ def load(path: str | PathLike[str] | BinaryIO) -> Network:
         if path.is_dir():
             raise FileFormatError(f"{shown(path)} is a folder, expected a safetensors file")
         with safetensors.safe_open(path, framework="numpy") as file:
-            return _network(path, file)
+            return read(path, file)
     except safetensors.SafetensorError as error:
         raise FileFormatError(f"{path} is not a whole safetensors file: {error}") from None
     except OSError as error:
@@ -198,9 +319,63 @@ class _Described:
         return str(self._found["dtype"])
 
 
-def _network(path: Path | str, file: Any) -> Network:
-    """Return the network of an open file; shapes are compared before anything is allocated."""
-    description = _description(path, file.metadata() or {})
+def _only_network(path: Path | str, file: Any) -> Network:
+    """Return the network of an open file; raise where there are several."""
+    descriptions = _descriptions(path, file.metadata() or {})
+    if len(descriptions) > 1:
+        raise FileFormatError(
+            f"{path} has {len(descriptions)} networks, not one; deltarule.sklearn.load(path) "
+            "returns the model that they belong to"
+        )
+    return _networks(path, file, descriptions)[0]
+
+
+def _everything(path: Path | str, file: Any) -> ModelFile:
+    """Return the networks of an open file and what belongs to them."""
+    metadata = file.metadata() or {}
+    networks = _networks(path, file, _descriptions(path, metadata))
+    about = {key: _parsed(path, metadata, key) for key in sorted(metadata.keys() - set(_OWN))}
+    return ModelFile(networks, about)
+
+
+def _networks(
+    path: Path | str, file: Any, descriptions: list[dict[str, Any]]
+) -> tuple[Network, ...]:
+    """Return all networks of an open file."""
+    prefixed = _prefixed(descriptions)
+    shares: dict[str, list[str]] = {prefix: [] for prefix, _ in prefixed}
+    for name in file.keys():  # noqa: SIM118
+        prefix = name[: name.find("/") + 1]
+        if prefix not in shares:
+            raise FileFormatError(
+                f"{path} does not fit the networks it describes: {describe_value(name)} belongs "
+                "to none of them"
+            )
+        shares[prefix].append(name)
+    return tuple(
+        _network(path, _Share(file, prefix, shares[prefix]), description)
+        for prefix, description in prefixed
+    )
+
+
+class _Share:
+    """The arrays of one network in an open file, by the names that the network gives them."""
+
+    def __init__(self, file: Any, prefix: str, names: list[str]) -> None:
+        self._file, self._prefix, self._names = file, prefix, names
+
+    def keys(self) -> list[str]:
+        return [name.removeprefix(self._prefix) for name in self._names]
+
+    def get_slice(self, name: str) -> Any:
+        return self._file.get_slice(self._prefix + name)
+
+    def get_tensor(self, name: str) -> Any:
+        return self._file.get_tensor(self._prefix + name)
+
+
+def _network(path: Path | str, file: Any, description: dict[str, Any]) -> Network:
+    """Return one network; shapes are compared before anything is allocated."""
     try:
         layers, inputs = rebuild(description["layers"]), description["inputs"]
         _check_arrays(path, file, array_shapes(layers, inputs), np.dtype(description["dtype"]))
@@ -238,10 +413,8 @@ def _network(path: Path | str, file: Any) -> Network:
     return network
 
 
-def _description(path: Path | str, metadata: dict[str, str]) -> dict[str, Any]:
-    """Return the described network as JSON values."""
-    import json
-
+def _descriptions(path: Path | str, metadata: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the described networks as JSON values."""
     if metadata.get("format") != "deltarule":
         raise FileFormatError(
             f"{path} is a safetensors file, but not a network written by deltarule"
@@ -254,13 +427,31 @@ def _description(path: Path | str, metadata: dict[str, str]) -> dict[str, Any]:
             f"{path} has schema {schema}, this version of deltarule knows up to {SCHEMA}: "
             "install a newer one"
         )
-    try:
-        description = json.loads(metadata["network"])
-    except (KeyError, ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path} does not describe a network: {error}") from None
-    if not isinstance(description, dict):
+    several = int(schema) > 1
+    found = _parsed(path, metadata, "networks" if several else "network")
+    descriptions = found if several else [found]
+    if not isinstance(descriptions, list) or not descriptions:
+        raise FileFormatError(f"{path} does not describe networks: its JSON is not a list of them")
+    if not all(isinstance(description, dict) for description in descriptions):
         raise FileFormatError(f"{path} does not describe a network: its JSON is not an object")
-    return description
+    return descriptions
+
+
+def _parsed(path: Path | str, metadata: Mapping[str, str], key: str) -> Any:
+    """Return the JSON value of a key of the header."""
+    import json
+
+    what = "a network" if key in _OWN else f"its {describe_value(key)}"
+    try:
+        return json.loads(metadata[key], parse_constant=_refuse)
+    except KeyError:
+        raise FileFormatError(f"{path} does not describe a network: it lacks {key!r}") from None
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path} does not describe {what}: {error}") from None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a JSON value")
 
 
 def _check_arrays(
