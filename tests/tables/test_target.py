@@ -1,0 +1,42 @@
+"""Labels of any type and values come back as they were given."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import deltarule as dr
+from deltarule.tables.target import Target
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "classes"),
+    [
+        (["b", " a", "b "], "classification", ["a", "b"]),
+        ([True, False, True], "classification", [False, True]),
+        ([3, 1, 3], "classification", [1, 3]),
+        ([1.5, 2.5, 0.25], "regression", None),
+        (list(range(50)), "regression", None),
+    ],
+)
+def test_the_task_follows_from_the_values(values: list, task: str, classes: list | None) -> None:
+    target = Target.fit(values)
+    assert target.task == task
+    assert (None if target.classes is None else target.classes.tolist()) == classes
+    again = Target.rebuild(json.loads(json.dumps(target.describe())))
+    back = again.decode(again.encode(values)).tolist()
+    assert back == [v.strip() if isinstance(v, str) else pytest.approx(v) for v in values]
+
+
+def test_values_are_standardised_output_by_output() -> None:
+    values = np.array([[1.0, 10.0], [3.0, 30.0], [5.0, 20.0]])
+    encoded = Target.fit(values).encode(values)
+    np.testing.assert_allclose(encoded.mean(axis=0), 0, atol=1e-15)
+    np.testing.assert_allclose(encoded.std(axis=0), 1)
+
+
+def test_one_class_alone_is_refused() -> None:
+    with pytest.raises(dr.DeltaruleError, match=r"at least two classes, got only 'x'"):
+        Target.fit(["x", "x"])
