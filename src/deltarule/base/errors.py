@@ -122,7 +122,13 @@ class MissingExtraError(DeltaruleError, ImportError):
     """A feature needs an optional dependency that is not installed."""
 
 
-EXTRAS = {"cli": "typer rich", "report": "matplotlib jinja2", "sklearn": "scikit-learn"}
+EXTRAS = {
+    "cli": "typer rich",
+    "onnx": "onnx",
+    "report": "matplotlib jinja2",
+    "sklearn": "scikit-learn",
+    "torch": "torch",
+}
 """The libraries of each extra, as pip knows them."""
 
 

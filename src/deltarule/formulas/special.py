@@ -8,21 +8,22 @@ from deltarule.base.types import Array
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function",
 # Mathematics of Computation 23 (1969) 631-637: coefficients from the highest power down.
-_SMALL_P = (
+SMALL, MIDDLE, FARTHEST = 0.46875, 4.0, 30.0  # beyond 27.3 the result is 0 in float64
+SMALL_P = (
     1.85777706184603153e-1,
     3.16112374387056560e0,
     1.13864154151050156e2,
     3.77485237685302021e2,
     3.20937758913846947e3,
 )
-_SMALL_Q = (
+SMALL_Q = (
     1.0,
     2.36012909523441209e1,
     2.44024637934444173e2,
     1.28261652607737228e3,
     2.84423683343917062e3,
 )
-_MIDDLE_P = (
+MIDDLE_P = (
     2.15311535474403846e-8,
     5.64188496988670089e-1,
     8.88314979438837594e0,
@@ -33,7 +34,7 @@ _MIDDLE_P = (
     2.05107837782607147e3,
     1.23033935479799725e3,
 )
-_MIDDLE_Q = (
+MIDDLE_Q = (
     1.0,
     1.57449261107098347e1,
     1.17693950891312499e2,
@@ -44,7 +45,7 @@ _MIDDLE_Q = (
     3.43936767414372164e3,
     1.23033935480374942e3,
 )
-_LARGE_P = (
+LARGE_P = (
     1.63153871373020978e-2,
     3.05326634961232344e-1,
     3.60344899949804439e-1,
@@ -52,7 +53,7 @@ _LARGE_P = (
     1.60837851487422766e-2,
     6.58749161529837803e-4,
 )
-_LARGE_Q = (
+LARGE_Q = (
     1.0,
     2.56852019228982242e0,
     1.87295284992346725e0,
@@ -61,7 +62,7 @@ _LARGE_Q = (
     2.33520497626869185e-3,
 )
 _SQRT_HALF = 0.7071067811865476
-_ONE_OVER_SQRT_PI = 0.5641895835477563
+ONE_OVER_SQRT_PI = 0.5641895835477563
 _ONE_OVER_SQRT_2PI = 0.3989422804014327
 
 
@@ -84,21 +85,21 @@ def erfc(x: Array) -> Array:
     size = np.abs(wide)
     result = np.empty_like(wide)
 
-    small = ~(size > 0.46875)  # NaN takes this branch and stays NaN
+    small = ~(size > SMALL)  # NaN takes this branch and stays NaN
     u = wide[small]
-    result[small] = 1.0 - u * _horner(_SMALL_P, u * u) / _horner(_SMALL_Q, u * u)
+    result[small] = 1.0 - u * _horner(SMALL_P, u * u) / _horner(SMALL_Q, u * u)
 
-    middle = (size > 0.46875) & (size <= 4.0)
+    middle = (size > SMALL) & (size <= MIDDLE)
     u = size[middle]
-    result[middle] = _exp_minus_square(u) * _horner(_MIDDLE_P, u) / _horner(_MIDDLE_Q, u)
+    result[middle] = _exp_minus_square(u) * _horner(MIDDLE_P, u) / _horner(MIDDLE_Q, u)
 
-    large = size > 4.0
-    u = np.minimum(size[large], 30.0)  # beyond 27.3 the result is 0 in float64
+    large = size > MIDDLE
+    u = np.minimum(size[large], FARTHEST)
     s = 1.0 / (u * u)
-    tail = _ONE_OVER_SQRT_PI - s * _horner(_LARGE_P, s) / _horner(_LARGE_Q, s)
+    tail = ONE_OVER_SQRT_PI - s * _horner(LARGE_P, s) / _horner(LARGE_Q, s)
     result[large] = _exp_minus_square(u) * tail / u
 
-    reflected = wide < -0.46875
+    reflected = wide < -SMALL
     result[reflected] = 2.0 - result[reflected]
     return result.astype(np.asarray(x).dtype, copy=False)
 
