@@ -127,6 +127,7 @@ EXTRAS = {
     "onnx": "onnx",
     "report": "matplotlib jinja2",
     "sklearn": "scikit-learn",
+    "tables": "pyarrow",
     "torch": "torch",
 }
 """The libraries of each extra, as pip knows them."""

@@ -1,0 +1,195 @@
+"""Where a table begins, and what its columns are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from deltarule.tables.reading.records import Record
+from deltarule.tables.reading.sniffing import modal_width
+from deltarule.tables.reading.words import DATE, MEASURE, is_missing, is_number
+
+
+@dataclass(frozen=True)
+class Head:
+    """The header's record or None, the records of rows that follow, and the width of the table."""
+
+    header: Record | None
+    second: Record | None
+    rows: tuple[Record, ...]
+    width: int
+    skipped: tuple[Record, ...]
+    row_names: bool = False  # the rows have one field more than the header: a name for each row
+
+
+def find_head(found: Sequence[Record], decimal: str, header: bool | int | None) -> Head:
+    """Find the header among the first records; ``header`` says whether or in which line it is."""
+    filled = [record for record in found if record.filled]
+    if not filled:
+        return Head(None, None, (), 1, tuple(found))
+    if header is not None and not isinstance(header, bool):
+        top = next((r for r in found if r.line >= header), filled[0])
+        rows = [record for record in found if record.start > top.start]
+        return _head(top, rows, [r for r in found if r.start < top.start])
+    width = modal_width(filled)
+    start = next(
+        (i for i, record in enumerate(filled) if _begins(record, width, filled[i + 1 : i + 4])), 0
+    )
+    top, rows = filled[start], filled[start + 1 :]
+    above = [record for record in found if record.start < top.start]
+    is_header = looks_like_header(top, rows, decimal) if header is None else header
+    if is_header:
+        return _head(top, rows, above, decimal)
+    return Head(None, None, (top, *rows), modal_width([top, *rows]), tuple(above))
+
+
+def _begins(record: Record, width: int, following: Sequence[Record]) -> bool:
+    """Return whether the table may begin with this record: it is no title above it."""
+    fields = len(record.fields)
+    if width == 1 or not following:
+        return fields == width or not following
+    if fields == 1 and width > 2:
+        return False
+    if fields < width - 1 and fields < 0.6 * width:
+        return False
+    fullest = max(other.filled for other in following)
+    return not (record.filled == 1 and fullest > 1 and fields != width - 1) and (
+        record.filled >= 0.3 * fullest
+    )
+
+
+def _head(top: Record, rows: Sequence[Record], above: Sequence[Record], decimal: str = ".") -> Head:
+    rows = [record for record in rows if record.filled]
+    second = None
+    if len(rows) > 2 and _is_units(rows[0], rows[1:], decimal):
+        second, rows = rows[0], rows[1:]
+    width, named = modal_width(rows) if rows else len(top.fields), len(top.fields)
+    row_names = False
+    if named > width:
+        width = named
+    elif named == width - 1:
+        last = [record.fields[-1] for record in rows if len(record.fields) == width]
+        row_names = any(field.strip() for field in last)
+    return Head(top, second, tuple(rows), width, tuple(above), row_names)
+
+
+def _is_units(candidate: Record, rows: Sequence[Record], decimal: str) -> bool:
+    """Return whether a record below the header is a second line of it, such as one of units."""
+    numeric = _numeric_columns(rows, decimal)
+    inside = [i for i in numeric if i < len(candidate.fields)]
+    words = [i for i in inside if not _valued(candidate.fields[i], decimal)]
+    return len(inside) >= 2 and len(words) >= 0.6 * len(inside)
+
+
+def _valued(field: str, decimal: str) -> bool:
+    return is_number(field, decimal) or is_missing(field) or bool(DATE.fullmatch(field.strip()))
+
+
+def _numeric_columns(rows: Sequence[Record], decimal: str) -> list[int]:
+    """Return the positions of columns that hold numbers (or measures) in most rows."""
+    found = []
+    for position in range(modal_width(rows)):
+        cells = [r.fields[position].strip() for r in rows if position < len(r.fields)]
+        cells = [cell for cell in cells if not is_missing(cell)]
+        like = sum(
+            is_number(cell, decimal) or bool(DATE.fullmatch(cell) or MEASURE.fullmatch(cell))
+            for cell in cells
+        )
+        if cells and like >= 0.8 * len(cells):
+            found.append(position)
+    return found
+
+
+def looks_like_header(top: Record, rows: Sequence[Record], decimal: str) -> bool:
+    """Return whether a record names the columns of the rows below it."""
+    names = [field.strip() for field in top.fields]
+    if not rows:
+        return not any(is_number(name, decimal) for name in names)
+    if len(names) == modal_width(rows) - 1:
+        names.insert(0, "")
+    numeric = set(_numeric_columns(rows[:60], decimal))
+    votes = 0.0
+    words = 0
+    for position, name in enumerate(names):
+        if not name:
+            continue
+        below = [r.fields[position].strip() for r in rows[:60] if position < len(r.fields)]
+        if position in numeric:
+            like = (
+                is_number(name, decimal)
+                or is_missing(name)
+                or (bool(DATE.fullmatch(name) or MEASURE.fullmatch(name)) and name in below)
+                or bool(DATE.fullmatch(name))
+            )
+            if not like:
+                votes += 1
+                words += 1
+            elif not is_missing(name):
+                votes -= 1
+        elif is_number(name, decimal):
+            votes -= 0.2
+        elif name in below:
+            votes -= 1
+        else:
+            words += 1
+            few = len(set(below)) <= max(2, len(below) // 2)
+            votes += 0.5 if few else 0.2
+    if _counts_on(names, decimal) and not _counts_on([f.strip() for f in rows[0].fields], decimal):
+        return True
+    return votes > 0 and words > 0
+
+
+def _counts_on(names: Sequence[str], decimal: str) -> bool:
+    """Return whether names are numbers in equal steps, as years and wavelengths are."""
+    numbers = [float(n.replace(",", ".")) for n in names if n and _plain(n, decimal)]
+    if len(numbers) < max(3, 0.6 * len(names)):
+        return False
+    step = numbers[1] - numbers[0]
+    return step > 0 and all(
+        abs(b - a - step) <= 1e-6 * max(1.0, abs(b)) for a, b in pairwise(numbers)
+    )
+
+
+def _plain(name: str, decimal: str) -> bool:
+    try:
+        float(name.replace(",", "."))
+    except ValueError:
+        return False
+    return is_number(name, decimal)
+
+
+def column_names(head: Head) -> tuple[list[str], list[str]]:
+    """Return one distinct name per column ("" where there is none), and what was repaired."""
+    if head.header is None:
+        return [str(position) for position in range(head.width)], []
+    names = [" ".join(field.split()) for field in head.header.fields]
+    if head.row_names:
+        names.insert(0, "")
+    names = [name.strip("\ufeff") for name in names]
+    names += [""] * (head.width - len(names))
+    if head.second is not None and any(not n or names.count(n) > 1 for n in names):
+        below = [" ".join(field.split()) for field in head.second.fields]
+        below += [""] * (len(names) - len(below))
+        names = [
+            f"{name} {under}".strip() if not name or names.count(name) > 1 else name
+            for name, under in zip(names, below, strict=False)
+        ]
+    notes = []
+    seen: dict[str, int] = {}
+    taken = set(names)
+    for position, name in enumerate(names):
+        if not name:
+            continue
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            count = seen[name]
+            while (new := f"{name}.{count}") in taken:
+                count += 1
+            seen[name] = count
+            taken.add(new)
+            names[position] = new
+            notes.append(f"the name {name!r} occurs again in column {position + 1}: it is {new!r}")
+    if len(notes) > 4:
+        notes = [*notes[:3], f"{len(notes) - 3} more names occur again and got a number"]
+    return names, notes
