@@ -22,7 +22,7 @@ from deltarule.network.network import Network
 _MOST_PICTURES = 24
 _MOST_ROWS = 20
 _MOST_COLUMNS = 12
-_LARGEST_MATRIX = 30
+LARGEST_MATRIX = 30
 
 
 class Wrong(NamedTuple):
@@ -129,8 +129,8 @@ def _of_classes(
     several = truth.ndim == 2
     wrong = (truth != predicted).reshape(len(X), -1).any(axis=1)
     matrix = None
-    if not several and len(labels) <= _LARGEST_MATRIX:
-        matrix = _matrix(confusion_matrix(y, outputs))
+    if not several and len(labels) <= LARGEST_MATRIX:
+        matrix = matrix_of(confusion_matrix(y, outputs))
     if several:
         sure = np.abs(outputs - truth).max(axis=1)
     else:
@@ -200,7 +200,8 @@ def _of_numbers(
     )
 
 
-def _matrix(counts: Array) -> Matrix:
+def matrix_of(counts: Array) -> Matrix:
+    """Return counts (true class, predicted class) as the report shows them."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     cells = tuple(
         tuple(

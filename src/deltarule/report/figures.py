@@ -78,15 +78,14 @@ def gradient_norm_figure(history: History) -> Figure | None:
 
 def prediction_figure(truth: Array, predicted: Array) -> Figure:
     """Return predictions against true numbers, both (n,)."""
-    figure = _figure()
+    figure = blank()
     axes = figure.add_subplot()
     both = np.concatenate([truth, predicted])
     ends = [float(both.min()), float(both.max())]
     axes.plot(ends, ends, color=MUTED, linewidth=1, dashes=(4, 2), label="exact")
-    keep = _thinned(len(truth))
+    keep = thinned(len(truth))
     axes.plot(truth[keep], predicted[keep], "o", color=SERIES[0], markersize=3.5, alpha=0.6)
-    _dress(axes, "predicted")
-    axes.set_xlabel("true", color=MUTED)
+    dress(axes, "predicted", x="true")
     return figure
 
 
@@ -127,7 +126,7 @@ def draw_loss(axes: Axes, history: History) -> None:
     values = values[np.isfinite(values)]
     if len(values) and values.min() > 0 and values.max() > 30 * values.min():
         axes.set_yscale("log")
-    _dress(axes, "loss", legend=True)
+    dress(axes, "loss", legend=True)
 
 
 def draw_metrics(axes: Axes, history: History) -> None:
@@ -142,7 +141,7 @@ def draw_metrics(axes: Axes, history: History) -> None:
         colour = int(held_out) if alone else metrics.index(metric)
         dashes = (5, 1.5) if held_out else ()
         _line(axes, history, name, kind if alone else f"{metric}, {kind}", colour, dashes)
-    _dress(axes, metrics[0].replace("_", " ") if alone else "metrics", legend=True)
+    dress(axes, metrics[0].replace("_", " ") if alone else "metrics", legend=True)
 
 
 def draw_learning_rate(axes: Axes, history: History) -> None:
@@ -150,7 +149,7 @@ def draw_learning_rate(axes: Axes, history: History) -> None:
     _line(axes, history, "learning_rate", "learning rate", 0, ())
     axes.set_ylim(bottom=0)
     axes.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=True)
-    _dress(axes, "learning rate")
+    dress(axes, "learning rate")
 
 
 def draw_gradient_norms(axes: Axes, history: History) -> None:
@@ -163,7 +162,7 @@ def draw_gradient_norms(axes: Axes, history: History) -> None:
         label = f"layer {layer}" if layer not in labelled else None
         labelled.add(layer)
         values = np.array(history[name])
-        keep = _thinned(len(values))
+        keep = thinned(len(values))
         weight = name.endswith("weight")
         axes.plot(
             keep + 1,
@@ -176,7 +175,7 @@ def draw_gradient_norms(axes: Axes, history: History) -> None:
         )
     if names:
         axes.set_yscale("log")
-    _dress(axes, "gradient norm", legend=len(layers) <= 12)
+    dress(axes, "gradient norm", legend=len(layers) <= 12)
 
 
 def silent_parameters(history: History) -> list[str]:
@@ -204,15 +203,16 @@ _PANELS = (
 )
 
 
-def _figure() -> Figure:
+def blank(height: float = 3.1) -> Figure:
+    """Return an empty figure."""
     # Small on purpose: on a phone its letters are still 10 pixels high.
-    return Figure(figsize=(4.8, 3.1), layout="constrained")
+    return Figure(figsize=(4.8, height), layout="constrained")
 
 
 def _single(history: History, draw: object, columns: list[str]) -> Figure | None:
     if not columns:
         return None
-    figure = _figure()
+    figure = blank()
     assert callable(draw)
     draw(figure.add_subplot(), history)
     return figure
@@ -226,7 +226,7 @@ def _line(
     axes: Axes, history: History, name: str, label: str, colour: int, dashes: tuple[float, ...]
 ) -> None:
     values = np.array(history[name])
-    keep = _thinned(len(values))
+    keep = thinned(len(values))
     axes.plot(
         keep + 1,
         values[keep],
@@ -238,11 +238,12 @@ def _line(
     )
 
 
-def _dress(axes: Axes, label: str, *, legend: bool = False) -> None:
-    axes.set_xlabel("epoch", color=MUTED)
+def dress(axes: Axes, label: str, *, x: str = "epoch", legend: bool = False) -> None:
+    """Label the axes, and give them the colours of the page."""
+    axes.set_xlabel(x, color=MUTED)
     axes.set_ylabel(label, color=MUTED)
     axes.tick_params(which="both", colors=MUTED, labelcolor=INK)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=axes.get_xlabel() == "epoch"))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=x == "epoch"))
     axes.grid(visible=True, color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
@@ -253,7 +254,7 @@ def _dress(axes: Axes, label: str, *, legend: bool = False) -> None:
         axes.legend(frameon=False, labelcolor=INK, fontsize=8 if many else 9, ncols=1 + many)
 
 
-def _thinned(n: int) -> Array:
+def thinned(n: int) -> Array:
     """Return some indices of n values, first and last among them; not too many to draw."""
     return np.unique(np.linspace(0, n - 1, min(n, _MOST_POINTS)).astype(np.int64))
 

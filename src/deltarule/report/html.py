@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 import deltarule
@@ -18,16 +15,8 @@ from deltarule.base.files import check_writable, is_file_object, write_atomicall
 from deltarule.network.network import Network
 from deltarule.report import figures
 from deltarule.report.answers import Answers, examine
+from deltarule.report.page import Panel, render, themed_svg
 from deltarule.training.history import History
-
-
-class Panel(NamedTuple):
-    """A figure of the report: inline SVG, what it says in words, and its caption."""
-
-    title: str
-    svg: Markup
-    description: str
-    caption: str
 
 
 def write_report(
@@ -103,38 +92,24 @@ def write_report(
         answers = examine(
             network, X, y, classes=classes, image_shape=image_shape, column_names=column_names
         )
-    html = (
-        _environment()
-        .get_template("template.html")
-        .render(
-            title=title,
-            notes=notes,
-            scores=[(name, str(value)) for name, value in (scores or {}).items()],
-            facts=_facts(history, network, loss, optimizer),
-            summary="" if network is None else network.summary(),
-            stopped=history.stopped,
-            panels=_panels(history, answers),
-            last=_last_numbers(history),
-            answers=answers,
-            palette=list(zip(_VARIABLES, _PALETTE, strict=True)),
-            version=deltarule.__version__,
-            written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
-        )
+    written = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
+    html = render(
+        "run.html",
+        title=title,
+        notes=notes,
+        scores=[(name, str(value)) for name, value in (scores or {}).items()],
+        facts=_facts(history, network, loss, optimizer),
+        summary="" if network is None else network.summary(),
+        stopped=history.stopped,
+        panels=_panels(history, answers),
+        last=_last_numbers(history),
+        answers=answers,
+        footer=f"Written {written} by deltarule {deltarule.__version__}.",
     )
     if into_file:
         write_to(path, html.encode())
         return None
     return write_atomically(path, html.encode())
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("deltarule.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _facts(
@@ -232,28 +207,3 @@ def _in_words(history: History, name: str) -> str:
                 f"{kind}{words} from {first:.4g} to {last:.4g} over {history.epochs} epochs"
             )
     return ", ".join(parts)
-
-
-_PALETTE = (figures.INK, figures.MUTED, figures.GRID, *figures.SERIES)
-_VARIABLES = ("ink", "muted", "grid", *(f"series-{i}" for i in range(len(figures.SERIES))))
-
-
-def themed_svg(figure: Figure, name: str) -> Markup:
-    """Return inline SVG whose colours follow the page's and whose ids are its own."""
-    text = figures.svg(figure)
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
-    # Only what is referred to keeps its id; several figures share a page.
-    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
-    text = re.sub(
-        r' id="([^"]+)"',
-        lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "",
-        text,
-    )
-    text = re.sub(r'(url\(#|href="#)', rf"\1{name}-", text)
-    for variable, colour in zip(_VARIABLES, _PALETTE, strict=True):
-        text = text.replace(colour, f"var(--{variable})")
-    text = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", text, count=1)
-    text = re.sub(r'<svg ([^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"<svg \1\2", text, count=1)
-    return Markup(text.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1))
