@@ -1,0 +1,228 @@
+"""How a network for a table is built and trained: one small object that can be exchanged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from deltarule.base.errors import missing_formula
+from deltarule.base.settings import Setting, check_integer, check_number, setting
+from deltarule.formulas.activations import ActivationFunction
+from deltarule.formulas.losses import CrossEntropy, Loss, MeanSquaredError
+from deltarule.formulas.optimizers import AdamW
+from deltarule.formulas.schedules import Cosine
+from deltarule.network.layers import Activation, Dense, Dropout, Embedding, Layer, Residual
+from deltarule.network.network import Network
+from deltarule.training.callbacks import Callback, EarlyStopping
+from deltarule.training.history import History
+from deltarule.training.train import train
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a recipe is told of a table.
+
+    Attributes
+    ----------
+    rows : int
+        On which one network is trained.
+    inputs : int
+        Columns of numbers.
+    outputs : int
+        Classes, or values that are predicted.
+    classifies : bool
+    codes : tuple of (int, int)
+        Columns of category codes: their position, and how many categories they have.
+    """
+
+    rows: int
+    inputs: int
+    outputs: int
+    classifies: bool
+    codes: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a network is trained, whatever the recipe: what does not belong to the model.
+
+    Attributes
+    ----------
+    monitor : str
+        The column of the history whose best epoch is kept, such as "val_loss".
+    metrics, callbacks, engine, threads, progress
+        As in :func:`deltarule.train`.
+    """
+
+    monitor: str = "val_loss"
+    metrics: tuple[Any, ...] = ()
+    callbacks: tuple[Callback, ...] = ()
+    engine: str = "auto"
+    threads: int | None = None
+    progress: bool | str = "auto"
+
+
+class Recipe(Setting):
+    """Base of the recipes. One of your own defines the three methods; its ``name`` makes it known.
+
+    X has standardised numbers, indicators and category codes; a regression's targets are
+    standardised; those of a classification are class numbers.
+    """
+
+    family: ClassVar[str] = "recipe"
+
+    def folds(self, rows: int) -> int:
+        """Return in how many parts the rows of a table are held out, one network for each.
+
+        1 is a single network with one validation part.
+        """
+        raise missing_formula(self, "folds")
+
+    def network(self, task: Task, seed: int) -> Network:
+        """Return a network with its initial parameters."""
+        raise missing_formula(self, "network")
+
+    def train(
+        self,
+        network: Network,
+        task: Task,
+        examples: tuple[Any, Any, Any],
+        validation: tuple[Any, Any, Any],
+        seed: int,
+        running: Running,
+    ) -> History:
+        """Train a network and leave it as it was at its best epoch.
+
+        ``examples`` and ``validation`` are X, y and sample weights.
+        """
+        raise missing_formula(self, "train")
+
+
+@setting
+class Plain(Recipe):
+    """Sound defaults: two hidden layers beside a linear path, AdamW, a cosine, dropout.
+
+    ::
+
+        y = softmax(x @ P + F(x))        F(x) = Dense - Dropout - Dense - Dropout - Dense
+
+    The linear path ``P`` starts at 0. So the network contains the linear model, which is hard to
+    beat on small tables. The epoch that is best on the validation part is kept.
+
+    Parameters
+    ----------
+    hidden : tuple of int, optional
+        Units of the hidden layers; by default two layers, the wider the more rows there are.
+    activation : name or ActivationFunction
+    dropout : float
+        After each hidden layer.
+    learning_rate : float
+        The first; it falls to 0 along a cosine.
+    weight_decay : float
+    epochs, batch_size : int, optional
+        By default so many that small tables are seen often, and large ones in large batches.
+    label_smoothing : float
+        Of the cross-entropy.
+    embedding : int
+        Length of the vectors of categories that arrive as codes.
+    networks : int, optional
+        Networks that are averaged, each with another part of the rows held out; by default 5 below
+        5,000 rows, else 1.
+    """
+
+    name: ClassVar[str] = "plain"
+    hidden: tuple[int, ...] | None = None
+    activation: ActivationFunction | str = "silu"
+    dropout: float = 0.1
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.02
+    epochs: int | None = None
+    batch_size: int | None = None
+    label_smoothing: float = 0.0
+    embedding: int = 8
+    networks: int | None = None
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        if self.hidden is not None:
+            set_(self, "hidden", tuple(check_integer("hidden", units) for units in self.hidden))
+        set_(self, "activation", ActivationFunction.resolve(self.activation))
+        check_number("dropout", self.dropout, at_least=0, below=1)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("weight_decay", self.weight_decay, at_least=0)
+        check_number("label_smoothing", self.label_smoothing, at_least=0, below=1)
+        check_integer("embedding", self.embedding)
+        for name in ("epochs", "batch_size", "networks"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name))
+
+    def folds(self, rows: int) -> int:
+        """Return the number of networks: ``networks``, or 5 below 5,000 rows, else 1."""
+        return self.networks or (5 if rows < 5000 else 1)
+
+    def network(self, task: Task, seed: int) -> Network:
+        """Return the linear path beside the hidden layers."""
+        layers: list[Layer] = []
+        width = task.inputs
+        if task.codes:
+            positions, categories = zip(*task.codes, strict=True)
+            layers.append(Embedding(categories, self.embedding, columns=positions))
+            width = layers[0].outputs(width)
+        if width == task.outputs:  # a residual of equal widths would have no projection
+            layers.append(Dense(width + 1))
+        deep: list[Layer] = []
+        for units in self.hidden or _hidden(task.rows):
+            deep += [Dense(units, self.activation), Dropout(self.dropout)]
+        deep.append(Dense(task.outputs))
+        layers.append(Residual(tuple(deep), projection_initializer="zeros"))
+        if task.classifies:
+            layers.append(Activation("softmax"))
+        return Network(layers, inputs=task.inputs, seed=seed)
+
+    def train(
+        self,
+        network: Network,
+        task: Task,
+        examples: tuple[Any, Any, Any],
+        validation: tuple[Any, Any, Any],
+        seed: int,
+        running: Running,
+    ) -> History:
+        """Train with AdamW along a cosine; keep the best epoch."""
+        loss: Loss = MeanSquaredError()
+        if task.classifies:
+            loss = CrossEntropy(label_smoothing=self.label_smoothing)
+        X, y, weights = examples
+        epochs = self.epochs or _epochs(task.rows)
+        best = EarlyStopping(running.monitor, patience=epochs)
+        return train(
+            network,
+            X,
+            y,
+            loss=loss,
+            optimizer=AdamW(Cosine(self.learning_rate), weight_decay=self.weight_decay),
+            epochs=epochs,
+            batch_size=self.batch_size or _batch_size(task.rows),
+            validation=validation,
+            metrics=running.metrics,
+            sample_weight=weights,
+            callbacks=[best, *running.callbacks],
+            seed=seed,
+            threads=running.threads,
+            engine=running.engine,
+            progress=running.progress,
+            on_interrupt="return",
+        )
+
+
+def _hidden(rows: int) -> tuple[int, ...]:
+    return (64, 64) if rows < 2000 else (128, 128) if rows < 20_000 else (256, 256)
+
+
+def _batch_size(rows: int) -> int:
+    return 32 if rows < 2000 else 128 if rows < 20_000 else 256
+
+
+def _epochs(rows: int) -> int:
+    """Return how often a table is seen: some 3,000 steps of small ones, 20 epochs of large ones."""
+    return max(20, min(150, 100_000 // rows))
