@@ -10,7 +10,17 @@ import numpy as np
 import deltarule as dr
 from agreement import DRAWS, FACTOR, FEWEST_TERMS, perturbed
 from deltarule.plan import compile_network
+from native_cases import STACKS
 from oracles import oracle
+
+WIDTH = 5
+CODES = [dr.Embedding((4, 3), size=2, columns=(1, 3)), dr.Dense(2, "tanh")]
+NETWORKS = {
+    **STACKS,
+    "embedding": CODES,
+    "codes alone": [dr.Embedding((4,) * WIDTH, size=3), dr.Dense(2)],
+}
+
 
 RUNTIMES = ("onnxruntime", "reference evaluator")
 
@@ -42,3 +52,22 @@ def prediction(net: dr.Network, X: np.ndarray) -> tuple[np.ndarray, float]:
         spread = max(spread, float(np.abs(drawn - expected).max()))
     rounding = 4 * float(np.finfo(net.dtype).eps) * float(np.abs(expected).max())
     return expected, FACTOR * spread + rounding
+
+
+def network(name: str, dtype: str) -> dr.Network:
+    """Return a network whose every number is its own, running statistics included."""
+    net = dr.Network(NETWORKS[name], inputs=WIDTH, seed=2, dtype=dtype)
+    rng = np.random.default_rng(3)
+    net.vector += 0.1 * rng.normal(size=net.vector.shape)
+    net.state_vector += rng.uniform(0.1, 0.5, size=net.state_vector.shape)
+    return net
+
+
+def rows(net: dr.Network, n: int = 11) -> np.ndarray:
+    """Return rows that a network takes, codes where it reads codes."""
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(n, net.inputs)).astype(net.dtype)
+    if isinstance(net.layers[0], dr.Embedding):
+        for column, count in zip(net.layers[0].columns, net.layers[0].categories, strict=True):
+            X[:, column] = rng.integers(0, count, n)
+    return X

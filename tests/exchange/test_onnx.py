@@ -12,35 +12,13 @@ import pytest
 import deltarule as dr
 from deltarule.exchange import to_onnx
 from deltarule.exchange.operators import ACTIVATIONS, LAYERS
-from exchanged import RUNTIMES, prediction, runner
+from exchanged import NETWORKS, RUNTIMES, WIDTH, network, prediction, rows, runner
 from members import assert_complete, members
-from native_cases import STACKS
 from oracles import oracle
 
 onnx = oracle("onnx")
 
 DTYPES = ("float32", "float64")
-INPUTS = 5
-CODES = [dr.Embedding((4, 3), size=2, columns=(1, 3)), dr.Dense(2, "tanh")]
-NETWORKS = {**STACKS, "embedding": CODES, "codes alone": [dr.Embedding((4,) * INPUTS, size=3)]}
-
-
-def network(name: str, dtype: str) -> dr.Network:
-    """A network whose every number is its own, running statistics included."""
-    net = dr.Network(NETWORKS[name], inputs=INPUTS, seed=2, dtype=dtype)
-    rng = np.random.default_rng(3)
-    net.vector += 0.1 * rng.normal(size=net.vector.shape)
-    net.state_vector += rng.uniform(0.1, 0.5, size=net.state_vector.shape)
-    return net
-
-
-def rows(net: dr.Network, n: int = 11) -> np.ndarray:
-    rng = np.random.default_rng(4)
-    X = rng.normal(size=(n, net.inputs)).astype(net.dtype)
-    if isinstance(net.layers[0], dr.Embedding):
-        for column, count in zip(net.layers[0].columns, net.layers[0].categories, strict=True):
-            X[:, column] = rng.integers(0, count, n)
-    return X
 
 
 def test_every_activation_and_layer_has_a_form() -> None:
@@ -140,7 +118,7 @@ def test_only_core_operators_of_the_stated_version_are_used(name: str, dtype: st
 
 def test_the_file_is_the_model_and_the_same_each_time(tmp_path: Path) -> None:
     net = network(next(iter(NETWORKS)), "float32")
-    net.feature_names = [f"column {i}" for i in range(INPUTS)]
+    net.feature_names = [f"column {i}" for i in range(WIDTH)]
     model = to_onnx(net, tmp_path / "a.onnx")
     to_onnx(net.copy(), tmp_path / "b.onnx")
     content = (tmp_path / "a.onnx").read_bytes()
