@@ -1,12 +1,11 @@
-"""A delimited text becomes a table: one pass of pyarrow, then what is no row is taken out."""
+"""One pass of pyarrow over a delimited text, and what makes any text one that pyarrow reads."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from deltarule.base.errors import FileFormatError
 from deltarule.tables.reading.dialect import Dialect
 from deltarule.tables.reading.opening import arrow
 from deltarule.tables.reading.words import MISSING
@@ -15,76 +14,69 @@ INSIDE = "\x1f"
 """Stands for separators that pyarrow does not know: several characters, or any number of spaces."""
 
 NULLS = [
-    *MISSING,
-    *(f" {token}" for token in MISSING),
-    *(f"{token} " for token in MISSING),
-    *(f" {token} " for token in MISSING),
-    "  ", "   ", "    ",
-]  # fmt: skip
+    *(before + token + after for token in MISSING for before in ("", " ") for after in ("", " ")),
+    *(" " * count for count in range(2, 9)),
+]
+
+LARGEST_BLOCK = 2**31 - 1
 
 
 def delimiter(dialect: Dialect) -> str:
     """Return the separator that pyarrow is given."""
-    separator = dialect.separator or ","
+    separator = dialect.separator or INSIDE
     return separator if len(separator) == 1 and separator != " " and separator.isascii() else INSIDE
 
 
-def prepared(content: bytes, dialect: Dialect) -> bytes:
-    """Return text whose separators and quotes are those that pyarrow reads."""
-    separator, quote = dialect.separator or ",", (dialect.quote or "").encode()
-    if separator == " ":
-        if quote and quote in content:
-            pattern = rb"(%b[^%b]*%b)|[ \t]+" % (quote, quote, quote)
-            content = re.sub(pattern, lambda m: m[1] or INSIDE.encode(), content)
-        else:
-            content = re.sub(rb"[ \t]+", INSIDE.encode(), content)
-        return re.sub(rb"(?m)^\x1f|\x1f(?=\r?$)|\x1f(?=\r)", b"", content)
-    if delimiter(dialect) == INSIDE and separator != INSIDE:
-        content = content.replace(separator.encode(), INSIDE.encode())
-        separator = INSIDE
-    if quote:
-        mark = separator.encode()
-        content = content.replace(mark + b" " + quote, mark + quote)
-    return content
-
-
-def needs_preparing(dialect: Dialect, head: str) -> bool:
+def needs_rewriting(dialect: Dialect, head: str) -> bool:
     """Return whether a text must be rewritten before pyarrow reads it."""
-    separator, quote = dialect.separator or ",", dialect.quote
-    if delimiter(dialect) != separator:
+    if dialect.separator and delimiter(dialect) != dialect.separator:
         return True
-    return bool(quote) and f"{separator} {quote}" in head
+    return bool(dialect.quote) and f"{dialect.separator} {dialect.quote}" in head
+
+
+def rewritten(content: bytes, dialect: Dialect) -> bytes:
+    """Return a text whose separators and quotes are those that pyarrow reads."""
+    separator, quote = (dialect.separator or "").encode(), (dialect.quote or "").encode()
+    inside = INSIDE.encode()
+    if separator == b" ":
+        if quote and quote in content:
+            pattern = rb"(%b[^%b]*%b)|[ \t]+" % ((re.escape(quote),) * 3)
+            content = re.sub(pattern, lambda match: match[1] or inside, content)
+        else:
+            content = re.sub(rb"[ \t]+", inside, content)
+        return re.sub(rb"(?<![^\r\n])\x1f|\x1f(?=[\r\n]|\Z)", b"", content)
+    if separator and delimiter(dialect) == INSIDE != dialect.separator:
+        content = content.replace(separator, inside)
+        separator = inside
+    if quote:
+        content = re.sub(separator + b" +" + quote, separator + quote, content)
+    return content
 
 
 def parse(
     stream: Any,
     size: int,
     names: Sequence[str],
-    text: Sequence[str],
+    text: Iterable[str],
     dialect: Dialect,
     on_bad: Callable[[Any], str],
-    threads: bool = True,
 ) -> Any:
-    """Read a stream that begins with the first row into a table."""
-    pa = arrow()
+    """Read a stream that stands at the first row into a table; raise pyarrow's ArrowInvalid."""
     from pyarrow import csv
 
-    block = 1 << 20
-    within = False
+    pa = arrow()
     start = stream.tell()
+    block, across = 1 << 20, False
     while True:
         try:
             return csv.read_csv(
                 stream,
-                read_options=csv.ReadOptions(
-                    column_names=list(names), block_size=block, use_threads=threads
-                ),
+                read_options=csv.ReadOptions(column_names=list(names), block_size=block),
                 parse_options=csv.ParseOptions(
                     delimiter=delimiter(dialect),
                     quote_char=dialect.quote or False,
-                    double_quote=True,
                     escape_char=dialect.escape or False,
-                    newlines_in_values=within,
+                    newlines_in_values=across,
                     invalid_row_handler=on_bad,
                 ),
                 convert_options=csv.ConvertOptions(
@@ -96,14 +88,27 @@ def parse(
                 ),
             )
         except pa.ArrowInvalid as error:
-            message = str(error)
-            if ("straddl" in message or "out of sync" in message) and (
-                not within or block < max(size, 1)
-            ):
-                block = min(block * 8, 2**31 - 1) if within else block
-                within = True
-                stream.seek(start)
-                continue
-            raise
-        except pa.ArrowKeyError as error:
-            raise FileFormatError(str(error)) from None
+            if not re.search("straddl|out of sync", str(error)):
+                raise
+            if across and block >= min(max(size, 1), LARGEST_BLOCK):
+                raise
+            # A record is longer than a block, or a block ends within quotes.
+            block = min(block * 16, LARGEST_BLOCK) if across else block
+            across = True
+            stream.seek(start)
+
+
+def with_lines(content: bytes, replaced: dict[bytes, bytes]) -> bytes:
+    """Return a text in which some records stand otherwise."""
+    end = b"\n" if b"\n" in content else b"\r"
+    lines = content.split(end)
+    carriage = b"\r" if end == b"\n" else b""
+    several = {old: new for old, new in replaced.items() if end in old}
+    for number, line in enumerate(lines):
+        bare = line.rstrip(b"\r") if carriage else line
+        if (new := replaced.get(bare)) is not None:
+            lines[number] = new + line[len(bare) :]
+    content = end.join(lines)
+    for old, new in several.items():
+        content = content.replace(old, new)
+    return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,6 +10,9 @@ from itertools import pairwise
 from deltarule.tables.reading.records import Record
 from deltarule.tables.reading.sniffing import modal_width
 from deltarule.tables.reading.words import DATE, MEASURE, is_missing, is_number
+
+LOOKED_AT = 300
+"""How many columns are looked at to tell a header from a row."""
 
 
 @dataclass(frozen=True)
@@ -19,29 +23,35 @@ class Head:
     second: Record | None
     rows: tuple[Record, ...]
     width: int
-    skipped: tuple[Record, ...]
     row_names: bool = False  # the rows have one field more than the header: a name for each row
+    in_table: bool = True  # the header is a line of the table, not a comment above it
 
 
 def find_head(found: Sequence[Record], decimal: str, header: bool | int | None) -> Head:
     """Find the header among the first records; ``header`` says whether or in which line it is."""
     filled = [record for record in found if record.filled]
     if not filled:
-        return Head(None, None, (), 1, tuple(found))
+        return Head(None, None, (), 1)
     if header is not None and not isinstance(header, bool):
         top = next((r for r in found if r.line >= header), filled[0])
         rows = [record for record in found if record.start > top.start]
-        return _head(top, rows, [r for r in found if r.start < top.start])
+        return _head(top, rows, decimal)
     width = modal_width(filled)
     start = next(
         (i for i, record in enumerate(filled) if _begins(record, width, filled[i + 1 : i + 4])), 0
     )
     top, rows = filled[start], filled[start + 1 :]
-    above = [record for record in found if record.start < top.start]
+    if (
+        len(top.fields) > width
+        and len(rows) > 2
+        and len(rows[0].fields) == width
+        and looks_like_header(rows[0], rows[1:], decimal)
+    ):
+        top, rows = rows[0], rows[1:]  # what stands above the header is a title
     is_header = looks_like_header(top, rows, decimal) if header is None else header
     if is_header:
-        return _head(top, rows, above, decimal)
-    return Head(None, None, (top, *rows), modal_width([top, *rows]), tuple(above))
+        return _head(top, rows, decimal)
+    return Head(None, None, (top, *rows), modal_width([top, *rows]))
 
 
 def _begins(record: Record, width: int, following: Sequence[Record]) -> bool:
@@ -59,19 +69,19 @@ def _begins(record: Record, width: int, following: Sequence[Record]) -> bool:
     )
 
 
-def _head(top: Record, rows: Sequence[Record], above: Sequence[Record], decimal: str = ".") -> Head:
+def _head(top: Record, rows: Sequence[Record], decimal: str) -> Head:
     rows = [record for record in rows if record.filled]
     second = None
     if len(rows) > 2 and _is_units(rows[0], rows[1:], decimal):
         second, rows = rows[0], rows[1:]
     width, named = modal_width(rows) if rows else len(top.fields), len(top.fields)
     row_names = False
-    if named > width:
+    if named > width and any(len(record.fields) > width for record in rows):
         width = named
     elif named == width - 1:
         last = [record.fields[-1] for record in rows if len(record.fields) == width]
         row_names = any(field.strip() for field in last)
-    return Head(top, second, tuple(rows), width, tuple(above), row_names)
+    return Head(top, second, tuple(rows), width, row_names)
 
 
 def _is_units(candidate: Record, rows: Sequence[Record], decimal: str) -> bool:
@@ -89,7 +99,7 @@ def _valued(field: str, decimal: str) -> bool:
 def _numeric_columns(rows: Sequence[Record], decimal: str) -> list[int]:
     """Return the positions of columns that hold numbers (or measures) in most rows."""
     found = []
-    for position in range(modal_width(rows)):
+    for position in range(min(modal_width(rows), LOOKED_AT)):
         cells = [r.fields[position].strip() for r in rows if position < len(r.fields)]
         cells = [cell for cell in cells if not is_missing(cell)]
         like = sum(
@@ -111,7 +121,7 @@ def looks_like_header(top: Record, rows: Sequence[Record], decimal: str) -> bool
     numeric = set(_numeric_columns(rows[:60], decimal))
     votes = 0.0
     words = 0
-    for position, name in enumerate(names):
+    for position, name in enumerate(names[:LOOKED_AT]):
         if not name:
             continue
         below = [r.fields[position].strip() for r in rows[:60] if position < len(r.fields)]
@@ -168,11 +178,12 @@ def column_names(head: Head) -> tuple[list[str], list[str]]:
         names.insert(0, "")
     names = [name.strip("\ufeff") for name in names]
     names += [""] * (head.width - len(names))
-    if head.second is not None and any(not n or names.count(n) > 1 for n in names):
+    counts = Counter(names)
+    if head.second is not None and any(not n or counts[n] > 1 for n in names):
         below = [" ".join(field.split()) for field in head.second.fields]
         below += [""] * (len(names) - len(below))
         names = [
-            f"{name} {under}".strip() if not name or names.count(name) > 1 else name
+            f"{name} {under}".strip() if not name or counts[name] > 1 else name
             for name, under in zip(names, below, strict=False)
         ]
     notes = []

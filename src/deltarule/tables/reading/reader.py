@@ -1,43 +1,26 @@
-"""Files become tables: what is found in the head of a file, then one pass over all of it."""
+"""Files become tables: the head of a file says how, then one pass reads all of it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from deltarule.base.errors import FileFormatError, InvalidValueError
-from deltarule.tables.reading import tidying
-from deltarule.tables.reading.delimited import needs_preparing, parse, prepared
-from deltarule.tables.reading.dialect import Dialect, Reading
-from deltarule.tables.reading.header import Head, column_names, find_head
+from deltarule.base.errors import FileFormatError
+from deltarule.tables.reading import columnar, encodings
+from deltarule.tables.reading.delimited import needs_rewriting, rewritten
+from deltarule.tables.reading.dialect import Reading
+from deltarule.tables.reading.finding import Found, find, refuse_other_text
 from deltarule.tables.reading.opening import Source, arrow
-from deltarule.tables.reading.records import ENDS, records
-from deltarule.tables.reading.sniffing import (
-    find_comment,
-    find_decimal,
-    find_quote,
-    find_separator,
-    hint,
-)
-from deltarule.tables.reading.words import ZERO_LED, is_missing, is_number
+from deltarule.tables.reading.options import Options
+from deltarule.tables.reading.rows import NotUtf8Error, Rows, Stretch
+
+LINE_ENDS = re.compile(rb"\r\n|[\r\n]")
 
 HEAD = 1 << 18
-"""Bytes of the head in which the dialect is looked for."""
-
-
-@dataclass
-class Found:
-    """What the head of a delimited file says."""
-
-    dialect: Dialect
-    head: Head
-    names: list[str]
-    text: list[str]
-    offset: int  # where the first row begins, in bytes of UTF-8 text
-    notes: list[str]
+LARGEST_HEAD = 1 << 26
+"""Bytes of the head in which the dialect is looked for: more where the lines are long."""
 
 
 def read_table(
@@ -56,223 +39,154 @@ def read_table(
     """Read a file of data into an Arrow table, finding by itself how the file writes it."""
     options = Options(separator, quote, encoding, decimal, header, comment, skip, index, text)
     with Source(place) as source:
-        head = source.peek(HEAD)
-        if not head:
-            raise FileFormatError(f"{source.name} is empty: it has no bytes")
-        if head.startswith(b"PAR1"):
-            return _parquet(source)
-        return _delimited(source, head, options)
+        head, whole = peek(source)
+        kind = columnar.kind_of(head)
+        if kind is not None:
+            return columnar.read(source, kind)
+        return _read_delimited(source, head, whole, options)
+
+
+def peek(source: Source) -> tuple[bytes, bool]:
+    """Return the head of a file, and whether it is all of it."""
+    size = HEAD
+    while True:
+        head = source.peek(size)
+        whole = len(head) < size
+        if whole or size >= LARGEST_HEAD or len(LINE_ENDS.findall(head)) >= 6:
+            break
+        size *= 4
+    if not head:
+        raise FileFormatError(f"{source.name} is empty: it has no bytes")
+    return head, whole
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the caller says instead of having it found."""
+class Encoding:
+    """The encoding of a file, and how errors in it are handled ("strict" or "replace")."""
 
-    separator: str | None = None
-    quote: str | None = None
-    encoding: str | None = None
-    decimal: str | None = None
-    header: bool | int | None = None
-    comment: str | None = None
-    skip: int | None = None
-    index: bool | None = None
-    text: Sequence[str] = ()
+    name: str
+    errors: str = "strict"
 
+    @property
+    def is_utf8(self) -> bool:
+        """Whether the bytes are those that pyarrow reads, a byte order mark aside."""
+        plain = self.name.lower().replace("_", "-")
+        return plain in ("utf-8", "utf8", "utf-8-sig", "ascii") and self.errors == "strict"
 
-def _parquet(source: Source) -> Reading:
-    pa = arrow()
-    from pyarrow import parquet
+    @classmethod
+    def of(cls, head: bytes, whole: bool, name: str, fallback: str | None = None) -> Encoding:
+        """Return the encoding that the head of a file shows."""
+        marked = encodings.marked(head)
+        if marked is not None:
+            return cls(marked)
+        if encodings.is_utf8(head, whole):
+            return cls("utf-8")
+        refuse_other_text(head[: 1 << 16].decode("latin-1"), name)
+        return cls(fallback) if fallback else cls(*encodings.older(head))
 
-    try:
-        table = parquet.read_table(pa.BufferReader(source.read()))
-    except (pa.ArrowException, OSError) as error:
-        raise FileFormatError(f"{source.name} is a damaged Parquet file: {error}") from None
-    return Reading(table, Dialect("parquet", source.compression, None, None))
-
-
-def find_encoding(head: bytes) -> str:
-    """Return the encoding that the first bytes show."""
-    if head.startswith(b"\xef\xbb\xbf"):
-        return "utf-8-sig"
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:
-            return "cp1252"
-    return "utf-8"
+    def note(self) -> list[str]:
+        """Return what is said of it."""
+        plain = self.name.removesuffix("-sig")
+        if self.errors == "replace" and plain == "utf-8":
+            return ["some bytes are not UTF-8: the replacement character stands for them"]
+        return [] if plain == "utf-8" else [f"the text is not UTF-8: it is read as {plain}"]
 
 
-def find(head: bytes, whole: bool, name: str, options: Options) -> Found:
-    """Find the dialect in the head of a file."""
-    encoding = options.encoding or find_encoding(head)
-    content = head.decode(encoding, errors="replace")
+def find_in(name: str, head: bytes, whole: bool, encoding: Encoding, options: Options) -> Found:
+    """Return what the head of a file says."""
+    pieces = encodings.decoded([head], encoding.name, "replace")
+    text = b"".join(pieces).decode("utf-8", "replace")
+    refuse_other_text(text, name)
     if not whole:
-        cut = max(content.rfind("\n"), content.rfind("\r"))
-        content = content[: cut + 1] if cut > 0 else content
-    notes: list[str] = []
-    start = 0
-    line = 1
-    told = hint(content)
-    if told:
-        match = ENDS.search(content)
-        start = match.end() if match else len(content)
-        line += 1
-    for _ in range(options.skip or 0):
-        match = ENDS.search(content, start)
-        start = match.end() if match else len(content)
-        line += 1
-    body = content[start:]
-    comment = options.comment or find_comment(body)
-    table_text = body
-    if comment:
-        kept = [
-            piece for piece in body.splitlines(keepends=True)
-            if not piece.lstrip(' \t"').startswith(comment)
-        ]  # fmt: skip
-        table_text = "".join(kept)
-    sep = options.separator or told
-    if sep:
-        quote, escape = (options.quote, None) if options.quote else find_quote(table_text, sep)
-    else:
-        sep, quote, escape = find_separator(table_text, options.quote)
-    cells = records(body, sep, quote, escape, 300)
-    if not whole and len(cells) > 1 and not cells[-1].closed:
-        cells.pop()
-    if comment:
-        cells = [r for r in cells if not body[r.start :].lstrip(' \t"').startswith(comment)]
-    decimal = options.decimal or find_decimal(cells, sep)
-    top = find_head(cells, decimal, options.header)
-    names, repaired = column_names(top)
-    notes += repaired
-    after = top.second or top.header
-    begin = after.end if after else top.rows[0].start if top.rows else 0
-    offset = len(content[: start + begin].encode("utf-8"))
-    if encoding == "utf-8-sig":
-        offset += 0
-    dialect = Dialect(
-        separator=sep, quote=quote, escape=escape, encoding=encoding.removesuffix("-sig"),
-        decimal=decimal, comment=comment,
-        header=top.header.line + line - 1 if top.header else None,
-        skipped=line - 1 + (top.header or top.rows[0]).line - 1 if top.header or top.rows else 0,
-        units=top.second is not None,
-    )  # fmt: skip
-    text = []
-    for position, column in enumerate(names):
-        sample = [r.fields[position] for r in top.rows if position < len(r.fields)]
-        sample = [field for field in sample if not is_missing(field)]
-        if any(
-            not is_number(field, decimal) or ZERO_LED.fullmatch(field.strip()) for field in sample
-        ):
-            text.append(column)
-    return Found(dialect, top, names, text, offset, notes)
+        cut = max(text.rfind("\n"), text.rfind("\r"))
+        text = text[: cut + 1] if cut > 0 else text
+        text = text.removesuffix("\r")
+    return find(text, whole, name, options)
 
 
-def _delimited(source: Source, head: bytes, options: Options) -> Reading:
-    pa = arrow()
-    found = find(head, len(head) < HEAD, source.name, options)
-    dialect, notes = found.dialect, list(found.notes)
-    content = source.read()
-    if dialect.encoding == "utf-8":
-        content = content.removeprefix(b"\xef\xbb\xbf")
+def _read_delimited(source: Source, head: bytes, whole: bool, options: Options) -> Reading:
+    name = source.name
+    encoding = Encoding(options.encoding) if options.encoding else Encoding.of(head, whole, name)
+    content: bytes | None = None
+    while True:
+        found = find_in(name, head, whole, encoding, options)
+        rows = Rows(name, found, options.text, options.index)
+        rewrite = needs_rewriting(found.dialect, head[:HEAD].decode("utf-8", "replace"))
+        if content is None and source.plain and encoding.is_utf8 and not rewrite:
+            stretch = _of_path(source, found, head)
+        else:
+            content = source.read() if content is None else content
+            text, encoding = _as_utf8(content, encoding, options, name)
+            text = text[found.offset :]
+            stretch = Stretch.of(rewritten(text, found.dialect) if rewrite else text, found.line)
+        if stretch.size <= 0:
+            raise FileFormatError(f"{name} has a header but no rows")
         try:
-            content.decode("utf-8")
-        except UnicodeDecodeError:
-            dialect = replace(dialect, encoding="cp1252")
-    if dialect.encoding != "utf-8":
-        try:
-            decoded = content.decode(dialect.encoding)
-        except UnicodeDecodeError:
-            dialect = replace(dialect, encoding="latin-1")
-            decoded = content.decode("latin-1")
-        except LookupError:
-            raise InvalidValueError(f"unknown encoding {dialect.encoding!r}") from None
-        content = decoded.encode("utf-8")
-        notes.append(f"the file is not UTF-8: it is read as {dialect.encoding}")
-    content = content[found.offset :]
-    if needs_preparing(dialect, head.decode("utf-8", "replace")):
-        content = prepared(content, dialect)
-    if not content.strip():
-        raise FileFormatError(f"{source.name} has a header but no rows")
-    bad: list[Any] = []
-
-    def skip(row: Any) -> str:
-        bad.append(row)
-        return "skip"
-
-    unique = [name or f"\x00{i}" for i, name in enumerate(found.names)]
-    stream = pa.BufferReader(content)
-    try:
-        table = parse(stream, len(content), unique, found.text, dialect, skip)
-    except pa.ArrowInvalid as error:
-        raise FileFormatError(f"cannot read {source.name}: {error}") from None
-    if len(bad) > table.num_rows:
-        raise FileFormatError(
-            f"{source.name} is no table: {len(bad)} of {len(bad) + table.num_rows} lines do not "
-            f"have {len(unique)} fields"
-        )
-    for row in bad:
-        notes.append(f"a line with {row.actual_columns} fields instead of {len(unique)} is no row")
-    columns = {}
-    for name, column in zip(unique, table.columns, strict=True):
-        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-            column = tidying.as_text(column.cast(pa.string()))
-        columns[name] = column
-    table = pa.table(columns)
-    dropped = len(bad)
-    again = tidying.repeated_header(table, found.names) if found.head.header else None
-    out = tidying.empty_rows(table) | tidying.lonely_rows(table)
-    if again is not None:
-        out |= again
-    if out.any():
-        notes.append(f"{int(out.sum())} lines are no rows: blank, a title, or the header again")
-        dropped += int(out.sum())
-        table = table.filter(pa.array(~out))
-    final = {}
-    index = None
-    for position, (name, column) in enumerate(zip(found.names, table.columns, strict=True)):
-        if not name:
-            if column.null_count == len(column):
-                notes.append(f"column {position + 1} has neither name nor values: left out")
-                continue
-            if position == 0 and options.index is not False and _counts(column):
-                notes.append("the first column has no name and counts the rows: left out")
-                index = ""
-                continue
-            name = str(position)
-        if pa.types.is_string(column.type) and name not in options.text:
-            numbers = tidying.as_numbers(column, dialect)
-            column = column if numbers is None else numbers
-        final[name] = column
-    table = pa.table(final)
+            table = rows.read(stretch, last=True)
+            break
+        except NotUtf8Error:
+            if content is None:
+                content = source.read()
+            if options.encoding is not None:
+                raise undecodable(content, options.encoding, name) from None
+            encoding = Encoding(*encodings.older(content))
     if not table.num_rows:
-        raise FileFormatError(f"{source.name} has a header but no rows")
-    text = tuple(n for n, c in final.items() if pa.types.is_string(c.type))
-    dialect = replace(dialect, compression=source.compression, index=index, text=text)
-    return Reading(table, dialect, tuple(notes), dropped)
+        raise FileFormatError(f"{name} has a header but no rows")
+    dialect = replace(
+        found.dialect,
+        compression=source.compression,
+        encoding=encoding.name.removesuffix("-sig"),
+        index="" if rows.indexed else None,
+        text=tuple(f.name for f in table.schema if arrow().types.is_string(f.type)),
+    )
+    return Reading(table, dialect, (*encoding.note(), *rows.summary()), rows.dropped)
 
 
-def _counts(column: Any) -> bool:
-    pa = arrow()
-    if not pa.types.is_integer(column.type) or column.null_count:
-        return False
-    values = column.to_numpy()
-    return bool(values[0] in (0, 1) and (np.diff(values) == 1).all())
+def _of_path(source: Source, found: Found, head: bytes) -> Stretch:
+    """Return the stretch of a file that is read by pyarrow itself."""
+    path = source.path
+    assert path is not None
+    start = found.offset + (3 if head.startswith(b"\xef\xbb\xbf") else 0)
+    cache: list[bytes] = []
+
+    def stream() -> Any:
+        file = arrow().OSFile(str(path))
+        file.seek(start)
+        return file
+
+    def content() -> bytes:
+        if not cache:
+            with source.reading(), path.open("rb") as file:
+                file.seek(start)
+                cache.append(file.read())
+        return cache[0]
+
+    return Stretch(stream, path.stat().st_size - start, content, found.line)
 
 
-def read_blocks(
-    place: Any, dialect: Dialect | None = None, *, block_bytes: int = 16 << 20, **options: Any
-) -> Any:
-    """Read a file of data as a stream of Arrow tables."""
-    settings = {}
-    if dialect is not None and dialect.format == "delimited":
-        settings = {
-            "separator": dialect.separator, "quote": dialect.quote, "decimal": dialect.decimal,
-            "header": dialect.header is not None, "comment": dialect.comment,
-            "text": dialect.text,
-        }  # fmt: skip
-    reading = read_table(place, **{**settings, **options})
-    rows = max(1, block_bytes // max(1, reading.table.nbytes // max(1, reading.table.num_rows)))
-    for start in range(0, reading.table.num_rows, rows):
-        yield reading.table.slice(start, rows)
+def _as_utf8(
+    content: bytes, encoding: Encoding, options: Options, name: str
+) -> tuple[bytes, Encoding]:
+    """Return text in UTF-8 without a byte order mark, and the encoding that it really had."""
+    if encoding.is_utf8:
+        return content.removeprefix(b"\xef\xbb\xbf"), encoding
+    try:
+        return b"".join(encodings.decoded([content], encoding.name, encoding.errors)), encoding
+    except UnicodeError:
+        if options.encoding is not None or encoding.name.startswith("utf"):
+            raise undecodable(content, encoding.name, name) from None
+    encoding = Encoding("latin-1")
+    return b"".join(encodings.decoded([content], encoding.name)), encoding
+
+
+def undecodable(content: bytes, encoding: str, name: str) -> FileFormatError:
+    """Return the error for bytes that are no text in an encoding."""
+    try:
+        content.decode(encoding)
+        where = ""
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        where = f" (byte 0x{content[error.start]:02x} in line {line:,})"
+    except UnicodeError as error:
+        where = f" ({error})"
+    return FileFormatError(f"{name} is not {encoding}{where}; name its encoding, or none")

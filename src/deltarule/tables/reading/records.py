@@ -42,7 +42,8 @@ def _field(separator: str, quote: str | None, escape: str | None) -> re.Pattern[
         plain = f"(?:(?!{between})[^\r\n])*+"
     else:
         plain = f"[^{outside}\r\n]*+"
-    end = f"(?P<end>{between}|\r\n|\n|\r|\\Z)"
+    between = f"{between}|" if separator else ""
+    end = f"(?P<end>{between}\r\n|\n|\r|\\Z)"
     if quote is None:
         return re.compile(f"(?P<plain>{plain}){end}")
     q = re.escape(quote)

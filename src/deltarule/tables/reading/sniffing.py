@@ -20,8 +20,10 @@ from deltarule.tables.reading.words import (
 SEPARATORS = (",", "\t", ";", "|", "::", "||", " ", ":", "^", "~", "\x01", "\x1f", "¦", "§", "¬")
 """Candidates, the likelier first: of equals the first is taken."""
 
-COMMENTS = ("#", "%", "//", "--", "!", ";", "*", "'", "@", ">")
-SURE_COMMENTS = ("#", "%", "//")
+COMMENTS = ("#", "%", "//")
+
+LEAST = 0.1
+"""Below this score a text whose first line has no separator is a single column."""
 
 SAMPLE = 120
 """How many records are looked at for each candidate."""
@@ -33,22 +35,21 @@ def hint(text: str) -> str | None:
     return match[1] if match else None
 
 
+def is_comment(line: str, mark: str) -> bool:
+    """Return whether a line is a comment."""
+    return line.lstrip(' \t"').startswith(mark)
+
+
 def find_comment(text: str) -> str | None:
     """Return what the lines above the table begin with, if they are comments."""
-    lines = [line.lstrip(' \t"') for line in ENDS.split(text)[:2000] if line.strip()]
-    if not lines:
-        return None
-    for mark in SURE_COMMENTS:
-        count = 0
-        while count < len(lines) and lines[count].startswith(mark):
-            count += 1
-        if count:
-            return mark
-    return None
+    first = next((line for line in ENDS.split(text[: 1 << 16]) if line.strip()), "")
+    return next((mark for mark in COMMENTS if is_comment(first, mark)), None)
 
 
-def find_separator(text: str, quote: str | None) -> tuple[str, str | None, str | None]:
-    """Return separator, quote and escape of a text without comment lines."""
+def find_separator(
+    text: str, quote: str | None, comment: str | None = None
+) -> tuple[str, str | None, str | None]:
+    """Return separator ("" for a single column), quote and escape of a text."""
     best: tuple[float, str, str | None, str | None] | None = None
     for separator in SEPARATORS:
         if separator not in text and not (separator == " " and "\t" in text):
@@ -58,12 +59,16 @@ def find_separator(text: str, quote: str | None) -> tuple[str, str | None, str |
         if len(separator) == 1 and separator in ":|" and _doubled(text, separator * 2):
             continue
         for mark, escape in _quotes(text, separator) if quote is None else ((quote, None),):
-            score = _score(text, separator, mark, escape)
+            score = _score(text, separator, mark, escape, comment)
             if best is None or score > best[0] + 1e-9:
                 best = (score, separator, mark, escape)
     if best is None or best[0] <= 0:
         mark = '"' if quote is None else quote
-        return ",", mark, None
+        return "", mark, None
+    if best[0] < LEAST:
+        first = next(r for r in records(text, best[1], best[2], best[3]) if r.filled)
+        if len(first.fields) == 1:
+            return "", best[2], best[3]
     return best[1:]
 
 
@@ -98,12 +103,18 @@ def _quotes(text: str, separator: str) -> list[tuple[str | None, str | None]]:
     return kinds
 
 
-def _score(text: str, separator: str, quote: str | None, escape: str | None) -> float:
+def _score(
+    text: str, separator: str, quote: str | None, escape: str | None, comment: str | None = None
+) -> float:
     """Return how well a text is a table with this separator: 0 if not at all."""
-    found = records(text, separator, quote, escape, SAMPLE)
+    found = records(text, separator, quote, escape, 4)
+    width = max(len(record.fields) for record in found)
+    found = records(text, separator, quote, escape, max(8, min(SAMPLE, 20_000 // width)))
     if len(found) > 1 and not found[-1].closed:
         found.pop()
     found = [record for record in found if record.filled or len(record.fields) > 1]
+    if comment:
+        found = [r for r in found if not is_comment(text[r.start : r.start + 80], comment)]
     width = modal_width(found)
     if width < 2:
         return 0.0
@@ -171,6 +182,8 @@ def find_decimal(rows: Sequence[Record], separator: str) -> str:
                     comma += 1
             elif "." in field and NUMBER.fullmatch(field):
                 point += 1
+    if separator == ";" and grouped and not point:
+        return ","
     if comma and comma + grouped > point:
         return ","
     return "."

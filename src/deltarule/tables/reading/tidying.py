@@ -1,4 +1,4 @@
-"""What pyarrow read becomes rows: what is no row goes, text is stripped."""
+"""What pyarrow read becomes rows: text is stripped, and what is no row is found."""
 
 from __future__ import annotations
 
@@ -8,9 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from deltarule.tables.reading.dialect import Dialect
 from deltarule.tables.reading.opening import arrow
-from deltarule.tables.reading.words import MISSING, ZERO_LED
+from deltarule.tables.reading.words import LONG, MISSING, ZERO_LED, is_missing, is_number
+
+GROUPED = r"^[+-]?(\d+|\d{1,3}([. \x{00a0}\x{202f}']\d{3})+)?(,\d+)?([eE][+-]?\d+)?$"
+GROUPS = r"[. \x{00a0}\x{202f}']"
+
+NOTE = re.compile(r"\S\s|:|(?i:total|sum|source|note|end)\b")
+"""What the last line says where it is no row."""
+
+
+def is_numeric(column: Any) -> bool:
+    """Return whether a column holds numbers."""
+    types = arrow().types
+    return types.is_integer(column.type) or types.is_floating(column.type)
 
 
 def as_text(column: Any) -> Any:
@@ -18,29 +29,41 @@ def as_text(column: Any) -> Any:
     import pyarrow.compute as pc
 
     pa = arrow()
+    if pa.types.is_null(column.type):
+        return column.cast(pa.string())
     column = pc.utf8_trim_whitespace(column)
     return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
 
 
-def as_numbers(column: Any, dialect: Dialect) -> Any | None:
-    """Return a stripped column of text as numbers, or None if something in it is none."""
+def first_values(column: Any, count: int = 100) -> list[str]:
+    """Return the first values of a column of text that are not missing."""
+    for piece in (column.slice(0, 10 * count), column):
+        values = [
+            v for v in piece.drop_null().slice(0, 20 * count).to_pylist() if not is_missing(v)
+        ]
+        if values:
+            break
+    return values[:count]
+
+
+def as_numbers(column: Any, decimal: str) -> Any | None:
+    """Return a column of stripped text as numbers, or None if something in it is none."""
     import pyarrow.compute as pc
 
     pa = arrow()
-    some = column.drop_null().slice(0, 50).to_pylist()
-    if any(not re.match(r"[+\-.,\d\s]*[\d?]|\W|[NnIi]", value) for value in some):
+    some = first_values(column)
+    if not some or not all(is_number(value, decimal) for value in some):
+        return None
+    if any(ZERO_LED.fullmatch(value) or LONG.fullmatch(value) for value in some):
         return None
     missing = pc.is_in(column, value_set=pa.array(MISSING))
     column = pc.if_else(missing, pa.scalar(None, pa.string()), column)
-    some = column.drop_null().slice(0, 200).to_pylist()
-    if not some or any(ZERO_LED.fullmatch(value) for value in some):
-        return None
-    if dialect.decimal == ",":
-        grouped = r"^[+-]?(\d+|\d{1,3}([. \x{00a0}\x{202f}']\d{3})+)?(,\d+)?([eE][+-]?\d+)?$"
-        if not pc.all(pc.match_substring_regex(column, grouped)).as_py():
+    if decimal == ",":
+        if not pc.all(pc.match_substring_regex(column, GROUPED)).as_py():
             return None
-        column = pc.replace_substring_regex(column, r"[. \x{00a0}\x{202f}']", "")
+        column = pc.replace_substring_regex(column, GROUPS, "")
         column = pc.replace_substring(column, ",", ".")
+    column = pc.replace_substring_regex(column, r"^\+", "")
     for kind in (pa.int64(), pa.float64()):
         try:
             return pc.cast(column, kind)
@@ -49,49 +72,92 @@ def as_numbers(column: Any, dialect: Dialect) -> Any | None:
     return None
 
 
-def empty_rows(table: Any) -> np.ndarray:
-    """Return which rows have no value at all."""
-    none = np.zeros(table.num_rows, bool)
-    if not table.num_rows or any(column.null_count == 0 for column in table.columns):
-        return none
-    none[:] = True
-    for column in table.columns:
-        none &= column.is_null().to_numpy()
-        if not none.any():
-            break
-    return none
+def blank_rows(table: Any) -> np.ndarray:
+    """Return which rows have no value at all, in a table of several columns."""
+    return _missing_in(table, table.columns) if table.num_columns > 1 else _none(table)
 
 
-def repeated_header(table: Any, names: Sequence[str]) -> np.ndarray:
-    """Return which rows say the header again; only a table all of text can have any."""
+def header_rows(table: Any, labels: Sequence[str]) -> np.ndarray:
+    """Return which rows say the header again."""
     import pyarrow.compute as pc
 
     pa = arrow()
-    again = np.zeros(table.num_rows, bool)
-    if not table.num_rows or not all(pa.types.is_string(c.type) for c in table.columns):
-        return again
-    again[:] = True
-    for column, name in zip(table.columns, names, strict=True):
-        if not name:
+    again = ~_none(table)
+    if not table.num_rows or not any(labels):
+        return _none(table)
+    for column, label in zip(table.columns, labels, strict=True):
+        wanted: Any = label
+        if is_numeric(column):
+            if not is_number(label):
+                return _none(table)
+            wanted = pa.scalar(float(label))
+            column = column.cast(pa.float64())
+        elif not label:
             continue
-        same = pc.fill_null(pc.equal(column, name), False).to_numpy()
-        again &= same
+        again &= pc.fill_null(pc.equal(column, wanted), False).to_numpy()
         if not again.any():
             break
     return again
 
 
-def lonely_rows(table: Any) -> np.ndarray:
-    """Return which rows have a value in the first column only."""
-    none = np.zeros(table.num_rows, bool)
-    if table.num_columns < 3 or not table.num_rows or table.column(0).null_count == table.num_rows:
-        return none
-    others = table.columns[1:]
-    if any(column.null_count == 0 for column in others):
-        return none
-    none[:] = ~table.column(0).is_null().to_numpy()
-    for column in others:
-        none &= column.is_null().to_numpy()
-        if not none.any():
+def title_rows(table: Any, no_rows: np.ndarray, last: bool) -> np.ndarray:
+    """Return which rows are titles or footers: they have a value in the first column only.
+
+    They are beside lines that are no rows, or at the end of the file, or words where the first
+    column has numbers.
+    """
+    if table.num_columns < 3 or is_numeric(table.column(0)):
+        return _none(table)
+    alone = _missing_in(table, table.columns[1:]) & ~no_rows
+    if not alone.any():
+        return alone
+    first = table.column(0).to_numpy()
+    places = np.flatnonzero(alone)
+    others = [v for v in first[~(alone | no_rows)][:500] if v is not None]
+    words = np.array([not is_number(first[i]) for i in places])
+    if others and all(is_number(v) or is_missing(v) for v in others):
+        alone[places[~words]] = False
+        return alone
+    titles = _none(table)
+    for place in places.tolist():
+        titles[place] = no_rows[max(place - 1, 0)] or no_rows[min(place + 1, len(alone) - 1)]
+    if last:
+        place = len(alone) - 1
+        while place >= 0 and alone[place] and NOTE.search(first[place]):
+            titles[place] = True
+            place -= 1
+    return titles
+
+
+def comment_rows(table: Any, mark: str) -> np.ndarray:
+    """Return which rows are comments that have as many separators as a row."""
+    import pyarrow.compute as pc
+
+    if not table.num_columns or is_numeric(table.column(0)):
+        return _none(table)
+    return pc.fill_null(pc.starts_with(table.column(0), mark), False).to_numpy()
+
+
+def counts_rows(column: Any) -> bool:
+    """Return whether a column without a name holds an integer of its own for each row."""
+    import pyarrow.compute as pc
+
+    if not arrow().types.is_integer(column.type) or column.null_count:
+        return False
+    return pc.count_distinct(column).as_py() == len(column)
+
+
+def _none(table: Any) -> np.ndarray:
+    return np.zeros(table.num_rows, bool)
+
+
+def _missing_in(table: Any, columns: Sequence[Any]) -> np.ndarray:
+    """Return in which rows all of some columns are missing."""
+    if not table.num_rows or any(column.null_count == 0 for column in columns):
+        return _none(table)
+    missing = ~_none(table)
+    for column in columns:
+        missing &= column.is_null().to_numpy()
+        if not missing.any():
             break
-    return none
+    return missing

@@ -35,6 +35,9 @@ DATE = re.compile(
     r"(?:\s*[AaPp][Mm])?|\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{2,4}|[A-Za-z]{3,9} \d{1,2},? \d{4}"
 )
 ZERO_LED = re.compile(r"[+-]?0\d+")
+"""A code, such as a postal one: as a number it would lose its zeros."""
+LONG = re.compile(r"[+-]?\d{19,}")
+"""A code too: a number would lose its last digits."""
 
 
 def is_missing(field: str) -> bool:
