@@ -12,11 +12,8 @@ from typer.core import TyperGroup
 
 import deltarule
 from deltarule.base.errors import DeltaruleError
-from deltarule.cli import bench, check, demo, trace
-from deltarule.cli.output import console, fail
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""
+from deltarule.cli import bench, check, demo, predict, trace, train
+from deltarule.cli.output import INTERRUPTED, console, fail
 
 
 class _Commands(TyperGroup):
@@ -42,6 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("train")(train.train)
+app.command("predict")(predict.predict)
 app.command("demo")(demo.demo)
 app.command("trace")(trace.trace)
 app.command("check")(check.check)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import AbstractContextManager, nullcontext
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +14,8 @@ from rich.text import Text
 from deltarule.base.errors import missing_extra
 from deltarule.base.files import check_writable
 from deltarule.base.types import Array
-from deltarule.cli.output import console, fail
+from deltarule.cli.output import INTERRUPTED, console, fail
+from deltarule.cli.threads import one_thread_blas
 from deltarule.data import split_rows
 from deltarule.formulas.losses import CrossEntropy
 from deltarule.formulas.metrics import confusion_matrix
@@ -30,7 +28,6 @@ from deltarule.training.train import train
 _TEST_SHARE = 0.2
 _TEST_SEED = 0
 """The test set is the same for every seed of the training."""
-_INTERRUPTED = 130
 
 
 def demo(
@@ -65,7 +62,7 @@ def demo(
         f"{network!r}\n",
         markup=False,
     )
-    with _one_thread_blas():
+    with one_thread_blas():
         history = train(
             network,
             X[training],
@@ -83,7 +80,7 @@ def demo(
         )
         outputs = network.predict(X[test], engine=engine)
     if not history.epochs:
-        raise fail("interrupted before the first epoch was finished", code=_INTERRUPTED)
+        raise fail("interrupted before the first epoch was finished", code=INTERRUPTED)
     right = outputs.argmax(axis=1) == y[test]
     accuracy = float(right.mean())
     out.print(
@@ -114,7 +111,7 @@ def demo(
         )
         out.print(f"Report: {path}", markup=False, soft_wrap=True)
     if history.stopped == "interrupted":
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _load_digits() -> Any:
@@ -133,21 +130,6 @@ def _report_writer(path: Path) -> Any:
         raise missing_extra("the report (leave it out with --no-report)", "report") from None
     check_writable(path)
     return write_report
-
-
-def _one_thread_blas() -> AbstractContextManager[Any]:
-    """Keep NumPy's BLAS to one thread: products this small gain nothing from more.
-
-    When other programs use the cores too, waiting threads make training ten times slower.
-    """
-    if any(os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")):
-        return nullcontext()
-    try:
-        threadpoolctl: Any = import_module("threadpoolctl")
-    except ImportError:
-        return nullcontext()
-    limits: AbstractContextManager[Any] = threadpoolctl.threadpool_limits(1, user_api="blas")
-    return limits
 
 
 def _confusion_table(counts: Array) -> Table:

@@ -5,9 +5,9 @@ It holds no date, no duration and no path of the machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,7 +17,9 @@ from deltarule.base.types import Array
 from deltarule.report import figures, table_figures
 from deltarule.report.answers import LARGEST_MATRIX, Matrix, matrix_of
 from deltarule.report.page import Panel, render, themed_svg
-from deltarule.tables.judging import Judgement, Score
+from deltarule.tables.described import Described, between, name_of, shown, verdict
+from deltarule.tables.effects import Effect, Importance
+from deltarule.tables.judging import Judgement
 from deltarule.training.history import History
 
 MODEL = "network"
@@ -26,17 +28,6 @@ _FEW_CLASSES = 4
 """Up to so many, the confusion matrix stands beside a figure."""
 _MOST_COLUMNS = 60
 _LONGEST = 48
-_PERCENT = "\N{NO-BREAK SPACE}%"
-_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "roc_auc": "ROC AUC",
-    "log_loss": "log loss",
-    "r2": "R²",
-    "mae": "mean absolute error",
-    "rmse": "root mean squared error",
-}
-_SHARES = ("accuracy", "balanced_accuracy")
 _EXPLAINED = {
     "accuracy": "share of rows whose class is predicted rightly",
     "balanced_accuracy": "mean over the classes of the share found: rare ones count as much",
@@ -46,35 +37,6 @@ _EXPLAINED = {
     "mae": "mean size of an error, in units of the target; smaller is better",
     "rmse": "like it, but large errors weigh more; smaller is better",
 }
-
-
-class Importance(NamedTuple):
-    """How much the main score loses when a column is shuffled: mean and spread."""
-
-    name: str
-    mean: float
-    spread: float
-
-
-class Effect(NamedTuple):
-    """How the prediction moves with a column: a grid, a curve for each class, the cells."""
-
-    name: str
-    grid: Array
-    curves: Mapping[str, Array]
-    values: Array
-    label: str
-
-
-class Described(NamedTuple):
-    """A column as people read it."""
-
-    name: str
-    kind: str
-    use: str
-    missing: str
-    values: str
-    reason: str
 
 
 class Miss(NamedTuple):
@@ -133,7 +95,6 @@ class Findings:
     history: History | None = None
     stopped: str = ""
     command: str = ""
-    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 def table_report(findings: Findings) -> str:
@@ -145,7 +106,7 @@ def table_report(findings: Findings) -> str:
         title=f"{findings.target} from {findings.source}",
         f=findings,
         kind=_kind(findings),
-        verdict=_verdict(judgement),
+        verdict=verdict(judgement),
         cards=_cards(judgement),
         contenders=_contenders(judgement),
         score_rows=_score_rows(judgement),
@@ -162,45 +123,9 @@ def table_report(findings: Findings) -> str:
         columns=findings.columns[:_MOST_COLUMNS],
         more_columns=_more(findings.columns[_MOST_COLUMNS:]),
         curves=_curves(findings.history),
-        main=_NAMES[_main(judgement).name],
+        main=name_of(judgement.scores[MODEL][0].name),
         footer=f"Written by deltarule {deltarule.__version__}.",
     )
-
-
-def shown(score: Score, value: float | None = None, *, unit: bool = True) -> str:
-    """Return a score, or another value of its kind, as people read it."""
-    value = score.value if value is None else value
-    if score.name in _SHARES:
-        return _signs(f"{100 * value:.1f}{_PERCENT if unit else ''}")
-    return _signs(f"{value:.4g}" if score.name in ("mae", "rmse") else f"{value:.3f}")
-
-
-def between(score: Score) -> str:
-    """Return the interval of a score."""
-    return f"{shown(score, score.low, unit=False)} to {shown(score, score.high)}"
-
-
-def gained(gain: Score) -> str:
-    """Return a difference of scores with its interval."""
-    share = gain.name in _SHARES
-    factor, form = (100, "+.1f") if share else (1, "+.3f")
-    if gain.name in ("mae", "rmse"):
-        form = "+.3g"
-    ends = f"{factor * gain.low:{form}} to {factor * gain.high:{form}}"
-    return _signs(f"{factor * gain.value:{form}}{' points' * share} ({ends})")
-
-
-def _signs(text: str) -> str:
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def name_of(score: str) -> str:
-    """Return a score's name as people read it."""
-    return _NAMES[score]
-
-
-def _main(judgement: Judgement) -> Score:
-    return judgement.scores[MODEL][0]
 
 
 def _kind(findings: Findings) -> str:
@@ -210,40 +135,14 @@ def _kind(findings: Findings) -> str:
     return f"{rows}, a number is predicted"
 
 
-def _verdict(judgement: Judgement) -> str:
-    """Say in words whether the model is better than the others."""
-    main = _main(judgement)
-    parts = []
-    for who, gains in judgement.gains.items():
-        gain = next((g for g in gains if g.name == main.name), None)
-        if gain is None:
-            continue
-        text = gained(gain)
-        if gain.low > 0:
-            parts.append(f"better than {_the(who)} by {text}")
-        elif gain.high < 0:
-            parts.append(f"worse than {_the(who)}: {text}")
-        else:
-            parts.append(f"not clearly different from {_the(who)}: {text}")
-    return f"By {_NAMES[main.name]} the network is {'; '.join(parts)}." if parts else ""
-
-
-def _the(who: str) -> str:
-    return {
-        "most frequent class": "always answering the most frequent class",
-        "mean": "always answering the mean",
-        "linear model": "a linear model",
-    }.get(who, who)
-
-
 def _cards(judgement: Judgement) -> list[tuple[str, str, str]]:
     return [
-        (_NAMES[score.name], shown(score), between(score)) for score in judgement.scores[MODEL][:4]
+        (name_of(score.name), shown(score), between(score)) for score in judgement.scores[MODEL][:4]
     ]
 
 
 def _contenders(judgement: Judgement) -> Panel | None:
-    main = _main(judgement).name
+    main = judgement.scores[MODEL][0].name
     found = {who: judgement.score(who, main) for who in judgement.scores}
     scores = {who: score for who, score in found.items() if score is not None}
     figure = table_figures.contenders_figure(
@@ -251,7 +150,7 @@ def _contenders(judgement: Judgement) -> Panel | None:
     )
     words = "; ".join(f"{who}: {shown(s)}, {between(s)}" for who, s in scores.items())
     return Panel(
-        _NAMES[main].capitalize(),
+        name_of(main).capitalize(),
         themed_svg(figure, "contenders"),
         words,
         "On rows that none of them had seen. Lines: 95 % intervals.",
@@ -265,7 +164,7 @@ def _score_rows(judgement: Judgement) -> list[tuple[str, str, list[tuple[str, st
         for who in judgement.scores:
             found = judgement.score(who, score.name)
             cells.append(("", "") if found is None else (shown(found), between(found)))
-        rows.append((_NAMES[score.name], _EXPLAINED[score.name], cells))
+        rows.append((name_of(score.name), _EXPLAINED[score.name], cells))
     return rows
 
 
@@ -361,7 +260,7 @@ def _effects(findings: Findings) -> list[Panel]:
                     effect.grid,
                     {_short(who): curve for who, curve in effect.curves.items()},
                     effect.values,
-                    _short(effect.label),
+                    _short(_axis(findings, effect)),
                     shares=shares,
                 ),
                 f"effect{i}",
@@ -375,6 +274,14 @@ def _effects(findings: Findings) -> list[Panel]:
         )
         for i, effect in enumerate(findings.effects)
     ]
+
+
+def _axis(findings: Findings, effect: Effect) -> str:
+    if not findings.classes:
+        return findings.target
+    return (
+        f"probability of {next(iter(effect.curves))}" if len(effect.curves) == 1 else "probability"
+    )
 
 
 class Bar(NamedTuple):
@@ -392,11 +299,11 @@ def _bars(importances: Sequence[Importance]) -> list[Bar]:
     widest = max((i.mean + i.spread for i in shown_), default=0)
     widest = widest if widest > 0 else 1.0
     bars = []
-    for name, mean, spread in shown_:
+    for name, mean, spread in ((i.name, i.mean, i.spread) for i in shown_):
         width = 100 * max(mean, 0) / widest
         left = 100 * max(mean - spread, 0) / widest
         reach = max(100 * max(mean + spread, 0) / widest - left, 0)
-        text = _signs(f"{mean:.3f} ± {spread:.3f}")
+        text = f"{mean:.3f} ± {spread:.3f}"
         bars.append(Bar(name, text, round(width, 1), round(left, 1), round(reach, 1)))
     return bars
 
