@@ -6,7 +6,8 @@ this module append an operator to the graph and return the value of its output.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -83,6 +84,10 @@ class Value:
     def __invert__(self) -> Value:
         return self.graph.call("Not", self)
 
+    def equals(self, other: Operand) -> Value:
+        """Return where the two are the same; of text since opset 19."""
+        return self.graph.call("Equal", self, other)
+
 
 class Graph:
     """Operators, constants, inputs and outputs, in the order in which they are named.
@@ -106,6 +111,15 @@ class Graph:
         self._names: set[str] = set()
         self._scope = ""
         self._bytes = 0
+
+    @contextmanager
+    def using(self, kind: Any) -> Iterator[None]:
+        """Write formulas in another type of numbers for a while."""
+        before, self.dtype = self.dtype, np.dtype(kind)
+        try:
+            yield
+        finally:
+            self.dtype = before
 
     def within(self, scope: str) -> None:
         """Name the operators that follow after a part of the network: "2.1/Add"."""
@@ -185,7 +199,7 @@ class Graph:
             return given
         if isinstance(given, (int, float)):
             array = np.array(given, dtype=self.dtype)
-            name = f"constant {array.item()!r}"
+            name = f"{self.dtype.name} {array.item()!r}"
             return Value(self, name) if name in self._constants else self.constant(name, array)
         return self.constant(f"{self._scope}constant", given)
 
@@ -256,7 +270,7 @@ def log1p(x: Value) -> Value:
     """
     u = 1 + x
     difference = u - 1
-    lost = x.graph.call("Equal", difference, 0.0)
+    lost = difference.equals(0.0)
     return where(lost, x, x.graph.call("Log", u) * x / where(lost, 1.0, difference))
 
 
@@ -268,6 +282,16 @@ def mean_of_row(x: Value) -> Value:
 def sum_of_row(x: Value) -> Value:
     """The sum over the columns, (rows, 1)."""
     return x.graph.call("ReduceSum", x, np.array([1]), keepdims=1)
+
+
+def is_nan(x: Value) -> Value:
+    """Where ``x`` is no number."""
+    return x.graph.call("IsNaN", x)
+
+
+def any_of_row(x: Value) -> Value:
+    """Whether anything in a row is true, (rows, 1)."""
+    return sum_of_row(x.graph.cast(x, np.float32)) > np.array(0.5, np.float32)
 
 
 def columns_of(x: Value, columns: Sequence[int]) -> Value:

@@ -7,26 +7,41 @@ runtime alone knows.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
+import numpy as np
+
 from deltarule.base.errors import InvalidTypeError, describe_value
-from deltarule.exchange.graph import Graph
+from deltarule.base.types import Array
+from deltarule.exchange.graph import Graph, Value
 from deltarule.exchange.operators import append_network
+from deltarule.exchange.preprocessing import append_columns, inputs_of, ports
 from deltarule.network.network import Network
+from deltarule.tables.model import TableModel
+from deltarule.tables.target import Target
 
 
-def to_onnx(source: Network, path: str | PathLike[str] | None = None) -> Any:
-    """Return a network as an ONNX model, and write it to a file where a path is given.
+def to_onnx(source: Any, path: str | PathLike[str] | None = None) -> Any:
+    """Return a network or a model of a table as an ONNX model; write it to a file, given a path.
 
-    The model computes what ``predict`` does: dropout is left out, BatchNorm uses its running
-    statistics. It has one input ``X`` (rows, inputs) and one output ``Y`` (rows, outputs), both of
-    the network's dtype, for any number of rows. Its operators are those of opset 13 in the domain
-    ``ai.onnx``. The same network gives the same bytes.
+    Its operators are those of the standard domain ``ai.onnx``, at opset 13; a model with text among
+    its inputs needs opset 19. The number of rows is free. The same source gives the same bytes.
+
+    **A network** computes what ``predict`` does: dropout is left out, BatchNorm uses its running
+    statistics. Its input is ``X`` (rows, inputs), its output ``Y`` (rows, outputs), both of the
+    network's dtype.
+
+    **A model of a table** (a ``TableModel``, a fitted ``TabularClassifier`` or
+    ``TabularRegressor``) takes raw cells: one input (rows, 1) for each column that it uses, by the
+    column's name. Numbers are float64, NaN for missing. Categories are text, empty for missing.
+    Several networks are averaged. A classifier gives ``label`` (rows,) and ``probabilities``
+    (rows, classes), a regressor ``value``. The model's metadata say what each input is.
 
     Parameters
     ----------
-    source : Network
+    source : Network, TableModel, or fitted estimator of ``deltarule.sklearn``
         Of built-in layers and activations.
     path : str or Path, optional
         For instance ``"digits.onnx"``; written whole or not at all.
@@ -62,17 +77,100 @@ def to_onnx(source: Network, path: str | PathLike[str] | None = None) -> Any:
     >>> [node.op_type for node in model.graph.node]
     ['Gemm', 'Relu', 'Gemm', 'Softmax', 'Identity']
     """
-    if not isinstance(source, Network):
-        raise InvalidTypeError(f"to_onnx takes a deltarule.Network, got {describe_value(source)}")
-    graph = Graph(source.dtype)
-    X = graph.input("X", graph.dtype, source.inputs)
-    graph.output("Y", append_network(graph, source, X), graph.dtype, source.outputs)
-    metadata = {}
-    if source.feature_names is not None:
-        metadata["feature_names"] = json.dumps(source.feature_names)
-    model = graph.model(repr(source), metadata)
+    table = _table_model(source)
+    if table is not None:
+        model = _of_table(table)
+    elif isinstance(source, Network):
+        model = _of_network(source)
+    else:
+        raise InvalidTypeError(
+            "to_onnx takes a deltarule.Network, a TableModel or a fitted estimator of "
+            f"deltarule.sklearn, got {describe_value(source)}"
+        )
     if path is not None:
         from deltarule.base.files import write_atomically
 
         write_atomically(path, model.SerializeToString(deterministic=True))
     return model
+
+
+def onnx_inputs(source: Any, frame: Any) -> dict[str, Array]:
+    """Return the cells of a frame as the inputs of a table model's ONNX file, by name.
+
+    What a program that runs the file must hand to it; here for Python.
+
+    Parameters
+    ----------
+    source : TableModel, or fitted TabularClassifier or TabularRegressor
+    frame : any frame with the columns of the model
+
+    Returns
+    -------
+    dict of str to array (rows, 1)
+        Numbers as float64, text as object arrays of str.
+    """
+    table = _table_model(source)
+    if table is None:
+        raise InvalidTypeError(
+            "onnx_inputs takes a TableModel or a fitted TabularClassifier or TabularRegressor, got "
+            f"{describe_value(source)}"
+        )
+    return inputs_of(table.columns, frame)
+
+
+def _table_model(source: Any) -> TableModel | None:
+    found = getattr(source, "model_", source)
+    return found if isinstance(found, TableModel) else None
+
+
+def _of_network(network: Network) -> Any:
+    graph = Graph(network.dtype)
+    X = graph.input("X", graph.dtype, network.inputs)
+    graph.output("Y", append_network(graph, network, X), graph.dtype, network.outputs)
+    metadata = {}
+    if network.feature_names is not None:
+        metadata["feature_names"] = json.dumps(network.feature_names)
+    return graph.model(repr(network), metadata)
+
+
+def _of_table(model: TableModel) -> Any:
+    graph = Graph(np.dtype(np.float32))
+    X = append_columns(graph, model.columns)
+    outputs = _mean_output(graph, model.networks, X)
+    with graph.using(np.float64):
+        _append_target(graph, model.target, outputs)
+    inputs = [port._asdict() for port in ports(model.columns)]
+    metadata = {"inputs": json.dumps(inputs), "target": json.dumps(model.target.describe())}
+    return graph.model(repr(model), metadata)
+
+
+def _mean_output(graph: Graph, networks: Sequence[Network], X: Value) -> Value:
+    """Append networks; return the mean of their outputs, float64."""
+    several = len(networks) > 1
+    total: Value | None = None
+    for i, network in enumerate(networks):
+        prefix = f"network {i}/" if several else ""
+        with graph.using(network.dtype):
+            x = X if network.dtype == np.float32 else graph.cast(X, network.dtype)
+            y = graph.cast(append_network(graph, network, x, prefix), np.float64)
+        total = y if total is None else total + y
+    assert total is not None
+    with graph.using(np.float64):
+        return total / len(networks) if several else total
+
+
+def _append_target(graph: Graph, target: Target, outputs: Value) -> None:
+    """Append the outputs of the graph: labels and probabilities, or values put back."""
+    if target.classes is None:
+        assert target.centre is not None
+        assert target.scale is not None
+        values = outputs * target.scale + target.centre
+        if target.single:
+            values = graph.call("Reshape", values, np.array([-1]))
+        graph.output("value", values, np.float64, None if target.single else len(target.scale))
+        return
+    best = graph.call("ArgMax", outputs, axis=1, keepdims=0)
+    label = graph.call("Gather", target.classes, best, axis=0)
+    graph.output("label", label, target.classes.dtype, None)
+    total = graph.call("ReduceSum", outputs, np.array([1]), keepdims=1)
+    graph.output("probabilities", outputs / total, np.float64, len(target.classes))
