@@ -31,8 +31,12 @@ class Frame(Protocol):
         """How many rows there are."""
         ...
 
-    def cells(self, column: int, rows: slice | Array | None = None) -> Cells:
-        """Return the cells of a column: all, those of a slice, or of ascending row numbers."""
+    def cells(self, column: int, rows: slice | None = None) -> Cells:
+        """Return the cells of a column: all of them or those of some rows."""
+        ...
+
+    def take(self, rows: Array) -> Frame:
+        """Return a frame of some rows, by their numbers."""
         ...
 
 
@@ -126,10 +130,14 @@ class ArrayFrame:
         """How many rows there are."""
         return len(self.data)
 
-    def cells(self, column: int, rows: slice | Array | None = None) -> Cells:
+    def cells(self, column: int, rows: slice | None = None) -> Cells:
         """Return the cells of a column."""
         cells = self.data[:, column]
         return of_array(cells if rows is None else cells[rows])
+
+    def take(self, rows: Array) -> Frame:
+        """Return a frame of some rows, by their numbers."""
+        return ArrayFrame(self.data[rows], self.names)
 
 
 @dataclass(frozen=True)
@@ -140,10 +148,14 @@ class ColumnsFrame:
     names: tuple[str, ...]
     rows: int
 
-    def cells(self, column: int, rows: slice | Array | None = None) -> Cells:
+    def cells(self, column: int, rows: slice | None = None) -> Cells:
         """Return the cells of a column."""
         cells = self.data[column]
         return of_array(cells if rows is None else cells[rows])
+
+    def take(self, rows: Array) -> Frame:
+        """Return a frame of some rows, by their numbers."""
+        return ColumnsFrame(tuple(c[rows] for c in self.data), self.names, len(rows))
 
 
 class SparseFrame:
@@ -151,16 +163,23 @@ class SparseFrame:
 
     def __init__(self, data: Any) -> None:
         self.data = data.tocsc()
+        self.data.sum_duplicates()
         self.names = tuple(map(str, range(data.shape[1])))
         self.rows = int(data.shape[0])
-        self._block: tuple[Any, Any] = (None, None)
 
-    def cells(self, column: int, rows: slice | Array | None = None) -> Cells:
+    def cells(self, column: int, rows: slice | None = None) -> Cells:
         """Return the cells of a column."""
         start, stop = self.data.indptr[column : column + 2]
-        found = np.zeros(self.rows)
-        np.add.at(found, self.data.indices[start:stop], self.data.data[start:stop])
-        return of_array(found if rows is None else found[rows])
+        places, values = self.data.indices[start:stop], self.data.data[start:stop]
+        first, last, _ = (rows or slice(None)).indices(self.rows)
+        found = np.zeros(last - first, values.dtype)
+        inside = (places >= first) & (places < last)
+        found[places[inside] - first] = values[inside]
+        return of_array(found)
+
+    def take(self, rows: Array) -> Frame:
+        """Return a frame of some rows, by their numbers."""
+        return SparseFrame(self.data[rows])
 
 
 class NativeFrame:
@@ -170,13 +189,33 @@ class NativeFrame:
         self.data = data
         self.names = tuple(data.columns)
         self.rows = int(data.shape[0])
+        native = data.to_native()
+        self._arrow: Any = (
+            native if hasattr(native, "schema") and hasattr(native, "column") else None
+        )
+        self._plain = () if self._arrow is None else tuple(map(_is_plain, native.schema.types))
 
-    def cells(self, column: int, rows: slice | Array | None = None) -> Cells:
+    def cells(self, column: int, rows: slice | None = None) -> Cells:
         """Return the cells of a column."""
+        if self._plain and self._plain[column]:
+            part = self._arrow.column(column)
+            if rows is not None:
+                part = part.slice(rows.start, rows.stop - rows.start)
+            numbers = part.to_numpy()
+            type_ = "number" if self._plain[column] == "double" else "integer"
+            return Cells(type_, numbers=np.asarray(numbers, np.float64))
         series = self.data.get_column(self.names[column])
-        if rows is not None:
-            series = series[rows if isinstance(rows, slice) else rows.tolist()]
-        return _of_series(series)
+        return _of_series(series if rows is None else series[rows])
+
+    def take(self, rows: Array) -> Frame:
+        """Return a frame of some rows, by their numbers."""
+        return NativeFrame(self.data[rows.tolist()])
+
+
+def _is_plain(type_: Any) -> str:
+    """Return an Arrow type's name where its cells are numbers as NumPy has them, else ""."""
+    name = str(type_)
+    return name if name in ("double", "int64", "int32", "int16", "int8") else ""
 
 
 def _of_series(series: Any) -> Cells:
