@@ -140,6 +140,15 @@ def _is_absent(value: Any) -> bool:
         return False
 
 
+def type_of_objects(values: Iterable[Any]) -> str | None:
+    """Return the type that all of some objects have; None where they have several."""
+    distinct = {type(v): v for v in values if not _is_absent(v)}
+    found = _type_of(list(distinct.values()))
+    if found == "text" and any(not issubclass(kind, (str, bytes)) for kind in distinct):
+        return None
+    return found
+
+
 def _type_of(values: Sequence[Any]) -> str:
     if not values:
         return "text"

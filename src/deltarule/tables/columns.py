@@ -71,9 +71,9 @@ class Columns:
     >>> frame = {"size": [1.0, 2.0, None, 4.0], "colour": ["red", "blue", "red", "red"]}
     >>> columns = Columns().fit(frame)
     >>> columns.names_out
-    ('size', 'size: missing', 'colour=red')
+    ('size', 'size: missing', 'colour=blue')
     >>> columns.transform({"colour": ["blue"], "size": [2.0]})
-    array([[ 0.,  0., -1.]], dtype=float32)
+    array([[0., 0., 1.]], dtype=float32)
     """
 
     def __init__(

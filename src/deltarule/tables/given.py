@@ -137,7 +137,7 @@ def given_values(y: Any, target: Target | None = None) -> tuple[Target, Array]:
         )
     array = np.asarray(y)
     if array.dtype.kind in "OUS" and any(isinstance(v, str) for v in array.ravel()[:1000]):
-        found = target or Target.fit(y, "regression")
+        found = target or Target.fit(y, "regression", sentinels=False)
         encoded = found.encode(y)
         wrong = ~np.isfinite(encoded).all(axis=1)
         if wrong.any():
@@ -151,7 +151,7 @@ def given_values(y: Any, target: Target | None = None) -> tuple[Target, Array]:
     )
     if values.ndim == 2 and values.shape[1] == 1:
         values = column_or_1d(values, warn=True)
-    found = target or Target.fit(values, "regression")
+    found = target or Target.fit(values, "regression", sentinels=False)
     return found, found.encode(values).astype(np.float32)
 
 

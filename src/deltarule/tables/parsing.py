@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +54,26 @@ class Spelling:
     thousands: str = ""
     units: dict[str, float] = field(default_factory=lambda: {"": 1.0})
     ranges: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        """Return JSON values for :meth:`rebuild`."""
+        return {
+            "decimal": self.decimal,
+            "thousands": self.thousands,
+            "units": dict(self.units),
+            "ranges": self.ranges,
+        }
+
+    @classmethod
+    def rebuild(cls, described: Mapping[str, Any]) -> Spelling:
+        """Return the spelling that :meth:`describe` described; a ValueError for anything else."""
+        found = cls(**described)
+        units = found.units
+        if (found.decimal, found.thousands) not in _GROUPINGS or not isinstance(found.ranges, bool):
+            raise ValueError("no spelling of numbers")
+        if not all(isinstance(u, str) and isinstance(f, (int, float)) for u, f in units.items()):
+            raise ValueError("no units of numbers")
+        return found
 
     def read(self, values: Iterable[str]) -> Array:
         """Return the numbers (n,) of texts; NaN for what is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,27 @@ import numpy as np
 from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
 from deltarule.base.settings import check_choice
 from deltarule.base.types import Array
-from deltarule.tables.cells import Cells, of_array
+from deltarule.tables.cells import Cells, of_array, type_of_objects
 from deltarule.tables.frames import frame_of
-from deltarule.tables.kinds import ABSENT
+from deltarule.tables.kinds import ABSENT, NOT_AVAILABLE, NUMBERLESS
+from deltarule.tables.parsing import Spelling, spelling_of
+from deltarule.tables.sentinels import outliers
 
-_FEW = 20
+FEW = 20
+"""Whole numbers are labels by themselves where no more than so many differ."""
 
 
 class Target:
-    """What a network is trained on, and how its outputs become labels or values.
+    """What a network is trained on, and how its outputs become labels or values again.
+
+    ``Target.fit(values)`` finds the task. Text that is no number, booleans, and up to 20 different
+    whole numbers, each five times on average, are labels; everything else is a regression.
+
+    - Labels lose outer spaces. Labels of two letters or more that differ only in case or inner
+      spaces are one class, spelt as it is most often. "", "?", "NULL", "nan" and the like are no
+      labels: such rows have no target.
+    - Values in text are read as :class:`Columns` reads them ("$2.39", "1339,69"). A number that
+      stands for "no value" (a pile of -200 far from all others) is none.
 
     Attributes
     ----------
@@ -28,8 +40,8 @@ class Target:
         The labels in ascending order; None for regression.
     known : array (n,) of bool
         Which rows of the fitted values have a target.
-    names : tuple of str
-        Of the outputs of a regression, where the values have names.
+    reason : str
+        What was noticed, in words.
     """
 
     def __init__(
@@ -39,87 +51,187 @@ class Target:
         centre: Array | None = None,
         scale: Array | None = None,
         single: bool = True,
+        spellings: Sequence[Spelling | None] = (),
+        sentinels: Sequence[tuple[float, ...]] = (),
     ) -> None:
         self.task = task
         self.classes = classes
         self.centre = centre
         self.scale = scale
         self.single = single
+        self.spellings = tuple(spellings)
+        self.sentinels = tuple(sentinels)
         self.known: Array = np.empty(0, bool)
+        self.reason = ""
 
     @classmethod
-    def fit(cls, values: Any, task: str | None = None) -> Target:
-        """Find the task, the classes or the scale of values (n,) or (n, outputs)."""
+    def fit(cls, values: Any, task: str | None = None, *, sentinels: bool = True) -> Target:
+        """Find the task, the classes or the scale of targets.
+
+        Parameters
+        ----------
+        values : array, series, list (n,), or a table (n, outputs) of several numbers for each row
+        task : "classification", "regression" or None
+            None finds it.
+        sentinels : bool
+            Whether a number that stands for "no value" makes a row without a target.
+
+        Raises
+        ------
+        ValueError
+            There are no rows, no row has a target, there is only one class, or the values are no
+            numbers where a regression is asked for.
+        TypeError
+            Labels of several types, such as text and numbers, or no column at all.
+
+        Examples
+        --------
+        >>> from deltarule.tables.target import Target
+        >>> target = Target.fit(["yes", " no", "Yes", "no ", "?", "yes"])
+        >>> target.classes, target.known
+        (array(['no', 'yes'], dtype=object), array([ True,  True,  True,  True, False,  True]))
+        >>> target.encode(["no", "YES "])
+        array([0, 1])
+        >>> Target.fit(["$2.39", "$1,020.00", "$3.10"]).decode([[0.0]])
+        array([341.83])
+        """
         check_choice("task", task, "classification", "regression", None)
         columns = _cells(values)
-        task = task or ("classification" if len(columns) == 1 and _labels(columns[0]) else None)
-        if task == "classification":
-            return cls._of_labels(columns[0])
-        table = np.stack([_numbers(cells) for cells in columns], axis=1)
-        found = cls("regression", single=len(columns) == 1)
-        found.known = np.isfinite(table).all(axis=1)
-        if not found.known.any():
+        if not len(columns[0]):
+            raise InvalidValueError("y has no rows; expected at least one example")
+        if all(_without_absent(cells).missing().all() for cells in columns):
             raise InvalidValueError("no row has a target; expected at least one")
-        kept = table[found.known]
-        scale = kept.std(axis=0)
-        found.centre, found.scale = kept.mean(axis=0), np.where(scale > 0, scale, 1.0)
+        if task is None:
+            task = "regression"
+            if len(columns) == 1 and _are_labels(columns[0]):
+                task = "classification"
+        if task == "classification":
+            if len(columns) > 1:
+                raise InvalidValueError(
+                    f"a classification has one column of labels, y has {len(columns)}; fit one "
+                    "model for each"
+                )
+            return cls._of_labels(columns[0])
+        return cls._of_values(columns, sentinels)
+
+    @classmethod
+    def _of_values(cls, columns: Sequence[Cells], sentinels: bool) -> Target:
+        spellings = [_spelling(cells) if cells.is_text else None for cells in columns]
+        parts = [_read(cells, how) for cells, how in zip(columns, spellings, strict=True)]
+        absent = []
+        for numbers in parts:
+            ordered = np.sort(numbers[np.isfinite(numbers)])
+            absent.append(outliers(ordered) if sentinels and len(ordered) else ())
+            for value in absent[-1]:
+                numbers[numbers == value] = np.nan
+        table = np.stack(parts, axis=1)
+        known = np.isfinite(table).all(axis=1)
+        if not known.any():
+            raise InvalidValueError("no row has a target; expected at least one")
+        kept = table[known]
+        with np.errstate(over="ignore"):
+            scale = kept.std(axis=0)
+        scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
+        found = cls(
+            "regression", None, kept.mean(axis=0), scale, len(columns) == 1, spellings, absent
+        )
+        found.known = known
+        if any(absent):
+            several = sorted({value for those in absent for value in those})
+            shown = " and ".join(f"{value:g}" for value in several)
+            found.reason = (
+                f"{shown} stands for no value: it occurs often and lies far from all others"
+            )
         return found
 
     @classmethod
     def _of_labels(cls, cells: Cells) -> Target:
-        cells = cells.without(ABSENT)
+        cells = _without_absent(cells)
         known = ~cells.missing()
+        reason = ""
         if cells.is_text:
-            classes = np.array(sorted(cells.values), object)
+            labels: dict[str, str] = {}
+            order = np.argsort(-cells.counts(), kind="stable").tolist()
+            for value in (cells.values[i] for i in order):
+                labels.setdefault(_key(value), value)
+            if len(labels) < len(cells.values):
+                merged = next(v for v in cells.values if labels[_key(v)] != v)
+                reason = f"{merged!r} and {labels[_key(merged)]!r} are one class"
+            classes = np.array(sorted(labels.values()), object)
         else:
             assert cells.numbers is not None
+            known &= np.isfinite(cells.numbers)
             classes = np.unique(cells.numbers[known])
             if cells.type == "boolean":
                 classes = classes.astype(bool)
-            elif (classes == classes.astype(np.int64)).all():
+            elif (classes == np.round(classes)).all() and (np.abs(classes) < 2**53).all():
                 classes = classes.astype(np.int64)
         if len(classes) < 2:
-            got = f"only {classes[0]!r}" if len(classes) else "no row with a target"
+            got = f"only {classes.tolist()[0]!r}" if len(classes) else "no row with a target"
             raise InvalidValueError(f"the target must have at least two classes, got {got}")
+        rows = int(known.sum())
+        if rows > 20 and len(classes) > 0.9 * rows:
+            raise InvalidValueError(
+                f"{len(classes)} of {rows} labels differ, so no class can be learnt; "
+                'task="regression" predicts numbers'
+            )
         found = cls("classification", classes=classes)
-        found.known = known
+        found.known, found.reason = known, reason
         return found
 
     def encode(self, values: Any) -> Array:
-        """Return class numbers (n,), or standardised values (n, outputs); -1 or NaN for missing."""
+        """Return class numbers (n,), or standardised values (n, outputs).
+
+        A row without a target has the class number -1, or NaN.
+
+        Raises
+        ------
+        ValueError
+            A label is none of the classes, or the number of outputs differs.
+        """
         columns = _cells(values)
         if self.classes is None:
-            table = np.stack([_numbers(cells) for cells in columns], axis=1)
-            return (table - self.centre) / self.scale
-        cells = columns[0].without(ABSENT)
-        if self.classes.dtype == object:
-            cells = cells.as_text()
-            place = {label: i for i, label in enumerate(self.classes.tolist())}
-            unknown = [value for value in cells.values if value not in place]
-            if unknown:
+            assert self.centre is not None
+            assert self.scale is not None
+            if len(columns) != len(self.centre):
                 raise InvalidValueError(
-                    f"label {unknown[0]!r} is none of the classes "
-                    f"{', '.join(map(repr, self.classes[:10].tolist()))}"
+                    f"y has {len(columns)} columns, the target was fitted on {len(self.centre)}"
                 )
-            return np.array([place[value] for value in cells.values] + [-1])[cells.codes]
-        numbers = _numbers(cells)
-        codes = np.searchsorted(self.classes, numbers).clip(0, len(self.classes) - 1)
-        gone = np.isnan(numbers)
-        wrong = ~gone & (self.classes[codes] != numbers)
-        if wrong.any():
+            spellings = self.spellings or [None] * len(columns)
+            parts = [_read(cells, how) for cells, how in zip(columns, spellings, strict=True)]
+            for numbers, absent in zip(parts, self.sentinels, strict=False):
+                for value in absent:
+                    numbers[numbers == value] = np.nan
+            return (np.stack(parts, axis=1) - self.centre) / self.scale
+        return self._class_numbers(columns[0])
+
+    def _class_numbers(self, cells: Cells) -> Array:
+        assert self.classes is not None
+        labels = self.classes.tolist()
+        exact: dict[str, int] = {_text(label): i for i, label in enumerate(labels)}
+        loose: dict[str, int] = {}
+        if all(isinstance(label, str) for label in labels):
+            cells = _without_absent(cells, exact)
+            for label, i in exact.items():
+                loose.setdefault(_key(label), i)
+        text = cells.as_text()
+        numbers = [exact.get(value, loose.get(_key(value), -1)) for value in text.values]
+        if -1 in numbers:
+            unknown = text.values[numbers.index(-1)]
             raise InvalidValueError(
-                f"label {numbers[wrong][0]!r} is none of the classes "
-                f"{', '.join(map(repr, self.classes[:10].tolist()))}"
+                f"label {describe_value(unknown)} is none of the classes "
+                f"{', '.join(map(repr, labels[:10]))}{', ...' if len(labels) > 10 else ''}"
             )
-        return np.where(gone, -1, codes)
+        return np.array([*numbers, -1])[text.codes]
 
     def decode(self, outputs: Any) -> Array:
         """Return labels for class numbers (n,), or values for standardised outputs."""
         if self.classes is not None:
-            return self.classes[np.asarray(outputs, np.int64)]
+            found: Array = self.classes[np.asarray(outputs, np.int64)]
+            return found
         assert self.centre is not None
         assert self.scale is not None
-        values = np.asarray(outputs, np.float64).reshape(len(outputs), -1)
+        values = np.asarray(outputs, np.float64).reshape(len(outputs), len(self.centre))
         values = values * self.scale + self.centre
         return values[:, 0] if self.single else values
 
@@ -138,38 +250,95 @@ class Target:
             "centre": self.centre.tolist(),
             "scale": self.scale.tolist(),
             "single": self.single,
+            "spellings": [None if how is None else how.describe() for how in self.spellings],
+            "sentinels": [list(values) for values in self.sentinels],
         }
 
     @classmethod
     def rebuild(cls, described: Mapping[str, Any]) -> Target:
-        """Return the target that :meth:`describe` described."""
+        """Return the target that :meth:`describe` described, or raise one clear error."""
         try:
             if described["task"] == "classification":
-                dtype = {"str": object}.get(described["dtype"], described["dtype"])
-                return cls("classification", classes=np.array(described["classes"], dtype))
-            return cls(
-                "regression",
-                centre=np.array(described["centre"], np.float64),
-                scale=np.array(described["scale"], np.float64),
-                single=bool(described["single"]),
-            )
+                dtype = described["dtype"]
+                if dtype not in ("str", "bool", "int64", "float64"):
+                    raise ValueError
+                labels = described["classes"]
+                classes = np.array(labels, object if dtype == "str" else dtype)
+                if classes.ndim != 1 or classes.tolist() != labels or len(set(labels)) < 2:
+                    raise ValueError
+                return cls("classification", classes=classes)
+            if described["task"] != "regression":
+                raise ValueError
+            centre = np.array(described["centre"], np.float64)
+            scale = np.array(described["scale"], np.float64)
+            single = described["single"]
+            if centre.ndim != 1 or centre.shape != scale.shape or not isinstance(single, bool):
+                raise ValueError
+            if not len(centre) or (single and len(centre) > 1):
+                raise ValueError
+            if not (np.isfinite(centre).all() and np.isfinite(scale).all() and (scale > 0).all()):
+                raise ValueError
+            spellings = [
+                None if how is None else Spelling.rebuild(how)
+                for how in described.get("spellings", [])
+            ]
+            absent = [tuple(map(float, values)) for values in described.get("sentinels", [])]
+            if len(spellings) not in (0, len(centre)):
+                raise ValueError
+            return cls("regression", None, centre, scale, single, spellings, absent)
         except (KeyError, TypeError, ValueError):
             raise InvalidValueError(
                 f"no target is described by {describe_value(described)}"
             ) from None
 
 
+def _key(label: str) -> str:
+    """Return what labels that people spell differently have in common; a letter is itself."""
+    plain = " ".join(label.split())
+    return plain.casefold() if len(plain) > 1 else plain
+
+
+def _text(label: Any) -> str:
+    """Return a label as :meth:`Cells.as_text` writes it."""
+    if isinstance(label, str):
+        return label
+    cells = of_array(np.array([label]))
+    return cells.as_text().values[0] if not np.isnan(cells.numbers).any() else "nan"  # type: ignore[arg-type]
+
+
+def _without_absent(cells: Cells, kept: Mapping[str, int] | None = None) -> Cells:
+    """Return labels without the texts that stand for none, unless they are known classes."""
+    if not cells.is_text:
+        return cells
+    absent = [token for token in ABSENT if token in cells.values and token not in (kept or ())]
+    if NOT_AVAILABLE in cells.values and not absent and not cells.missing().any() and kept is None:
+        absent = [NOT_AVAILABLE]
+    elif kept is not None and NOT_AVAILABLE not in kept:
+        absent.append(NOT_AVAILABLE)
+    return cells.without(absent)
+
+
 def _cells(values: Any) -> list[Cells]:
-    if isinstance(values, np.ndarray) and values.ndim == 1:
-        return [of_array(values)]
-    if hasattr(values, "to_frame") and not hasattr(values, "columns"):
+    """Return the cells of each column of targets."""
+    if hasattr(values, "to_frame") and not hasattr(values, "columns"):  # a series
+        array = getattr(values, "dtype", None)
+        if isinstance(array, np.dtype) and array.kind == "O":
+            _check_types(values)
         values = values.to_frame()
-    elif type(values).__name__ == "ChunkedArray" or isinstance(values, (list, tuple)):
-        cells = list(values) if isinstance(values, (list, tuple)) else values.to_pylist()
-        if not cells or isinstance(cells[0], (str, bytes)) or not hasattr(cells[0], "__len__"):
-            array = np.empty(len(cells), object)
-            array[:] = cells
-            return [of_array(array)]
+    elif type(values).__name__ in ("ChunkedArray", "Array") or (
+        hasattr(values, "to_pylist") and not hasattr(values, "column_names")
+    ):
+        return [_of_arrow_column(values)]
+    elif isinstance(values, (list, tuple)):
+        first = values[0] if values else None
+        if isinstance(first, (str, bytes, Mapping)) or not hasattr(first, "__len__"):
+            array = np.empty(len(values), object)
+            array[:] = values
+            values = array
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.names is None:
+        if values.dtype.kind == "O":
+            _check_types(values)
+        return [of_array(values)]
     if isinstance(values, (str, bytes)) or not (
         hasattr(values, "__len__") or hasattr(values, "shape")
     ):
@@ -178,25 +347,65 @@ def _cells(values: Any) -> list[Cells]:
     return [table.cells(i) for i in range(len(table.names))]
 
 
-def _labels(cells: Cells) -> bool:
+def _of_arrow_column(values: Any) -> Cells:
+    import pyarrow as pa
+
+    return frame_of(pa.table({"y": values}), "y").cells(0)
+
+
+def _check_types(values: Any) -> None:
+    """Raise where targets are of several types, such as text and numbers."""
+    if type_of_objects(values) is None:
+        shown = sorted({type(v).__name__ for v in values if v is not None and v == v})
+        raise InvalidTypeError(
+            f"y has values of several types, {' and '.join(shown[:4])}; make them all text or all "
+            "numbers"
+        )
+
+
+def _are_labels(cells: Cells) -> bool:
     """Whether targets are labels: text that is no numbers, booleans, few distinct integers."""
-    cells = cells.without(ABSENT)
     if cells.is_text:
-        return len(cells.values) <= _FEW or bool(np.isnan(_numbers(cells)).mean() > 0.5)
-    assert cells.numbers is not None
-    known = cells.numbers[np.isfinite(cells.numbers)]
-    return cells.type == "boolean" or (
-        bool((known == np.round(known)).all()) and len(np.unique(known)) <= _FEW
-    )
+        cells = _without_absent(cells)
+        if not cells.values:
+            return False
+        found = _spelled(cells)
+        if found is None:
+            return True
+        numbers = _read(cells, found)
+    else:
+        assert cells.numbers is not None
+        if cells.type == "boolean":
+            return True
+        numbers = cells.numbers
+    numbers = numbers[np.isfinite(numbers)]
+    if not ((numbers == np.round(numbers)) & (np.abs(numbers) < 2**53)).all():
+        return False
+    distinct = len(np.unique(numbers))
+    return distinct <= FEW and (distinct <= 2 or distinct <= len(numbers) / 5)
 
 
-def _numbers(cells: Cells) -> Array:
+def _spelled(cells: Cells) -> Spelling | None:
+    tokens = [v for v in cells.values if v in ABSENT or v.casefold() in NUMBERLESS]
+    cells = cells.without(tokens)
+    found = spelling_of(cells.values, cells.counts()) if cells.values else None
+    return None if found is None else found[0]
+
+
+def _spelling(cells: Cells) -> Spelling:
+    found = _spelled(cells)
+    if found is None:
+        known = [value for value in cells.values if value not in ABSENT]
+        shown = ", ".join(describe_value(value) for value in known[:3]) or "no value at all"
+        raise InvalidValueError(
+            f"a regression needs numbers, got targets such as {shown}; "
+            'task="classification" predicts labels'
+        )
+    return found
+
+
+def _read(cells: Cells, how: Spelling | None) -> Array:
+    """Return targets as numbers (n,); NaN for missing."""
     if cells.numbers is not None:
         return cells.numbers.astype(np.float64)
-    found = []
-    for value in cells.values:
-        try:
-            found.append(float(value))
-        except ValueError:
-            found.append(float("nan"))
-    return np.array([*found, np.nan])[cells.codes]
+    return np.append((how or Spelling()).read(cells.values), np.nan)[cells.codes]
