@@ -100,6 +100,7 @@ PENALTIES = {
     "l2": dr.L2(0.3),
     "l1": dr.L1(0.2),
     "elastic net": dr.ElasticNet(0.1, 0.4),
+    "l2 over the batch": dr.L2(2.0, over_batch=True),
 }
 
 

@@ -23,12 +23,15 @@ def own(family: str) -> list[str]:
 SETTINGS: dict[str, list[Any]] = {
     "leaky_relu": [dr.activations.LeakyReLU(s) for s in (0.01, 0.3, 0.0, 2.5)],
     "elu": [dr.activations.ELU(alpha) for alpha in (1.0, 0.4, 0.0)],
-    "sgd": [dr.SGD(0.02), dr.SGD(0.01, momentum=0.9), dr.SGD(0.01, momentum=0.9, nesterov=True)],
+    "sgd": [
+        dr.SGD(0.02), dr.SGD(0.01, momentum=0.9), dr.SGD(0.01, momentum=0.9, nesterov=True),
+        dr.SGD(0.01, momentum=0.9, nesterov=True, rate_in_velocity=True),
+    ],
     "rmsprop": [
         dr.RMSprop(), dr.RMSprop(centered=True), dr.RMSprop(momentum=0.9),
         dr.RMSprop(momentum=0.9, centered=True),
     ],
-    "adam": [dr.Adam(), dr.Adam(amsgrad=True)],
+    "adam": [dr.Adam(), dr.Adam(amsgrad=True), dr.Adam(epsilon=0.1, epsilon_first=True)],
     "adan": [dr.Adan(), dr.Adan(0.01, weight_decay=0.1)],
     "lion": [dr.Lion(weight_decay=0.1)],
 }  # fmt: skip

@@ -104,7 +104,8 @@ public:
                const Out& running, const nb::object& outputs, bool outputs_by_row,
                const Record<double, 1>& loss_sum, const Record<double, 1>& weight_sum,
                const Record<double, 1>& penalty_sum, const Record<double, 2>& gradient_squares,
-               const Record<int64_t, 1>& updates, const nb::object& stop, const Record<int64_t, 1>& outcome) {
+               const Record<int64_t, 1>& updates, const Record<double, 2>& step_losses,
+               const nb::object& stop, const Record<int64_t, 1>& outcome) {
         const Turn turn(taken_);
         expect(outcome.size() == 3, "an outcome has three numbers");
         outcome.data()[2] = TrainingRun::none;
@@ -168,6 +169,8 @@ public:
         run.gradient_squares = for_epochs(gradient_squares, epochs);
         expect(gradient_squares.shape(1) == network().parameters.size(), "wrong record of gradients");
         run.updates = for_epochs(updates, epochs);
+        run.step_losses = for_epochs(step_losses, steps);
+        expect(step_losses.shape(1) == 2, "two losses for each step");
         run.poll = poll;
         run.poll_context = stop.ptr();
         {
@@ -293,9 +296,10 @@ void bind_executor(nb::module_& m) {
              nb::arg("parameters").noconvert(), nb::arg("running").noconvert(), nb::arg("outputs").none(),
              nb::arg("outputs_by_row"), nb::arg("loss_sum").noconvert(), nb::arg("weight_sum").noconvert(),
              nb::arg("penalty_sum").noconvert(), nb::arg("gradient_squares").noconvert(),
-             nb::arg("updates").noconvert(), nb::arg("stop"), nb::arg("outcome").noconvert(),
-             "Do some steps; the records, a row for each epoch touched, are added to. The outcome, set even "
-             "where "
+             nb::arg("updates").noconvert(), nb::arg("step_losses").noconvert(), nb::arg("stop"),
+             nb::arg("outcome").noconvert(),
+             "Do some steps; the records, a row for each epoch touched, are added to, and the losses of each "
+             "step are set. The outcome, set even where "
              "Python raises meanwhile: steps done, whether `stop` ended it, where it diverged.")
         .def("forward", &NativeExecutor::forward, nb::kw_only(), nb::arg("x"), nb::arg("y").none(),
              nb::arg("weights").none(), nb::arg("parameters").noconvert(), nb::arg("running").noconvert(),

@@ -42,6 +42,7 @@ void bind_parameter(nb::module_& m) {
         .def_rw("factor", &Parameter::factor, "On the learning rate; 0: frozen.")
         .def_rw("l1", &Parameter::l1)
         .def_rw("l2", &Parameter::l2)
+        .def_rw("over_batch", &Parameter::over_batch)
         .def_rw("max_norm", &Parameter::max_norm, "Of each unit's incoming weights; 0: none.")
         .def_rw("decays", &Parameter::decays, "Whether decoupled weight decay applies.");
 }

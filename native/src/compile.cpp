@@ -72,6 +72,7 @@ private:
             s.factor = p.factor;
             s.l1 = p.l1;
             s.l2 = p.l2;
+            s.over_batch = p.over_batch;
             s.decays = p.decays;
             s.max_norm = p.max_norm;
             out_.packed += p.rows * round_up(p.columns);

@@ -36,6 +36,7 @@ struct Parameter {
     double factor = 1;                       // on the learning rate; 0: frozen
     double l1 = 0, l2 = 0, max_norm = 0;     // penalty, constraint; 0: none
     bool decays = false;                     // decoupled weight decay applies
+    bool over_batch = false;                 // the penalty is divided by the batch's total weight
 };
 
 struct Description {

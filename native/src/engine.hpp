@@ -54,6 +54,7 @@ struct TrainingRun {
     double *loss_sum = nullptr, *weight_sum = nullptr, *penalty_sum = nullptr;
     double* gradient_squares = nullptr;  // (epochs, parameters)
     int64_t* updates = nullptr;
+    double* step_losses = nullptr;  // (steps, 2): data loss and penalty; a step of weight 0 leaves them
     // out
     long steps_done = 0;
     bool interrupted = false;

@@ -42,9 +42,9 @@ namespace deltarule {
 
 // name; struct in update.hpp; number of state arrays; the scalars that a step receives, in their order.
 #define DR_RULES(RULE)                                                                             \
-    RULE(sgd,                        Sgd,                     0, rate, momentum)                   \
-    RULE(sgd_momentum,               Momentum,                1, rate, momentum)                   \
-    RULE(sgd_nesterov,               Nesterov,                1, rate, momentum)                   \
+    RULE(sgd,                        Sgd,                     0, rate, momentum, inflow)           \
+    RULE(sgd_momentum,               Momentum,                1, rate, momentum, inflow)           \
+    RULE(sgd_nesterov,               Nesterov,                1, rate, momentum, inflow)           \
     RULE(rmsprop,                    Rmsprop,                 1, rate, rho, epsilon, momentum)     \
     RULE(rmsprop_centered,           RmspropCentered,         2, rate, rho, epsilon, momentum)     \
     RULE(rmsprop_momentum,           RmspropMomentum,         2, rate, rho, epsilon, momentum)     \

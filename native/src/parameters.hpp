@@ -41,7 +41,9 @@ void consume_block(const Program& program, const PackedParameter& parameter, Con
         return first_lanes<T>(left >= L ? int(L) : left > 0 ? int(left) : 0);
     };
     const bool whole_panel = block.columns >= NR;
-    const T scale = T(program.gradient_scale), l1 = T(parameter.l1), l2 = T(parameter.l2);
+    const double share = parameter.over_batch ? program.batch_share : 1;
+    const double strength1 = parameter.l1 * share, strength2 = parameter.l2 * share;
+    const T scale = T(program.gradient_scale), l1 = T(strength1), l2 = T(strength2);
     vec<T> squares[2] = {}, absolute{}, square{}, largest{};
     const bool penalised = parameter.l1 != 0 || parameter.l2 != 0;
     if (penalised) {
@@ -52,7 +54,7 @@ void consume_block(const Program& program, const PackedParameter& parameter, Con
             square = fma(x, x, square);
         }
         const Squares w2 = checked_squares<T>(sum_lanes(square), count, [&](long i) { return load(w + i); });
-        sums.penalty += parameter.l1 * double(sum_lanes(absolute)) + 0.5 * parameter.l2 * w2.total();
+        sums.penalty += strength1 * double(sum_lanes(absolute)) + 0.5 * strength2 * w2.total();
     }
     const T factor = penalised ? T(1) : scale;
     const auto gradient = [&](long i) { return factor * load(g + i); };

@@ -84,6 +84,7 @@ struct PackedParameter {
     long canonical = 0;            // in the network's flat vector
     double factor = 1;             // on the learning rate; 0: frozen
     double l1 = 0, l2 = 0;         // penalty
+    bool over_batch = false;       // ... which is divided by the batch's total weight
     bool decays = false;           // decoupled weight decay applies
     double max_norm = 0;           // of each unit's incoming weights; 0: none
     long scalars = 0;              // where its own begin among a step's scalars
@@ -204,6 +205,7 @@ struct Program {
     // Consuming the gradient.
     bool gradient_started = false;  // Program::gradient holds the sum over earlier rows of this batch
     double gradient_scale = 1;      // 1 / sum of weights, or 1
+    double batch_share = 1;         // 1 / sum of weights
     double clip_value = 0;          // 0: none
     double clip_factor = 1;         // of clipping by norm
     Rule rule = Rule::sgd;

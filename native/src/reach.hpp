@@ -9,8 +9,9 @@
 
 namespace deltarule {
 
-// What an update rule makes of a gradient of size g, once per step: it moves no weight by more than `change` * max(g, 1),
-// after having multiplied it by at most `growth`. Linear state stays below `memory` * g.
+// What an update rule makes of gradients up to size g, once per step. Linear state stays below `memory` * g, with the
+// largest memory of all steps so far; no weight moves by more than `change` * that memory * max(g, 1), after having been
+// multiplied by at most `growth`.
 struct Leverage {
     double change = 0, growth = 1, memory = 1;
 };
@@ -28,9 +29,10 @@ Leverage leverage_of(const Scalars& step, double factor) {
     if constexpr (requires { step.moment_size; }) size += std::abs(step.moment_size);
     if constexpr (requires { step.largest; }) size += step.largest;
     if constexpr (requires { step.momentum; }) found.memory = 2 / (1 - step.momentum);
+    if constexpr (requires { step.inflow; }) found.memory *= std::max(1.0, std::abs(step.inflow));
     if constexpr (requires { step.epsilon; }) found.memory /= std::min(step.epsilon, 1.0);
     if constexpr (requires { step.decay; }) found.growth = std::max(1.0, std::abs(1 - factor * step.decay));
-    found.change = 2 * factor * size * found.memory;
+    found.change = 2 * factor * size;
     return found;
 }
 
@@ -43,12 +45,13 @@ public:
     bool stays_below(double most, const Leverage& by, double gradient) {
         gradient_ = larger(gradient_, gradient);
         square_ += 9 * gradient * gradient;  // (of g + d, the difference d of two gradients)
-        weight_ = by.growth * weight_ + by.change * larger(1, gradient_);
-        return weight_ < most && square_ < most && by.memory * gradient_ < most;
+        memory_ = larger(memory_, by.memory);
+        weight_ = by.growth * weight_ + by.change * memory_ * larger(1, gradient_);
+        return weight_ < most && square_ < most && memory_ * gradient_ < most;
     }
 
 private:
-    double weight_ = 0, gradient_ = 0, square_ = 0;
+    double weight_ = 0, gradient_ = 0, square_ = 0, memory_ = 1;
 };
 
 }  // namespace deltarule

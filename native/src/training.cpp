@@ -441,7 +441,8 @@ struct Executor::Training {
             return;
         }
         if (!statistics_are_finite()) return;
-        program.gradient_scale = self.network_.mean ? 1 / step_weight : 1;
+        program.batch_share = 1 / step_weight;
+        program.gradient_scale = self.network_.mean ? program.batch_share : 1;
         bool surely_finite = true;
         const double gradient = largest_gradient(surely_finite);
         const bool whole = self.network_.clip_norm > 0 || !surely_finite;
@@ -478,8 +479,9 @@ struct Executor::Training {
             const PackedParameter& p = compiled.parameters[i];
             const Extent& e = step_extents[i];
             const double sum = double(program.batch) * e.x * e.d;
-            double bound = std::max(sum, sum * program.gradient_scale) + p.l1;
-            if (p.l2 != 0) bound += p.l2 * largest_weight[i];
+            const double share = p.over_batch ? program.batch_share : 1;
+            double bound = std::max(sum, sum * program.gradient_scale) + p.l1 * share;
+            if (p.l2 != 0) bound += p.l2 * share * largest_weight[i];
             if (!(bound * root_of_size[i] < limit)) surely_finite = false;
             if (p.factor != 0) result = larger(result, bound);
         }
@@ -614,6 +616,9 @@ struct Executor::Training {
             run.loss_sum[epoch] += step_loss;
             run.weight_sum[epoch] += step_weight;
             run.penalty_sum[epoch] += step_penalty;
+            double* const losses = run.step_losses + 2 * run.steps_done;
+            losses[0] = self.network_.mean ? step_loss / step_weight : step_loss;
+            losses[1] = step_penalty;
             double* const squares = run.gradient_squares + size_t(epoch) * step_squares.size();
             for (size_t i = 0; i < step_squares.size(); ++i) squares[i] += step_squares[i];
             ++run.updates[epoch];

@@ -21,17 +21,18 @@ struct Sgd {
     }
 };
 
-// v = momentum v + g;  w = w - rate v, or w - rate (g + momentum v)
+// v = momentum v + inflow g;  w = w - rate v, or w - rate (inflow g + momentum v)
 template <class T, bool nesterov>
 struct MomentumRule {
-    T rate, momentum;
+    T rate, momentum, inflow;
     template <class Scalars>
     MomentumRule(const Scalars& step, double factor, bool)
-        : rate(T(factor * step.rate)), momentum(T(step.momentum)) {}
+        : rate(T(factor * step.rate)), momentum(T(step.momentum)), inflow(T(step.inflow)) {}
     template <class States>
     DR_INLINE void apply(vec<T>& w, vec<T> g, States& s) const {
         auto& [v] = s;
         const vec<T> m = broadcast(momentum);
+        g = inflow * g;
         v = fma(m, v, g);
         w = fnma(broadcast(rate), nesterov ? fma(m, v, g) : v, w);
     }

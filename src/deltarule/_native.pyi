@@ -145,6 +145,12 @@ class Parameter:
     def l2(self, arg: float, /) -> None: ...
 
     @property
+    def over_batch(self) -> bool: ...
+
+    @over_batch.setter
+    def over_batch(self, arg: bool, /) -> None: ...
+
+    @property
     def max_norm(self) -> float:
         """Of each unit's incoming weights; 0: none."""
 
@@ -257,9 +263,9 @@ class Executor:
 
     def __init__(self, network: Description, *, bits: int, threads: int) -> None: ...
 
-    def train(self, *, x: Annotated[NDArray, dict(device='cpu', writable=False)], y: object, weights: object | None, order: object | None, batch_size: int, steps_per_epoch: int, first_batch: int, first_step: int, steps: int, seed: int, scalars: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], group: object | None = None, parameters: Annotated[NDArray, dict(order='C', device='cpu')], running: Annotated[NDArray, dict(order='C', device='cpu')], outputs: object | None, outputs_by_row: bool, loss_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], weight_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], penalty_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], gradient_squares: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], updates: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')], stop: object, outcome: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')]) -> None:
+    def train(self, *, x: Annotated[NDArray, dict(device='cpu', writable=False)], y: object, weights: object | None, order: object | None, batch_size: int, steps_per_epoch: int, first_batch: int, first_step: int, steps: int, seed: int, scalars: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], group: object | None = None, parameters: Annotated[NDArray, dict(order='C', device='cpu')], running: Annotated[NDArray, dict(order='C', device='cpu')], outputs: object | None, outputs_by_row: bool, loss_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], weight_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], penalty_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], gradient_squares: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], updates: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')], step_losses: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], stop: object, outcome: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')]) -> None:
         """
-        Do some steps; the records, a row for each epoch touched, are added to. The outcome, set even where Python raises meanwhile: steps done, whether `stop` ended it, where it diverged.
+        Do some steps; the records, a row for each epoch touched, are added to, and the losses of each step are set. The outcome, set even where Python raises meanwhile: steps done, whether `stop` ended it, where it diverged.
         """
 
     def forward(self, *, x: Annotated[NDArray, dict(device='cpu', writable=False)], y: object | None, weights: object | None, parameters: Annotated[NDArray, dict(order='C', device='cpu')], running: Annotated[NDArray, dict(order='C', device='cpu')], out: object | None) -> tuple: ...

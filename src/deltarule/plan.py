@@ -116,20 +116,25 @@ class Parameter(FlatView):
     penalty: Penalty | None
     constraint: Constraint | None
 
-    def penalty_value(self, vector: Array) -> float:
-        """Return the penalty of this parameter in a flat vector; 0 without one."""
+    def penalty_value(self, vector: Array, weight: float) -> float:
+        """Return the penalty of this parameter in a flat vector; 0 without one.
+
+        ``weight``: the total weight of the batch.
+        """
         if self.penalty is None:
             return 0.0
         value = self.penalty.value(read_only(vector[self.slice]))
         what = f"{type(self.penalty).__name__}.value"
-        return float(as_returned(what, value, (), np.float64, "one number"))
+        number = float(as_returned(what, value, (), np.float64, "one number"))
+        return number / weight if self.penalty.over_batch else number
 
-    def penalty_gradient(self, W: Array) -> Array:
-        """Return the penalty's gradient, in the shape of ``W``."""
+    def penalty_gradient(self, W: Array, weight: float) -> Array:
+        """Return the penalty's gradient, in the shape of ``W``; ``weight``: of the batch."""
         assert self.penalty is not None
         gradient = self.penalty.gradient(read_only(W))
         what = f"{type(self.penalty).__name__}.gradient"
-        return as_returned(what, gradient, W.shape, W.dtype, "one number per weight")
+        gradient = as_returned(what, gradient, W.shape, W.dtype, "one number per weight")
+        return gradient / W.dtype.type(weight) if self.penalty.over_batch else gradient
 
 
 @dataclass(frozen=True)
@@ -201,9 +206,12 @@ class Plan:
         """Whether a penalty is added to the loss."""
         return any(parameter.penalty for parameter in self.parameters)
 
-    def penalty(self, vector: Array) -> float:
-        """Return the sum of all penalties on a flat vector of parameters."""
-        return sum((p.penalty_value(vector) for p in self.parameters), 0.0)
+    def penalty(self, vector: Array, weight: float) -> float:
+        """Return the sum of all penalties on a flat vector of parameters.
+
+        ``weight``: the total weight of the batch, which some penalties are divided by.
+        """
+        return sum((p.penalty_value(vector, weight) for p in self.parameters), 0.0)
 
 
 PenaltyLike: TypeAlias = Penalty | str | None

@@ -139,14 +139,14 @@ class Course:
         assert self.plan.optimizer is not None
         per_epoch = batches.steps_per_epoch
         assert sum(calls) == 2 * per_epoch
-        record = Record.empty(2, len(self.plan.parameters))
+        record = Record.empty(2, len(self.plan.parameters), 0)
         done, trained = 0, len(self.plan.parameters)
         counts = UpdateCounts(np.zeros(trained, np.int64), np.ones(trained, bool))
         for steps in calls:
             epoch, batch = divmod(done, per_epoch)
             rates = np.full(steps, 1e-2)
             run = Run(batches, epoch, batch, steps, done, rates, counts, Interrupt(), self)
-            own = Record.empty(run.epochs_touched, len(self.plan.parameters))
+            own = Record.empty(run.epochs_touched, len(self.plan.parameters), steps)
             own.go_on_from(record.row(epoch))
             self.executor.run(run, own)
             assert own.steps_done == steps

@@ -283,6 +283,7 @@ def test_a_penalty_of_one_layer_agrees_beside_that_of_the_network(own, wide):
         if acting is not None and name.endswith("weight"):
             l1, l2 = acting.coefficients
             added = l1 * np.sign(net.parameters[name]) + l2 * net.parameters[name]
+            added = added / len(x) if acting.over_batch else added
         np.testing.assert_allclose(gradient, bare.gradients[name] + added, rtol=1e-13, atol=1e-13)
 
 

@@ -71,6 +71,7 @@ def test_optimizers(optimizer, batch_size, steps):
         {"penalty": dr.L2(0.1)},
         {"penalty": dr.L1(0.1)},
         {"penalty": dr.ElasticNet(0.1, 0.2)},
+        {"penalty": dr.ElasticNet(1.0, 2.0, over_batch=True)},
         {"clip": dr.ClipNorm(0.1)},
         {"clip": dr.ClipValue(0.01)},
         {"constraint": dr.MaxNorm(0.5)},

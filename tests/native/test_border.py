@@ -148,7 +148,7 @@ def arguments(net, **changed):
         running=net.state_vector, outputs=None, outputs_by_row=True, loss_sum=np.zeros(1),
         weight_sum=np.zeros(1), penalty_sum=np.zeros(1),
         gradient_squares=np.zeros((1, len(net.parameters))), updates=np.zeros(1, np.int64),
-        outcome=np.zeros(3, np.int64), stop=lambda: False,
+        step_losses=np.zeros((3, 2)), outcome=np.zeros(3, np.int64), stop=lambda: False,
     )  # fmt: skip
     return given | changed
 
@@ -175,7 +175,9 @@ REFUSED = {
     "an order without a row for each epoch": dict(order=ORDER[0]),
     "an order of int32": dict(order=ORDER.astype(np.int32)),
     "an order that skips": dict(order=np.repeat(ORDER, 2, 1)[:, ::2]),
-    "too few orders": dict(order=np.repeat(ORDER, 2, 0), steps=9, scalars=np.ones((9, 6))),
+    "too few orders": dict(
+        order=np.repeat(ORDER, 2, 0), steps=9, scalars=np.ones((9, 6)), step_losses=np.zeros((9, 2))
+    ),
     "an order of nothing": dict(order=np.zeros((1, 0), np.int64)),
     "a batch of nothing": dict(batch_size=0),
     "a negative batch": dict(batch_size=-1),
@@ -187,7 +189,7 @@ REFUSED = {
     "a negative number of steps": dict(steps=-1),
     "a negative step": dict(first_step=-1),
     "a negative seed": dict(seed=-1),
-    "more steps than scalars": dict(steps=4),
+    "more steps than scalars": dict(steps=4, step_losses=np.zeros((4, 2))),
     "scalars of another rule": dict(scalars=np.ones((3, 5))),
     "scalars of float32": dict(scalars=np.ones((3, 6), np.float32)),
     "scalars that skip": dict(scalars=np.ones((3, 12))[:, ::2]),
@@ -201,6 +203,8 @@ REFUSED = {
     "a record of fewer parameters": dict(gradient_squares=np.zeros((1, 2))),
     "a record of float32": dict(loss_sum=np.zeros(1, np.float32)),
     "a record of updates in float64": dict(updates=np.zeros(1)),
+    "losses of fewer steps": dict(step_losses=np.zeros((2, 2))),
+    "one loss for each step": dict(step_losses=np.zeros((3, 1))),
     "an outcome of two numbers": dict(outcome=np.zeros(2, np.int64)),
 }
 

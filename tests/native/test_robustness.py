@@ -245,7 +245,7 @@ def test_more_than_two_to_the_31_values():
         rates = np.zeros(steps)
         rates[0] = 1e-6
         batches = Batches(InMemory(data), 8, shuffle=order)
-        record = Record.empty(1, len(trainer.plan.parameters))
+        record = Record.empty(1, len(trainer.plan.parameters), steps)
         trainer._executor.run(Run(batches, 0, 0, steps, 0, rates, trainer._counts, stop), record)
         vectors.append(net.vector.copy())
     np.testing.assert_array_equal(*vectors)

@@ -28,6 +28,7 @@ class Course:
         self.losses, self.weights, self.penalties = np.zeros((3, epochs))
         self.squares = np.zeros((epochs, len(self.plan.parameters)))
         self.updates = np.zeros(epochs, np.int64)
+        self.of_steps = np.zeros((15, 2))
 
     def train(
         self, first, steps, *, order=None, batch_size=5, per_epoch=5, outputs=None, by_row=True
@@ -46,14 +47,18 @@ class Course:
             running=self.net.state_vector, outputs=outputs, outputs_by_row=by_row,
             loss_sum=self.losses[touched], weight_sum=self.weights[touched],
             penalty_sum=self.penalties[touched], gradient_squares=self.squares[touched],
-            updates=self.updates[touched], stop=lambda: False, outcome=outcome,
+            updates=self.updates[touched], step_losses=self.of_steps[first : first + steps],
+            stop=lambda: False, outcome=outcome,
         )  # fmt: skip
         return dict(zip(("steps_done", "interrupted", "diverged"), outcome.tolist(), strict=True))
 
     def everything(self):
         state = np.zeros((2, len(self.net.vector)))
         self.executor.get_optimizer_state(state)
-        arrays = (self.net.vector, state, self.losses, self.weights, self.penalties, self.updates)
+        arrays = (
+            self.net.vector, state, self.losses, self.weights, self.penalties, self.updates,
+            self.of_steps,
+        )  # fmt: skip
         return b"".join(a.tobytes() for a in arrays)
 
 
@@ -80,6 +85,15 @@ def test_steps_may_be_cut_anywhere(order, cuts, target):
     np.testing.assert_array_equal(whole.updates, 5)
 
 
+def test_the_losses_of_steps_add_up_to_those_of_epochs(target):
+    course = Course()
+    course.train(0, 15)
+    rows = np.tile([5.0, 5, 5, 5, 3], (3, 1))
+    data_losses, penalties = course.of_steps.reshape(3, 5, 2).transpose(2, 0, 1)
+    np.testing.assert_allclose((rows * data_losses).sum(axis=1), course.losses, rtol=1e-14)
+    np.testing.assert_allclose(penalties.sum(axis=1), course.penalties, rtol=1e-14)
+
+
 def test_an_order_is_the_rows_themselves(target):
     """Row e of the orders is the e-th epoch's; fewer rows than there are may be visited."""
     chosen = orders(2, 13)
@@ -99,7 +113,7 @@ def test_an_order_is_the_rows_themselves(target):
                 running=by_rows.net.state_vector, outputs=None, outputs_by_row=True,
                 loss_sum=one.losses, weight_sum=one.weights,
                 penalty_sum=one.penalties, gradient_squares=one.squares, updates=one.updates,
-                stop=lambda: False, outcome=np.zeros(3, np.int64),
+                step_losses=one.of_steps, stop=lambda: False, outcome=np.zeros(3, np.int64),
             )  # fmt: skip
     assert by_order.net.vector.tobytes() == by_rows.net.vector.tobytes()
 

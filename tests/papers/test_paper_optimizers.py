@@ -152,6 +152,40 @@ def test_nesterov_is_the_look_ahead_of_sutskever_et_al():
     follow(dr.SGD(eta, momentum=mu, nesterov=True), look_ahead)
 
 
+def test_a_velocity_with_the_rate_in_it_is_that_of_sutskever_et_al():
+    # The same with a rate that falls: v_{t+1} = mu v_t - eta_t grad f(theta_t + mu v_t).
+    mu, eta = 0.85, dr.Exponential(0.04, 0.9)
+
+    def look_ahead(name, phi, g, memory, t):
+        v = memory.get("v", np.zeros_like(phi))
+        theta = phi - mu * v
+        v = memory["v"] = mu * v - 0.04 * 0.9**t * g
+        phi[:] = theta + v + mu * v
+
+    follow(dr.SGD(eta, momentum=mu, nesterov=True, rate_in_velocity=True), look_ahead)
+
+    def heavy_ball(name, theta, g, memory, t):
+        v = memory["v"] = mu * memory.get("v", 0.0) - 0.04 * 0.9**t * g
+        theta += v
+
+    follow(dr.SGD(eta, momentum=mu, rate_in_velocity=True), heavy_ball)
+
+
+def test_epsilon_comes_first_in_the_efficient_form_of_kingma_and_ba():
+    # The end of their section 2: alpha_t = alpha sqrt(1 - beta2^t) / (1 - beta1^t) and
+    # theta_t <- theta_{t-1} - alpha_t m_t / (sqrt(v_t) + epsilon^).
+    alpha, beta1, beta2, epsilon = 0.02, 0.8, 0.95, 0.03
+
+    def adam(name, theta, g, memory, t):
+        m = memory["m"] = beta1 * memory.get("m", 0.0) + (1 - beta1) * g
+        v = memory["v"] = beta2 * memory.get("v", 0.0) + (1 - beta2) * g**2
+        alpha_t = alpha * math.sqrt(1 - beta2 ** (t + 1)) / (1 - beta1 ** (t + 1))
+        theta -= alpha_t * m / (np.sqrt(v) + epsilon)
+
+    settings = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
+    follow(dr.Adam(alpha, **settings, epsilon_first=True), adam)
+
+
 def test_max_norm_projects_each_units_weights_after_the_update_as_in_srivastava():
     # For w, the weights incident on a hidden unit, ||w|| <= c is imposed by projecting w onto the
     # surface of a ball of radius c whenever it has left the ball.

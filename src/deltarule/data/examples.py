@@ -13,7 +13,7 @@ from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset, as_matrix, as_targets, error_at, not_finite
 from deltarule.data.frames import check_names
 from deltarule.data.numbers import numeric
-from deltarule.data.source import Batches, InMemory
+from deltarule.data.source import Batches, InMemory, Shuffle
 from deltarule.data.split import split_rows
 from deltarule.data.weights import (
     as_weights,
@@ -184,18 +184,33 @@ class Expected(NamedTuple):
         return Batches(InMemory(data), size, drop_last=drop_last, shuffle=order, seed=seed)
 
 
-def _order(shuffle: Any, n: int) -> bool | Array:
-    """Return whether to shuffle, or a checked order of ``n`` rows."""
+def _order(shuffle: Any, n: int) -> Shuffle:
+    """Return whether to shuffle, or a checked order of ``n`` rows, or a function that gives one."""
     if isinstance(shuffle, (bool, np.bool_)):
         return bool(shuffle)
     if isinstance(shuffle, str):
         raise InvalidValueError(
             f"shuffle must be True, False or an order, got {describe_value(shuffle)}"
         )
-    order = numeric(shuffle, "shuffle", hint="")
-    if order.shape != (n,) or not np.array_equal(np.sort(order), np.arange(n)):
-        raise InvalidValueError(
-            f"shuffle must be True, False or a permutation of the {n} training rows (those that a "
-            f"validation fraction leaves), got {describe_value(shuffle)}"
+    if callable(shuffle):
+        return lambda epoch: _permutation(
+            shuffle(epoch), n, "the order that shuffle returns must be"
         )
-    return order.astype(np.int64)
+    return _permutation(shuffle, n, "shuffle must be True, False, a function of the epoch or")
+
+
+def _permutation(order: Any, n: int, what: str) -> Array:
+    """Return an order of ``n`` rows as int64, or raise where it is none."""
+    rows = numeric(order, "shuffle", hint="")
+    if rows.shape == (n,) and n:
+        with np.errstate(invalid="ignore"):  # NaN is no row, and differs from what it becomes
+            numbers = rows.astype(np.int64)
+        seen = np.zeros(n, dtype=bool)
+        if np.array_equal(numbers, rows) and numbers.min() >= 0 and numbers.max() < n:
+            seen[numbers] = True
+        if seen.all():
+            return numbers
+    raise InvalidValueError(
+        f"{what} a permutation of the {n} training rows (those that a validation fraction "
+        f"leaves), got {describe_value(order)}"
+    )

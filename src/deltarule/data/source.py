@@ -7,8 +7,8 @@ be taken up at any position, by any engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from deltarule.base.errors import InvalidValueError
 from deltarule.base.random import Purpose, permutations
 from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset, joined
+
+Shuffle: TypeAlias = bool | Array | Callable[[int], Array]
+"""Whether rows are in random order, or their order, or a function of the epoch that returns it."""
 
 ROWS_ORDERED_AT_ONCE = 1 << 18
 """Of several epochs; the orders take 2 MiB, or that of one epoch where it has more rows."""
@@ -114,9 +117,10 @@ class Batches:
         Rows of a batch.
     drop_last : bool
         Whether a last, smaller batch is left out.
-    shuffle : bool or array
+    shuffle : bool, array or function
         Whether each epoch has a random order of the blocks and of the rows of each; or, for a
-        source of one block, a given order of its rows.
+        source of one block, a given order of its rows, or a function of the epoch (from 0 on) that
+        returns it. The function is asked for an epoch again where a call ends within it.
     seed : int
     rows, steps_per_epoch : int
         Of all blocks.
@@ -133,11 +137,11 @@ class Batches:
         size: int,
         *,
         drop_last: bool = False,
-        shuffle: bool | Array = False,
+        shuffle: Shuffle = False,
         seed: int = 0,
     ) -> None:
         lengths = source.lengths
-        if isinstance(shuffle, np.ndarray) and len(lengths) != 1:
+        if not isinstance(shuffle, bool) and len(lengths) != 1:
             raise InvalidValueError("a given order is for data in one block; use shuffle=True")
         self.source, self.size, self.drop_last = source, size, drop_last
         self.shuffle, self.seed = shuffle, seed
@@ -146,7 +150,7 @@ class Batches:
 
     @property
     def _epochs_ordered_at_once(self) -> int:
-        if self.shuffle is True and self.size < self.rows:
+        if callable(self.shuffle) or (self.shuffle is True and self.size < self.rows):
             return max(1, ROWS_ORDERED_AT_ONCE // self.rows)
         return 1 << 62
 
@@ -157,6 +161,8 @@ class Batches:
         """
         if isinstance(self.shuffle, np.ndarray):
             return self.shuffle[None]
+        if callable(self.shuffle):
+            return np.stack([self.shuffle(epoch + i) for i in range(count)])
         if not self.shuffle or self.size >= self.rows:
             return None
         n = self.source.lengths[block]

@@ -167,6 +167,7 @@ def _parameter(place: Parameter) -> _core.Parameter:
     found.factor = float(place.factor)
     if place.penalty is not None:
         found.l1, found.l2 = map(float, place.penalty.coefficients)
+        found.over_batch = bool(place.penalty.over_batch)
     if isinstance(place.constraint, MaxNorm):
         found.max_norm = float(place.constraint.limit)
     found.decays = place.is_weight
@@ -312,6 +313,7 @@ class NativeExecutor:
                 penalty_sum=penalty,
                 gradient_squares=squares,
                 updates=updates,
+                step_losses=record.step_losses[first:],
                 stop=lambda: run.interrupt.requested,
                 outcome=outcome,
             )

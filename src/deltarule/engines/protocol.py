@@ -134,6 +134,8 @@ class Record:
         over steps.
     updates : array (epochs,)
         Steps that updated the parameters (all but those of total weight 0).
+    step_losses : array (steps, 2)
+        The data loss and the penalty of each step; 0 where a step had no weight.
     steps_done : int
         Less than asked for after an interrupt or a divergence.
     interrupted : bool
@@ -151,13 +153,14 @@ class Record:
     penalty_sum: Array
     gradient_squares: Array
     updates: Array
+    step_losses: Array
     steps_done: int = 0
     interrupted: bool = False
     diverged_at: str | None = field(default=None)
     raised: BaseException | None = None
 
     @classmethod
-    def empty(cls, epochs: int, parameters: int) -> Record:
+    def empty(cls, epochs: int, parameters: int, steps: int) -> Record:
         """Return a record of zeros."""
         return cls(
             np.zeros(epochs),
@@ -165,6 +168,7 @@ class Record:
             np.zeros(epochs),
             np.zeros((epochs, parameters)),
             np.zeros(epochs, dtype=np.int64),
+            np.zeros((steps, 2)),
         )
 
     @property

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import field
 from typing import ClassVar
 
 import numpy as np
@@ -105,7 +106,12 @@ class SGD(Optimizer):
         w = w - eta * (g + momentum * v)         (nesterov)
 
     The learning rate multiplies the velocity, as in PyTorch, so a change of the rate acts at once.
-    scikit-learn and Keras put the rate into the velocity; with a constant rate both agree.
+    scikit-learn and Keras put the rate into the velocity (``rate_in_velocity=True``); with a
+    constant rate both agree::
+
+        v = momentum * v + eta * g
+        w = w - v                                (plain and heavy-ball momentum)
+        w = w - (eta * g + momentum * v)         (nesterov)
 
     Sources: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964);
     Nesterov (1983); Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and
@@ -124,14 +130,20 @@ class SGD(Optimizer):
         "gd",
         "stochastic_gradient_descent",
     )
-    scalar_names: ClassVar[tuple[str, ...]] = ("rate", "momentum")
+    scalar_names: ClassVar[tuple[str, ...]] = (
+        "rate",
+        "momentum",
+        "inflow",  # the factor on g in the velocity
+    )
     momentum: float = 0.0
     nesterov: bool = False
+    rate_in_velocity: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("momentum", self.momentum, at_least=0, below=1)
         check_flag("nesterov", self.nesterov)
+        check_flag("rate_in_velocity", self.rate_in_velocity)
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -144,16 +156,19 @@ class SGD(Optimizer):
         return "sgd_nesterov" if self.nesterov else "sgd_momentum"
 
     def scalars(self, t: Array, eta: Array) -> Array:
-        return _columns(eta, self.momentum)
+        if self.momentum and self.rate_in_velocity:
+            return _columns(np.ones(len(t)), self.momentum, eta)
+        return _columns(eta, self.momentum, 1.0)
 
     def update(
         self, w: Array, g: Array, state: Array, scalars: Array, factor: float, is_weight: bool
     ) -> None:
-        rate, momentum = scalars.tolist()
+        rate, momentum, inflow = scalars.tolist()
         if not self.momentum:
             w -= factor * rate * g
             return
         (v,) = state
+        g = inflow * g
         v *= momentum
         v += g
         w -= factor * rate * (g + momentum * v if self.nesterov else v)
@@ -282,7 +297,10 @@ class Adam(Optimizer):
         w = w - eta * m_hat / (sqrt(v_hat) + epsilon)
         m_hat = m / (1 - beta1^t),  v_hat = v / (1 - beta2^t)
 
-    With ``amsgrad`` the largest ``v`` so far replaces ``v`` in ``v_hat``.
+    With ``amsgrad`` the largest ``v`` so far replaces ``v`` in ``v_hat``. With ``epsilon_first``
+    epsilon is added before the second moment is corrected, as in scikit-learn and Keras::
+
+        w = w - eta * sqrt(1 - beta2^t) * m_hat / (sqrt(v) + epsilon)
 
     Sources: Kingma and Ba, "Adam: a method for stochastic optimization" (2015); Reddi, Kale and
     Kumar, "On the convergence of Adam and beyond" (2018).
@@ -296,10 +314,10 @@ class Adam(Optimizer):
 
     name: ClassVar[str] = "adam"
     scalar_names: ClassVar[tuple[str, ...]] = (
-        "step_size",  # eta / (1 - beta1^t)
+        "step_size",  # eta / (1 - beta1^t); with epsilon_first times sqrt(1 - beta2^t)
         "beta1",
         "beta2",
-        "root_correction",  # 1 / sqrt(1 - beta2^t)
+        "root_correction",  # 1 / sqrt(1 - beta2^t); with epsilon_first 1
         "epsilon",
         "decay",  # eta * weight_decay
     )
@@ -308,14 +326,15 @@ class Adam(Optimizer):
     beta2: float = 0.999
     epsilon: float = 1e-8
     amsgrad: bool = False
+    epsilon_first: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("beta1", self.beta1, at_least=0, below=1)
         check_number("beta2", self.beta2, at_least=0, below=1)
         check_epsilon(self.epsilon)
-
         check_flag("amsgrad", self.amsgrad)
+        check_flag("epsilon_first", self.epsilon_first)
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -326,11 +345,13 @@ class Adam(Optimizer):
         return "adam_amsgrad" if self.amsgrad else "adam"
 
     def scalars(self, t: Array, eta: Array) -> Array:
+        root = np.sqrt(1 - self.beta2**t)
+        step_size = eta / (1 - self.beta1**t)
         return _columns(
-            eta / (1 - self.beta1**t),
+            step_size * root if self.epsilon_first else step_size,
             self.beta1,
             self.beta2,
-            1 / np.sqrt(1 - self.beta2**t),
+            1.0 if self.epsilon_first else 1 / root,
             self.epsilon,
             eta * getattr(self, "weight_decay", 0.0),
         )

@@ -1,24 +1,32 @@
 """Penalties on the weights: added to the loss once per step, whatever the batch size.
 
 They act on weights only, not on biases, scales or shifts. A layer's own ``penalty`` replaces the
-one given for the whole network.
+one given for the whole network. With ``over_batch=True`` a penalty is divided by the total weight
+of the batch (its number of rows, where rows have no weights), as in scikit-learn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import ClassVar
 
 import numpy as np
 
 from deltarule.base.errors import missing_formula
-from deltarule.base.settings import Setting, check_number, setting
+from deltarule.base.settings import Setting, check_flag, check_number, setting
 from deltarule.base.types import Array
 
 
 @setting
 class Penalty(Setting):
-    """Base of the penalties."""
+    """Base of the penalties.
+
+    Parameters
+    ----------
+    over_batch : bool
+        Whether the engines divide value and gradient by the total weight of the batch.
+    """
 
     family: ClassVar[str] = "penalty"
     pairs: ClassVar[tuple[tuple[str, ...], ...]] = (("value", "gradient", "coefficients"),)
@@ -30,6 +38,11 @@ class Penalty(Setting):
         "maxnorm": "it is a constraint: constraint=MaxNorm(3.0)",
     }
     has_kink: ClassVar[bool] = False
+
+    over_batch: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_flag("over_batch", self.over_batch)
 
     @property
     def coefficients(self) -> tuple[float, float]:
@@ -71,6 +84,7 @@ class L2(Penalty):
     strength: float = 1e-4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_number("strength", self.strength, at_least=0)
 
     @property
@@ -94,6 +108,7 @@ class L1(Penalty):
     strength: float = 1e-4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_number("strength", self.strength, at_least=0)
 
     @property
@@ -119,6 +134,7 @@ class ElasticNet(Penalty):
     l2: float = 1e-4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_number("l1", self.l1, at_least=0)
         check_number("l2", self.l2, at_least=0)
 

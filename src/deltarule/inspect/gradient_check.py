@@ -328,9 +328,12 @@ class _Probe:
         return _Comparison(error, derivative, difference, int((~points.smooth).sum()))
 
     @property
+    def _weight(self) -> float:
+        return weight_sum(self._trace.weights, len(self._trace.losses))
+
+    @property
     def _scale(self) -> float:
-        trace = self._trace
-        return loss_scale(trace.plan, weight_sum(trace.weights, len(trace.losses)))
+        return loss_scale(self._trace.plan, self._weight)
 
     def _gradient(self, name: str, examples: Array) -> Array:
         """Return a parameter's gradient of the loss of some examples."""
@@ -345,7 +348,8 @@ class _Probe:
         gradient = self._scale * done.gradients[index]
         parameter = plan.parameters[index]
         if parameter.penalty is not None:
-            gradient = gradient + parameter.penalty_gradient(self._context.parameters[index])
+            W = self._context.parameters[index]
+            gradient = gradient + parameter.penalty_gradient(W, self._weight)
         return gradient
 
     def _points(self, name: str, direction: Array, h: float) -> _Points:
@@ -389,7 +393,7 @@ class _Probe:
         ]
         return (
             losses,
-            plan.penalty(vector),
+            plan.penalty(vector, self._weight),
             np.concatenate(sides, axis=1),
             np.concatenate(of_penalty),
         )

@@ -247,9 +247,10 @@ def trace_pass(
     for segment, W, gradient in zip(plan.parameters, parameters, done.gradients, strict=True):
         gradients[segment.name] = scale * gradient
         if segment.penalty:
-            gradients[segment.name] = gradients[segment.name] + segment.penalty_gradient(W)
+            of_penalty = segment.penalty_gradient(W, total)
+            gradients[segment.name] = gradients[segment.name] + of_penalty
     data_loss = scale * loss_sum(done.losses, weights)
-    penalties = plan.penalty(network.vector)
+    penalties = plan.penalty(network.vector, total)
     return Trace(
         network=network,
         plan=plan,

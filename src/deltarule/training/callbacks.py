@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
+
 from deltarule.base.errors import (
     InUseError,
     InvalidAttributeError,
@@ -69,6 +71,7 @@ class State(Guarded):
         self._network, self._history = network, history
         self._columns, self._epochs, self._score = columns, epochs, score
         self.rate_factor, self.stop = 1.0, ""
+        self._step_losses, self._pending = np.empty((0, 2)), list[Array]()
 
     @property
     def network(self) -> Network:
@@ -84,6 +87,21 @@ class State(Guarded):
     def columns(self) -> tuple[str, ...]:
         """The columns that the history will have."""
         return self._columns
+
+    @property
+    def step_losses(self) -> Array:
+        """Data loss and penalty, (steps, 2), of the epoch that was just finished, before each step.
+
+        0 where all weights of a batch were 0. After several epochs at once it has the steps of all.
+        """
+        return self._step_losses
+
+    def _took(self, losses: Array, unfinished: int) -> None:
+        """Take the losses of steps, of which the last ones belong to an epoch in progress."""
+        self._pending.append(losses)
+        steps = np.concatenate(self._pending)
+        end = len(steps) - unfinished
+        self._step_losses, self._pending = steps[:end], [steps[end:]]
 
     @property
     def epochs(self) -> int:
@@ -126,8 +144,21 @@ class Callback:
     def on_epoch(self, state: State) -> None:
         """Called after each epoch, with the history up to date."""
 
+    def epochs_at_once(self, state: State) -> int:
+        """Return how many epochs may be done before :meth:`on_epoch` is next called; 1 by default.
+
+        More spare the engine a return to Python after each of many short epochs. Where another
+        callback, a metric or validation data want each epoch, it is called after each.
+        """
+        return 1
+
     def on_end(self, state: State) -> None:
         """Called once at the end, also after an interrupt or a divergence."""
+
+
+def check_rate_factor(state: State) -> float:
+    """Return the factor on the learning rate that the callbacks have set, or raise."""
+    return check_number("state.rate_factor", state.rate_factor, at_least=0)
 
 
 _HOOKS = {
@@ -148,7 +179,7 @@ _NO_HOOKS = (
 
 def _check_hook(cls: type, name: str) -> None:
     """Raise where a method is a hook by another library's name, or a misspelt one."""
-    if name in _HOOKS:
+    if name in _HOOKS or name == "epochs_at_once":
         return
     others = {other: ours for ours, names in _HOOKS.items() for other in names.split()}
     meant = others.get(name)

@@ -81,7 +81,7 @@ def evaluate_dataset(
         raise InvalidValueError(f"no row of {part} has weight; at least one example must count")
     if plan.loss.reduction == "mean":
         data_loss /= total
-    result = dict(with_penalty(plan, data_loss, plan.penalty(vector)))
+    result = dict(with_penalty(plan, data_loss, plan.penalty(vector, total)))
     if outputs is not None:
         result |= measure(plan, metrics, data, outputs, part)
     return result

@@ -17,22 +17,29 @@ ROWS_PER_CALL = 1 << 16
 class Pace:
     """The length of the calls of one run.
 
-    Where something in Python is due after each epoch, a call ends with the epoch, or earlier, where
-    the outputs of an epoch would take much memory. Otherwise calls grow until they last long
-    enough for their own cost not to count.
+    Where something in Python is due after each epoch, a call ends with the epoch (or after as many
+    epochs as all callbacks allow ``together``), or earlier, where the outputs of an epoch would
+    take much memory. Otherwise calls grow until they last long enough for their own cost not to
+    count.
     """
 
-    def __init__(self, batches: Batches, *, each_epoch: bool, outputs: bool) -> None:
+    def __init__(
+        self, batches: Batches, *, each_epoch: bool, together: bool, outputs: bool
+    ) -> None:
         self._per_epoch = batches.steps_per_epoch
-        self._each_epoch = each_epoch
+        self._each_epoch, self._together = each_epoch, together
         self._most = max(1, ROWS_PER_CALL // batches.size) if outputs else self._per_epoch
         self._largest = max(1, STEPS_PER_CALL // self._per_epoch)
         self._epochs = 1
 
-    def steps(self, batch: int) -> int:
-        """Return how many steps the next call does, from a batch of an epoch on."""
+    def steps(self, batch: int, at_once: int) -> int:
+        """Return how many steps the next call does, from a batch of an epoch on.
+
+        ``at_once``: how many epochs the callbacks allow in one call.
+        """
         if self._each_epoch:
-            return min(self._per_epoch - batch, self._most)
+            epochs = max(1, min(at_once, self._largest)) if self._together else 1
+            return min(epochs * self._per_epoch - batch, self._most if epochs == 1 else 1 << 62)
         return self._epochs * self._per_epoch - batch
 
     def took(self, seconds: float) -> None:

@@ -25,7 +25,6 @@ from deltarule.base.settings import (
     check_choice,
     check_flag,
     check_integer,
-    check_number,
     check_sequence,
 )
 from deltarule.base.types import Array
@@ -50,7 +49,7 @@ from deltarule.plan import (
     Plan,
     compile_network,
 )
-from deltarule.training.callbacks import Callback, State, check_callbacks
+from deltarule.training.callbacks import Callback, State, check_callbacks, check_rate_factor
 from deltarule.training.columns import Columns, Seen, losses_of
 from deltarule.training.evaluation import check_metrics_fit, resolve_metrics
 from deltarule.training.history import History
@@ -378,9 +377,13 @@ class Trainer(Guarded, Leading):
             return columns.score(column, self._executor, self.network)
 
         state = State(self.network, history, columns.names, epochs, score)
-        self._rate_factor = state.rate_factor
         due = bool(hooks) or columns.each_epoch
-        pace = Pace(batches, each_epoch=due, outputs=columns.seen is not None)
+        pace = Pace(
+            batches,
+            each_epoch=due,
+            together=not columns.each_epoch,
+            outputs=columns.seen is not None,
+        )
         per_epoch, batch = batches.steps_per_epoch, 0
         unfinished: tuple[Array, ...] | None = None  # the sums of an epoch in progress
         start = time.perf_counter()
@@ -391,10 +394,12 @@ class Trainer(Guarded, Leading):
                 for hook in hooks:
                     hook.on_start(state)
                     started.append(hook)
+                self._rate_factor = check_rate_factor(state)
                 while history.epochs < epochs and not state.stop and not interrupt.requested:
                     self._follow_factors()
                     left = (epochs - history.epochs) * per_epoch - batch
-                    steps = min(pace.steps(batch), left)
+                    at_once = min((hook.epochs_at_once(state) for hook in hooks), default=1)
+                    steps = min(pace.steps(batch, at_once), left)
                     rates = self._rates(batch, steps, per_epoch, left)
                     called = time.perf_counter()
                     record = self._run(
@@ -412,14 +417,14 @@ class Trainer(Guarded, Leading):
                             done, columns.of_epochs(record, last, self._executor, self.network)
                         )
                     unfinished, batch = record.row(done) if now else None, now
+                    if hooks:
+                        state._took(record.step_losses[: record.steps_done], now)
                     history._seconds = time.perf_counter() - start
                     self._raise_if_diverged(record, history)
                     if done:
                         for hook in hooks:
                             hook.on_epoch(state)
-                        self._rate_factor = check_number(
-                            "state.rate_factor", state.rate_factor, at_least=0
-                        )
+                        self._rate_factor = check_rate_factor(state)
                         display.show(history)
             except BaseException as caught:
                 error = caught
@@ -489,7 +494,7 @@ class Trainer(Guarded, Leading):
             interrupt=interrupt,
             observer=seen,
         )
-        record = Record.empty(run.epochs_touched, len(self._plan.parameters))
+        record = Record.empty(run.epochs_touched, len(self._plan.parameters), steps)
         if unfinished is not None:
             record.go_on_from(unfinished)
         try:

@@ -128,7 +128,7 @@ class ReferenceExecutor:
             return True
         backward(plan, done, t, w, context, whole=False)
         data_loss = loss_sum(done.losses, w)
-        penalty = plan.penalty(self.vector)
+        penalty = plan.penalty(self.vector, total)
         if not np.isfinite(data_loss + penalty):
             record.diverged_at = first_not_finite(plan, done)
             return False
@@ -144,7 +144,7 @@ class ReferenceExecutor:
         for i, parameter in enumerate(plan.parameters):
             gradients[i] = scale * gradients[i]
             if parameter.penalty:
-                gradients[i] = gradients[i] + parameter.penalty_gradient(self.parameters[i])
+                gradients[i] = gradients[i] + parameter.penalty_gradient(self.parameters[i], total)
         squares = [sum_of_squares(g) for g in gradients]
         finite = [bool(np.isfinite(g).all()) for g in gradients]
         if not all(finite):
@@ -167,6 +167,8 @@ class ReferenceExecutor:
         record.loss_sum[epoch] += data_loss
         record.weight_sum[epoch] += total
         record.penalty_sum[epoch] += penalty
+        mean = plan.loss.reduction == "mean"
+        record.step_losses[record.steps_done] = data_loss / total if mean else data_loss, penalty
         record.gradient_squares[epoch] += squares
         record.updates[epoch] += 1
         run.counts.since += 1
