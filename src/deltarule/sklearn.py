@@ -6,9 +6,10 @@ from os import PathLike
 from typing import Any, BinaryIO
 
 from deltarule.network.model_file import load_networks
+from deltarule.tables.multilayer import MLPClassifier, MLPRegressor
 from deltarule.tables.tabular import TabularClassifier, TabularRegressor, estimator_of
 
-__all__ = ["TabularClassifier", "TabularRegressor", "load"]
+__all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "load"]
 
 
 def load(path: str | PathLike[str] | BinaryIO) -> Any:
