@@ -16,10 +16,10 @@ from oracles import oracle
 oracle("sklearn")
 oracle("joblib")
 
-import sklearn.neural_network
-from sklearn.utils.estimator_checks import parametrize_with_checks
+import sklearn.neural_network  # noqa: E402
+from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
-from deltarule.sklearn import MLPClassifier, MLPRegressor
+from deltarule.sklearn import MLPClassifier, MLPRegressor  # noqa: E402
 
 OF_PRIVATE_ATTRIBUTES = {
     # Compares `_loss_grad_lbfgs(vector, X, Y, ...)`, which fills lists of scikit-learn's own, with

@@ -1,11 +1,14 @@
-"""What callbacks see of the steps of an epoch, orders by a function, and epochs at once."""
+"""What callbacks see of the steps of an epoch, an order for each, and epochs at once."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 
 import deltarule as dr
+from deltarule.data.source import Orders
 
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(23, 4)), rng.normal(size=23)
@@ -15,6 +18,16 @@ ENGINES = ["native", "reference"]
 
 def network() -> dr.Network:
     return dr.Network([dr.Dense(3, "tanh"), dr.Dense(1)], inputs=4, seed=1, dtype="float64")
+
+
+class Given(Orders):
+    """A list of orders."""
+
+    def __init__(self, orders: list[Any]) -> None:
+        self.orders = orders
+
+    def of_epoch(self, epoch: int) -> Any:
+        return self.orders[epoch]
 
 
 class Steps(dr.Callback):
@@ -90,13 +103,14 @@ def test_a_factor_that_is_set_at_the_start_holds_from_the_first_step() -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_order_may_be_a_function_of_the_epoch(engine: str) -> None:
+def test_each_epoch_may_have_an_order_of_its_own(engine: str) -> None:
     orders = [np.random.default_rng(i).permutation(23) for i in range(3)]
+    given = Given(orders)
     by_function, by_order = network(), network()
     settings = {"batch_size": 10, "progress": False}
     one = dr.Trainer(by_function, "mse", "adam", engine=engine)
-    one.run(X, Y, epochs=2, shuffle=lambda epoch: orders[epoch], **settings)
-    one.run(X, Y, epochs=1, shuffle=lambda epoch: orders[epoch], **settings)
+    one.run(X, Y, epochs=2, shuffle=given, **settings)
+    one.run(X, Y, epochs=1, shuffle=given, **settings)
     other = dr.Trainer(by_order, "mse", "adam", engine=engine)
     for order in orders:
         other.run(X, Y, epochs=1, shuffle=order, **settings)
@@ -104,9 +118,9 @@ def test_the_order_may_be_a_function_of_the_epoch(engine: str) -> None:
 
 
 @pytest.mark.parametrize("order", [np.arange(22), np.zeros(23, int), np.arange(23) + 1, "random"])
-def test_a_function_that_returns_no_order_is_refused(order: object) -> None:
+def test_what_is_no_order_of_an_epoch_is_refused(order: object) -> None:
     net = network()
     before = net.vector.copy()
     with pytest.raises((ValueError, TypeError), match="shuffle"):
-        dr.train(net, X, Y, loss="mse", shuffle=lambda epoch: order)
+        dr.train(net, X, Y, loss="mse", shuffle=Given([order]))
     assert (net.vector == before).all()

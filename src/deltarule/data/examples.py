@@ -13,7 +13,7 @@ from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset, as_matrix, as_targets, error_at, not_finite
 from deltarule.data.frames import check_names
 from deltarule.data.numbers import numeric
-from deltarule.data.source import Batches, InMemory, Shuffle
+from deltarule.data.source import Batches, InMemory, Orders, Shuffle
 from deltarule.data.split import split_rows
 from deltarule.data.weights import (
     as_weights,
@@ -185,18 +185,27 @@ class Expected(NamedTuple):
 
 
 def _order(shuffle: Any, n: int) -> Shuffle:
-    """Return whether to shuffle, or a checked order of ``n`` rows, or a function that gives one."""
+    """Return whether to shuffle, or a checked order of ``n`` rows, or checked orders."""
     if isinstance(shuffle, (bool, np.bool_)):
         return bool(shuffle)
     if isinstance(shuffle, str):
         raise InvalidValueError(
             f"shuffle must be True, False or an order, got {describe_value(shuffle)}"
         )
-    if callable(shuffle):
-        return lambda epoch: _permutation(
-            shuffle(epoch), n, "the order that shuffle returns must be"
-        )
-    return _permutation(shuffle, n, "shuffle must be True, False, a function of the epoch or")
+    if isinstance(shuffle, Orders):
+        return _Checked(shuffle, n)
+    return _permutation(shuffle, n, "shuffle must be True, False or")
+
+
+class _Checked(Orders):
+    """Orders of which each is a permutation of ``n`` rows, or an error."""
+
+    def __init__(self, orders: Orders, n: int) -> None:
+        self._orders, self._n = orders, n
+
+    def of_epoch(self, epoch: int) -> Array:
+        what = f"the order of epoch {epoch} that shuffle gives must be"
+        return _permutation(self._orders.of_epoch(epoch), self._n, what)
 
 
 def _permutation(order: Any, n: int, what: str) -> Array:

@@ -7,7 +7,7 @@ be taken up at any position, by any engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -17,11 +17,20 @@ from deltarule.base.random import Purpose, permutations
 from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset, joined
 
-Shuffle: TypeAlias = bool | Array | Callable[[int], Array]
-"""Whether rows are in random order, or their order, or a function of the epoch that returns it."""
-
 ROWS_ORDERED_AT_ONCE = 1 << 18
 """Of several epochs; the orders take 2 MiB, or that of one epoch where it has more rows."""
+
+
+class Orders:
+    """The order of the rows in each epoch, drawn elsewhere; ``shuffle`` may be one."""
+
+    def of_epoch(self, epoch: int) -> Array:
+        """Return the order of an epoch (from 0 on); it is asked again where a call ends in it."""
+        raise NotImplementedError
+
+
+Shuffle: TypeAlias = bool | Array | Orders
+"""Whether rows are in random order, or one order for all epochs, or one for each."""
 
 
 class Source(Protocol):
@@ -117,10 +126,9 @@ class Batches:
         Rows of a batch.
     drop_last : bool
         Whether a last, smaller batch is left out.
-    shuffle : bool, array or function
+    shuffle : bool, array or Orders
         Whether each epoch has a random order of the blocks and of the rows of each; or, for a
-        source of one block, a given order of its rows, or a function of the epoch (from 0 on) that
-        returns it. The function is asked for an epoch again where a call ends within it.
+        source of one block, a given order of its rows, or one for each epoch.
     seed : int
     rows, steps_per_epoch : int
         Of all blocks.
@@ -150,7 +158,7 @@ class Batches:
 
     @property
     def _epochs_ordered_at_once(self) -> int:
-        if callable(self.shuffle) or (self.shuffle is True and self.size < self.rows):
+        if isinstance(self.shuffle, Orders) or (self.shuffle is True and self.size < self.rows):
             return max(1, ROWS_ORDERED_AT_ONCE // self.rows)
         return 1 << 62
 
@@ -161,8 +169,8 @@ class Batches:
         """
         if isinstance(self.shuffle, np.ndarray):
             return self.shuffle[None]
-        if callable(self.shuffle):
-            return np.stack([self.shuffle(epoch + i) for i in range(count)])
+        if isinstance(self.shuffle, Orders):
+            return np.stack([self.shuffle.of_epoch(epoch + i) for i in range(count)])
         if not self.shuffle or self.size >= self.rows:
             return None
         n = self.source.lengths[block]

@@ -7,32 +7,8 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.sparse import issparse
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    RegressorMixin,
-    TransformerMixin,
-    _fit_context,
-)
-from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import check_random_state, column_or_1d, compute_sample_weight
-from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import (
-    _check_partial_fit_first_call,
-    type_of_target,
-    unique_labels,
-)
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
-)
 
-from deltarule.base.errors import InvalidValueError
+from deltarule.base.errors import InvalidValueError, missing_extra
 from deltarule.base.settings import check_integer, members
 from deltarule.base.types import Array
 from deltarule.formulas.activations import ActivationFunction
@@ -51,8 +27,37 @@ from deltarule.tables.multilayer_choices import (
     weights_and_biases,
 )
 from deltarule.tables.multilayer_course import Course
-from deltarule.tables.multilayer_fitting import Examples, Member, fit_by_lbfgs, fit_by_steps
-from deltarule.tables.multilayer_scores import Held
+
+try:
+    from scipy.sparse import issparse
+    from sklearn.base import (
+        BaseEstimator,
+        ClassifierMixin,
+        ClassNamePrefixFeaturesOutMixin,
+        RegressorMixin,
+        TransformerMixin,
+        _fit_context,
+    )
+    from sklearn.model_selection import train_test_split
+    from sklearn.preprocessing import LabelBinarizer
+    from sklearn.utils import check_random_state, column_or_1d, compute_sample_weight
+    from sklearn.utils._param_validation import Interval, Options, StrOptions
+    from sklearn.utils.metaestimators import available_if
+    from sklearn.utils.multiclass import (
+        _check_partial_fit_first_call,
+        type_of_target,
+        unique_labels,
+    )
+    from sklearn.utils.validation import (
+        _check_sample_weight,
+        check_is_fitted,
+        validate_data,
+    )
+
+    from deltarule.tables.multilayer_fitting import Examples, Member, fit_by_lbfgs, fit_by_steps
+    from deltarule.tables.multilayer_scores import Held
+except ImportError:
+    raise missing_extra("deltarule.sklearn", "sklearn") from None
 
 _STOCHASTIC = ("sgd", "adam")
 _ROWS_AT_ONCE = 1 << 14  # of a sparse matrix that is predicted

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from deltarule.base.types import Array
+from deltarule.data.source import Orders
 from deltarule.network.network import Network
 from deltarule.tables.multilayer_choices import Reported
 from deltarule.training.callbacks import Callback, State
 
 
-class Orders:
+class DrawnOrders(Orders):
     """The order of the rows in each epoch, drawn as scikit-learn draws it.
 
     Each epoch shuffles the order of the one before. ``epoch`` counts over the life of a trainer;
@@ -26,7 +27,7 @@ class Orders:
         self._last = np.arange(rows)
         self._drawn: dict[int, Array] = {}
 
-    def __call__(self, epoch: int) -> Array:
+    def of_epoch(self, epoch: int) -> Array:
         """Return the order of an epoch."""
         while self._next <= epoch:
             chosen = np.arange(len(self._last))
@@ -87,7 +88,7 @@ class Course(Callback):
         reported: Reported,
         constants: Array | None = None,
         weights: Array | None = None,
-        orders: Orders | None = None,
+        orders: DrawnOrders | None = None,
         first_epoch: int = 0,
         score: Callable[[Network], float] | None = None,
         incremental: bool = False,
@@ -150,7 +151,7 @@ class Course(Callback):
         if weights is None:
             weights = np.ones(self._rows)
         if self._orders is not None:
-            order = self._orders(epoch)
+            order = self._orders.of_epoch(epoch)
             constants, weights = constants[order], weights[order]
         total = np.add.reduceat(weights, self._starts)
         return np.add.reduceat(weights * constants, self._starts) / np.maximum(total, 1e-300)

@@ -14,7 +14,7 @@ from deltarule.base.types import Array
 from deltarule.formulas.losses import Poisson
 from deltarule.network.network import Network
 from deltarule.tables.multilayer_choices import Output, optimizer_of, penalty_of
-from deltarule.tables.multilayer_course import Course, Orders
+from deltarule.tables.multilayer_course import Course, DrawnOrders
 from deltarule.tables.multilayer_scores import Held, scorer_of
 from deltarule.training.full_batch import FullBatch
 from deltarule.training.trainer import Trainer
@@ -74,7 +74,7 @@ def fit_by_steps(
             engine=estimator.engine,
         )
     trainer, course = member.trainer, member.course
-    orders = Orders(rows, random, trainer.epochs) if estimator.shuffle else None
+    orders = DrawnOrders(rows, random, trainer.epochs) if estimator.shuffle else None
     course.begin(
         estimator,
         rows=rows,

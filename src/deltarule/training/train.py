@@ -58,10 +58,9 @@ def train(
         Rows per step: 1 is per-example descent, None (or n) full-batch descent.
     drop_last : bool
         Whether a last batch that is smaller is left out.
-    shuffle : bool, array of int (n,) or function
+    shuffle : bool or array of int (n,)
         Whether every epoch uses a new random order; or one fixed order, a permutation of the
-        training rows (without those of a validation fraction); or a function of the epoch, counted
-        from 0, that returns its order. It may be asked for the same epoch again.
+        training rows (without those of a validation fraction).
     validation : (X, y), (X, y, weights) or a fraction, optional
         Evaluated after each epoch; the results are the columns "val_...". A fraction is drawn at
         random from the training data and set aside; with class labels, from each class alike.
