@@ -16,7 +16,7 @@ sklearn = oracle("sklearn")
 from deltarule.sklearn import TabularClassifier, TabularRegressor, load  # noqa: E402
 from deltarule.tables.recipe import Plain  # noqa: E402
 
-QUICK = Plain(hidden=(8,), epochs=30, networks=2)
+QUICK = Plain(hidden=(8,), epochs=60, networks=2)
 """A recipe of a few milliseconds."""
 
 

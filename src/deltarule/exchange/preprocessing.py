@@ -25,7 +25,7 @@ from deltarule.exchange.graph import (
     where,
 )
 from deltarule.tables.cells import Cells
-from deltarule.tables.column import Column
+from deltarule.tables.column import LIMIT, Column
 from deltarule.tables.columns import Columns
 from deltarule.tables.frames import frame_of
 from deltarule.tables.uses import outputs
@@ -115,8 +115,8 @@ def _append_numbers(graph: Graph, plain: list[Column], given: list[Value]) -> li
         missing = is_nan(x)
         z = graph.cast(clip((x - centre) / scale, -1e9, 1e9), np.float32)
     with graph.using(np.float32):
-        third = z / 3
-        squashed = z / sqrt(1 + third * third)
+        far = z / LIMIT
+        squashed = z / sqrt(1 + far * far)
         return [where(missing, 0.0, squashed), graph.cast(missing, np.float32)]
 
 

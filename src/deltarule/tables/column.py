@@ -18,6 +18,13 @@ USES = (
 )  # fmt: skip
 
 
+LIMIT = 30.0
+"""How far from its centre, in scales, a number can lie for a network: the limit of the squash.
+
+It is far out, so that what depends on numbers linearly still does, and sums stay sums.
+"""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column: what it is, and how its cells become numbers.
@@ -44,7 +51,7 @@ class Column:
     unread : tuple of str
         Examples of texts that are no numbers or dates although most are; they count as missing.
     centre, scale : float
-        A number x becomes z = (x - centre) / scale, then z / sqrt(1 + (z / 3)^2).
+        A number x becomes z = (x - centre) / scale, then z / sqrt(1 + (z / LIMIT)^2).
     low, high : float
         Range of the numbers that were seen; of dates, in days since 1970-01-01.
     decimal, thousands, units, ranges

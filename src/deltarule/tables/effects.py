@@ -9,7 +9,7 @@ import numpy as np
 
 from deltarule.base.random import Purpose, permutation
 from deltarule.base.types import Array
-from deltarule.tables.column import Column
+from deltarule.tables.column import LIMIT, Column
 from deltarule.tables.model import TableModel
 
 _POINTS = 24
@@ -91,13 +91,13 @@ def numbers_of(column: Column, written: Array) -> Array:
     """Return the numbers (m,) of a column that is used as a number; those missing are left out.
 
     What was written is turned back: ``z = (x - centre) / scale`` was squashed to
-    ``z / sqrt(1 + (z / 3)^2)``.
+    ``z / sqrt(1 + (z / LIMIT)^2)``.
     """
     squashed = written[:, 0].astype(np.float64)
     if column.indicator:
         squashed = squashed[written[:, -1] <= 0]
-    inside = np.clip(squashed / 3, -0.9999, 0.9999)
-    return column.centre + column.scale * 3 * inside / np.sqrt(1 - inside**2)
+    inside = np.clip(squashed / LIMIT, -0.9999, 0.9999)
+    return column.centre + column.scale * LIMIT * inside / np.sqrt(1 - inside**2)
 
 
 def _grid(values: Array) -> Array:

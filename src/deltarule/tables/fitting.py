@@ -125,17 +125,11 @@ def fit_networks(
                 deadline = Deadline(time.monotonic() + left / (len(parts) - i))
                 own = replace(running, callbacks=(*running.callbacks, deadline))
             member = int(words(seed, Purpose.RESTART, rows=i + 1, columns=1)[i, 0])
-            network = recipe.network(replace(task, rows=len(kept)), member)
-            unseen = rows.take(held) if validation is None else validation
+            seen, unseen = rows.take(kept), rows.take(held) if validation is None else validation
+            own_task = replace(task, rows=len(kept))
+            network = recipe.network(own_task, seen.X, member)
             try:
-                history = recipe.train(
-                    network,
-                    replace(task, rows=len(kept)),
-                    rows.take(kept).parts,
-                    unseen.parts,
-                    member,
-                    own,
-                )
+                history = recipe.train(network, own_task, seen.parts, unseen.parts, member, own)
             except DivergenceError as error:
                 if not networks and (error.history is None or not error.history.epochs):
                     raise

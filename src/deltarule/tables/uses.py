@@ -10,7 +10,7 @@ import numpy as np
 from deltarule.base.types import Array
 from deltarule.tables import dates
 from deltarule.tables.cells import Cells
-from deltarule.tables.column import Column
+from deltarule.tables.column import LIMIT, Column
 from deltarule.tables.kinds import FALSE, TRUE
 from deltarule.tables.parsing import Spelling
 from deltarule.tables.words import inner_names, inner_numbers, shape_numbers, word_table
@@ -70,13 +70,13 @@ class NumberWriter:
         """Write the numbers of a block of rows, for each column its cells, into ``out``."""
         n = len(out)
         z, gone = self._z[:, :n], self._gone[:, :n]
-        found, third = self._small[:, :, :n]
+        found, square = self._small[:, :, :n]
         for row, column, of_column in zip(z, self.columns, cells, strict=True):
             row[:] = numbers_of(column, of_column)
         np.subtract(z, self._centre, out=z)
         np.multiply(z, self._factor, out=z)
         np.isnan(z, out=gone)
-        _squash(z, found, third)
+        _squash(z, found, square)
         some = np.flatnonzero(gone.any(axis=1)).tolist()
         for i in some:
             found[i, gone[i]] = 0.0
@@ -99,21 +99,21 @@ def write(column: Column, cells: Cells, out: Array) -> None:
 
 
 def squash(z: Array) -> Array:
-    """Return z / sqrt(1 + (z / 3)^2), float32: nearly z around 0, never beyond +-3."""
-    found, third = np.empty((2, *z.shape), np.float32)
-    _squash(np.array(z, np.float64), found, third)
+    """Return z / sqrt(1 + (z / LIMIT)^2), float32: nearly z around 0, never beyond +-LIMIT."""
+    found, square = np.empty((2, *z.shape), np.float32)
+    _squash(np.array(z, np.float64), found, square)
     return found
 
 
-def _squash(z: Array, found: Array, third: Array) -> None:
-    """Write squashed numbers into ``found``; ``z`` and ``third`` are used up."""
-    np.clip(z, -1e9, 1e9, out=z)  # infinity too; the limit of the formula is +-3
+def _squash(z: Array, found: Array, square: Array) -> None:
+    """Write squashed numbers into ``found``; ``z`` and ``square`` are used up."""
+    np.clip(z, -1e9, 1e9, out=z)  # infinity too; the limit of the formula is +-LIMIT
     found[...] = z
-    np.multiply(found, np.float32(1 / 3), out=third)
-    np.square(third, out=third)
-    np.add(third, np.float32(1), out=third)
-    np.sqrt(third, out=third)
-    np.divide(found, third, out=found)
+    np.multiply(found, np.float32(1 / LIMIT), out=square)
+    np.square(square, out=square)
+    np.add(square, np.float32(1), out=square)
+    np.sqrt(square, out=square)
+    np.divide(found, square, out=found)
 
 
 def numbers_of(column: Column, cells: Cells) -> Array:
