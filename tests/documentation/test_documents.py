@@ -23,6 +23,7 @@ from documentation.documents import (
     run_document,
     run_python,
 )
+from oracles import oracle
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 MODULES = sorted(
@@ -43,6 +44,15 @@ PAGES = {
     "metric": "metrics.md",
 }
 
+ALSO_NEEDS = {
+    "exchange.md": ["torch"],
+    "from-pytorch.md": ["torch"],
+    "from-keras.md": ["torch", "keras"],
+    "deltarule.exchange.modules": ["torch"],
+    "deltarule.exchange.torch": ["torch"],
+}
+"""Libraries beyond those of the tests, by document or module."""
+
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -56,6 +66,8 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("document", documents(), ids=lambda d: d.name)
 def test_blocks_of_a_document_run(document: Path, tmp_path: Path) -> None:
+    for library in ALSO_NEEDS.get(document.name, ()):
+        oracle(library)
     run_document(document, tmp_path)
 
 
@@ -88,6 +100,8 @@ def test_page_names_every_member_of_its_family(family: str, page: str) -> None:
 @pytest.mark.parametrize("name", ["deltarule", *MODULES])
 def test_docstring_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for library in ALSO_NEEDS.get(name, ()):
+        oracle(library)
     module = importlib.import_module(name)
     report: list[str] = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)

@@ -15,7 +15,7 @@ import numpy as np
 
 from deltarule.base.errors import InvalidTypeError, describe_value
 from deltarule.base.types import Array
-from deltarule.exchange.graph import Graph, Value
+from deltarule.exchange.graph import Graph, Value, side_by_side, sum_of_row
 from deltarule.exchange.operators import append_network
 from deltarule.exchange.preprocessing import append_columns, inputs_of, ports
 from deltarule.network.network import Network
@@ -27,7 +27,8 @@ def to_onnx(source: Any, path: str | PathLike[str] | None = None) -> Any:
     """Return a network or a model of a table as an ONNX model; write it to a file, given a path.
 
     Its operators are those of the standard domain ``ai.onnx``, at opset 13; a model with text among
-    its inputs needs opset 19. The number of rows is free. The same source gives the same bytes.
+    its inputs needs opset 19, with words of a text 20. The number of rows is free. The same source
+    gives the same bytes.
 
     **A network** computes what ``predict`` does: dropout is left out, BatchNorm uses its running
     statistics. Its input is ``X`` (rows, inputs), its output ``Y`` (rows, outputs), both of the
@@ -35,9 +36,14 @@ def to_onnx(source: Any, path: str | PathLike[str] | None = None) -> Any:
 
     **A model of a table** (a ``TableModel``, a fitted ``TabularClassifier`` or
     ``TabularRegressor``) takes raw cells: one input (rows, 1) for each column that it uses, by the
-    column's name. Numbers are float64, NaN for missing. Categories are text, empty for missing.
+    column's name. Numbers are float64, NaN for missing; dates are days since 1970-01-01. Categories
+    and texts are text, empty for missing.
     Several networks are averaged. A classifier gives ``label`` (rows,) and ``probabilities``
     (rows, classes), a regressor ``value``. The model's metadata say what each input is.
+
+    **A fitted** ``MLPClassifier`` **or** ``MLPRegressor`` of ``deltarule.sklearn`` has the input
+    ``X`` of a network and the outputs of a model of a table; of a multilabel classifier, ``label``
+    is (rows, labels) of 0 and 1.
 
     Parameters
     ----------
@@ -82,6 +88,8 @@ def to_onnx(source: Any, path: str | PathLike[str] | None = None) -> Any:
         model = _of_table(table)
     elif isinstance(source, Network):
         model = _of_network(source)
+    elif isinstance(getattr(source, "networks_", None), list):
+        model = _of_perceptron(source)
     else:
         raise InvalidTypeError(
             "to_onnx takes a deltarule.Network, a TableModel or a fitted estimator of "
@@ -139,9 +147,59 @@ def _of_table(model: TableModel) -> Any:
     outputs = _mean_output(graph, model.networks, X)
     with graph.using(np.float64):
         _append_target(graph, model.target, outputs)
-    inputs = [port._asdict() for port in ports(model.columns)]
+    inputs = [port._asdict() for own in ports(model.columns) for port in own]
     metadata = {"inputs": json.dumps(inputs), "target": json.dumps(model.target.describe())}
     return graph.model(repr(model), metadata)
+
+
+def _of_perceptron(estimator: Any) -> Any:
+    networks = estimator.networks_
+    graph = Graph(networks[0].dtype)
+    X = graph.input("X", graph.dtype, networks[0].inputs)
+    outputs = _mean_output(graph, networks, X)
+    classes = getattr(estimator, "classes_", None)
+    metadata = {}
+    with graph.using(np.float64):
+        if classes is None:
+            units = networks[0].outputs
+            values = outputs if units > 1 else graph.call("Reshape", outputs, np.array([-1]))
+            graph.output("value", values, np.float64, units if units > 1 else None)
+        elif networks[0].outputs == 1 or _is_multilabel(estimator):
+            _append_thresholds(graph, estimator, outputs)
+        else:
+            _append_classes(graph, classes, outputs)
+    if hasattr(estimator, "feature_names_in_"):
+        metadata["feature_names"] = json.dumps([str(n) for n in estimator.feature_names_in_])
+    return graph.model(f"{type(estimator).__name__} of {networks[0]!r}", metadata)
+
+
+def _is_multilabel(estimator: Any) -> bool:
+    return bool(estimator._multilabel)
+
+
+def _append_thresholds(graph: Graph, estimator: Any, outputs: Value) -> None:
+    """Append labels that are 1, or the second class, where a probability is above a half."""
+    above = graph.cast(outputs > 0.5, np.int64)
+    if _is_multilabel(estimator):
+        units = estimator.networks_[0].outputs
+        graph.output("label", above, np.int64, units)
+        graph.output("probabilities", outputs, np.float64, units)
+        return
+    best = graph.call("Reshape", above, np.array([-1]))
+    _append_label(graph, estimator.classes_, best)
+    both = side_by_side([1 - outputs, outputs])
+    graph.output("probabilities", both, np.float64, 2)
+
+
+def _append_label(graph: Graph, classes: Array, best: Value) -> None:
+    label = graph.call("Gather", classes, best, axis=0)
+    graph.output("label", label, classes.dtype, None)
+
+
+def _append_classes(graph: Graph, classes: Array, outputs: Value) -> None:
+    """Append the most probable class, and probabilities that sum to 1."""
+    _append_label(graph, classes, graph.call("ArgMax", outputs, axis=1, keepdims=0))
+    graph.output("probabilities", outputs / sum_of_row(outputs), np.float64, len(classes))
 
 
 def _mean_output(graph: Graph, networks: Sequence[Network], X: Value) -> Value:
@@ -169,8 +227,4 @@ def _append_target(graph: Graph, target: Target, outputs: Value) -> None:
             values = graph.call("Reshape", values, np.array([-1]))
         graph.output("value", values, np.float64, None if target.single else len(target.scale))
         return
-    best = graph.call("ArgMax", outputs, axis=1, keepdims=0)
-    label = graph.call("Gather", target.classes, best, axis=0)
-    graph.output("label", label, target.classes.dtype, None)
-    total = graph.call("ReduceSum", outputs, np.array([1]), keepdims=1)
-    graph.output("probabilities", outputs / total, np.float64, len(target.classes))
+    _append_classes(graph, target.classes, outputs)

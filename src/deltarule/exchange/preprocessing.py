@@ -1,18 +1,21 @@
 """The columns of a table in ONNX's core operators: raw cells in, float32 numbers out.
 
 As :mod:`deltarule.tables.uses` has it. A graph reads two kinds of cells: numbers (float64, NaN for
-missing) and text (without outer spaces, "" for missing).
+missing) and text (without outer spaces, "" for missing). ONNX cannot read dates and units in text,
+so these are numbers for it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from deltarule.base.errors import InvalidTypeError, InvalidValueError
+from deltarule.base.errors import InvalidValueError
 from deltarule.base.types import Array
+from deltarule.exchange.calendar import cycle
 from deltarule.exchange.graph import (
     Graph,
     Value,
@@ -22,37 +25,54 @@ from deltarule.exchange.graph import (
     is_nan,
     side_by_side,
     sqrt,
+    sum_of_row,
     where,
 )
 from deltarule.tables.cells import Cells
 from deltarule.tables.column import LIMIT, Column
 from deltarule.tables.columns import Columns
-from deltarule.tables.frames import frame_of
-from deltarule.tables.uses import outputs
+from deltarule.tables.frames import apart, frame_of
+from deltarule.tables.kinds import FALSE, TRUE
+from deltarule.tables.uses import is_plain, numbers_of, outputs
+from deltarule.tables.words import LONGEST, inner_names, inner_numbers, shape_numbers
+
+_LETTERS = "0-9A-Za-z_ªµºÀ-ÖØ-öø-\u1fff\u2c00-\u2dff\u3040-\ud7ff\uf900-\U0010ffff"
+"""What words are made of, as both RE2 and Python's expressions read it."""
 
 
 class Port(NamedTuple):
-    """One input of the graph: its name, "float64" or "text", and what it holds."""
+    """One input of the graph: its name, its column, "float64" or "text", and what it holds."""
 
     name: str
+    column: str
     type: str
     meaning: str
 
 
-def ports(columns: Columns) -> list[Port]:
-    """Return the inputs of a graph, in the order of the columns."""
-    return [port for column in columns.columns for port in _ports(column)]
+def ports(columns: Columns) -> list[list[Port]]:
+    """Return for each column the inputs of the graph that it has, each under a name of its own."""
+    found = [list(_ports(column)) for column in columns.columns]
+    names = iter(apart([port.name or "column" for own in found for port in own]))
+    return [[port._replace(name=next(names)) for port in own] for own in found]
 
 
 def _ports(column: Column) -> Iterator[Port]:
-    if column.use == "number":
-        yield Port(column.name, "float64", "a number, NaN for missing")
-    elif column.use in ("indicator", "one-hot"):
-        yield Port(column.name, "text", "a category, empty for missing")
+    name, gone = column.name, "NaN for missing"
+    if column.use == "date parts":
+        unit = "hours since midnight" if column.form == "clock" else "days since 1970-01-01"
+        yield Port(name, name, "float64", f"{unit}, {gone}")
+    elif is_plain(column):
+        base = next((unit for unit, factor in column.units.items() if unit and factor == 1), "")
+        yield Port(name, name, "float64", f"a number{base and f' in {base}'}, {gone}")
+    elif column.use == "number":
+        for output, _ in zip(outputs(column), column.centres, strict=False):
+            yield Port(output, name, "float64", f"a number of the text, {gone}")
     elif column.use != "left out":
-        raise InvalidTypeError(
-            f"column {column.name!r} is used as {column.use!r}, for which there is no form in ONNX"
-        )
+        meaning = "true or false" if column.kind == "boolean" else "a text"
+        yield Port(name, name, "text", f"{meaning}, empty for missing")
+        for key in inner_names(column.inner):
+            meaning = f"the number with the unit {key} in the text, {gone}"
+            yield Port(f"{name} [{key}]", name, "float64", meaning)
 
 
 def inputs_of(columns: Columns, frame: Any) -> dict[str, Array]:
@@ -61,43 +81,52 @@ def inputs_of(columns: Columns, frame: Any) -> dict[str, Array]:
     place = {name: i for i, name in enumerate(table.names)}
     if lacking := columns.check(table).missing:
         raise InvalidValueError(f"the frame lacks the column {lacking[0]!r}, which the model uses")
-    found = {}
-    for column in columns.columns:
-        for port in _ports(column):
-            cells = table.cells(place[column.name])
-            array = _numbers(column, cells) if port.type == "float64" else _text(column, cells)
+    found: dict[str, Array] = {}
+    for column, own in zip(columns.columns, ports(columns), strict=True):
+        arrays = _given(column, table.cells(place[column.name])) if own else []
+        for port, array in zip(own, arrays, strict=True):
             found[port.name] = array.reshape(-1, 1)
     return found
 
 
-def _numbers(column: Column, cells: Cells) -> Array:
-    assert cells.numbers is not None
-    return cells.numbers.astype(np.float64)
-
-
-def _text(column: Column, cells: Cells) -> Array:
-    cells = cells.as_text().without(column.absent)
-    return np.array([*cells.values, ""], dtype=object)[cells.codes]
+def _given(column: Column, cells: Cells) -> list[Array]:
+    """Return the arrays (rows,) of a column's inputs."""
+    if column.use == "date parts" or is_plain(column):
+        return [numbers_of(column, cells).astype(np.float64)]
+    text = cells.as_text().without(column.absent)
+    if column.use == "number":
+        table, found = shape_numbers(text.values, column.shape), []
+    else:
+        table = inner_numbers(text.values, column.inner)
+        values = [value[:LONGEST] for value in text.values] if column.words else text.values
+        found = [np.array([*values, ""], dtype=object)[text.codes]]
+    table = np.vstack([table, np.full((1, table.shape[1]), np.nan)])
+    return [*found, *table[text.codes].T]
 
 
 def append_columns(graph: Graph, columns: Columns) -> Value:
     """Append inputs and preprocessing; return the numbers (rows, width), float32."""
-    given = {
-        port.name: graph.input(port.name, np.float64 if port.type == "float64" else object, 1)
-        for port in ports(columns)
-    }
+    given = [
+        [graph.input(p.name, np.float64 if p.type == "float64" else object, 1) for p in own]
+        for own in ports(columns)
+    ]
     parts: list[Value] = []
-    made: list[tuple[int, int]] = []  # which output of which column; what is not wanted, -1
+    made: list[tuple[int, int]] = []  # which output of which column; (-1, ...): not wanted
     numbered = list(enumerate(columns.columns))
-    plain = [(at, column) for at, column in numbered if column.use == "number"]
+    plain = [(at, column) for at, column in numbered if is_plain(column)]
     if plain:
-        parts += _append_numbers(graph, [c for _, c in plain], [given[c.name] for _, c in plain])
+        parts += _append_numbers(graph, [(column, given[at][0]) for at, column in plain])
         made += [(at, 0) for at, _ in plain]
         made += [(at, 1) if column.indicator else (-1, at) for at, column in plain]
     for at, column in numbered:
-        if column.use in ("indicator", "one-hot"):
+        if outputs(column) and not is_plain(column):
             graph.within(column.name)
-            parts += _append_levels(graph, column, given[column.name])
+            if column.use == "date parts":
+                parts += _append_date(graph, column, given[at][0])
+            elif column.use == "number":
+                parts += _append_several(graph, column, given[at])
+            else:
+                parts += _append_text(graph, column, *given[at])
             made += [(at, i) for i in range(len(outputs(column)))]
     graph.within("")
     wanted = [(at, i) for at, column in numbered for i in range(len(outputs(column)))]
@@ -106,33 +135,109 @@ def append_columns(graph: Graph, columns: Columns) -> Value:
     return together if wanted == made else columns_of(together, [place[key] for key in wanted])
 
 
-def _append_numbers(graph: Graph, plain: list[Column], given: list[Value]) -> list[Value]:
-    """Return squashed numbers, and 1 where there is none; both (rows, columns)."""
+def _squash(graph: Graph, x: Value, centre: Any, scale: Any) -> Value:
+    """Return z / sqrt(1 + (z / LIMIT)^2), float32, for z = (x - centre) / scale; 0 for NaN."""
     with graph.using(np.float64):
-        x = side_by_side(given)
-        centre = np.array([column.centre for column in plain])
-        scale = np.array([column.scale for column in plain])
-        missing = is_nan(x)
-        z = graph.cast(clip((x - centre) / scale, -1e9, 1e9), np.float32)
+        z = clip((x - np.array(centre)) * (1 / np.array(scale)), -1e9, 1e9)
+        gone = is_nan(x)
     with graph.using(np.float32):
-        far = z / LIMIT
-        squashed = z / sqrt(1 + far * far)
-        return [where(missing, 0.0, squashed), graph.cast(missing, np.float32)]
+        z = graph.cast(z, np.float32)
+        far = z * (1 / LIMIT)
+        return where(gone, 0.0, z / sqrt(1 + far * far))
 
 
-def _append_levels(graph: Graph, column: Column, text: Value) -> list[Value]:
-    """Return the outputs of a column of categories, (rows, 1) and (rows, levels)."""
+def _without(graph: Graph, column: Column, x: Value) -> Value:
+    """Return numbers, NaN where one stands for "no value"."""
+    with graph.using(np.float64):
+        for value in column.sentinels:
+            x = where(x.equals(value), math.nan, x)
+    return x
+
+
+def _flag(graph: Graph, x: Value) -> Value:
+    return graph.cast(x, np.float32)
+
+
+def _append_numbers(graph: Graph, plain: list[tuple[Column, Value]]) -> list[Value]:
+    """Return the numbers of several columns at once, and 1 where there is none."""
+    x = side_by_side([_without(graph, column, given) for column, given in plain])
+    centre, scale = [c.centre for c, _ in plain], [c.scale for c, _ in plain]
+    return [_squash(graph, x, centre, scale), _flag(graph, is_nan(x))]
+
+
+def _append_several(graph: Graph, column: Column, given: list[Value]) -> list[Value]:
+    """Return the numbers that a text of one shape holds."""
+    x = side_by_side(given)
+    found = [_squash(graph, x, column.centres, column.scales)]
+    if column.indicator:
+        with graph.using(np.float32):
+            known = sum_of_row(_flag(graph, ~is_nan(x)))
+            found.append(_flag(graph, known < 0.5))
+    return found
+
+
+def _append_date(graph: Graph, column: Column, given: Value) -> list[Value]:
+    x = _without(graph, column, given)
+    found = [_squash(graph, x, column.centre, column.scale)]
+    with graph.using(np.float64):
+        known = abs(x) < math.inf
+        days = where(known, x / 24 if column.form == "clock" else x, 0.0)
+        for part in column.parts:
+            cyclic = where(known, cycle(days, part), 0.0)
+            found.append(graph.cast(cyclic, np.float32))
+    if column.indicator:
+        found.append(_flag(graph, is_nan(x)))
+    return found
+
+
+def _append_text(graph: Graph, column: Column, text: Value, *inner: Value) -> list[Value]:
+    """Return the outputs of a column of text: levels, words, numbers inside, whether missing."""
     graph.needs(19)  # equality of text
 
     def among(texts: tuple[str, ...]) -> Value:
         return text.equals(np.array([texts], dtype=object))
 
-    member, gone = among(column.levels), any_of_row(among(("", *column.absent)))
-    found = [graph.cast(member, np.float32)]
-    if column.use == "indicator":
-        found = [graph.call("MatMul", found[0], np.array([[-1.0], [1.0]], np.float32))]
+    gone = any_of_row(among(("", *column.absent)))
+    found: list[Value] = []
+    if column.levels:
+        member = _flag(graph, among(column.levels))
+        if column.use == "indicator":
+            found.append(_signs(graph, column, member, among))
+        elif column.use == "codes":
+            found.append(_weighed(graph, member, range(1, len(column.levels) + 1)))
+        else:
+            found.append(member)
+            if column.others:
+                found.append(_flag(graph, ~(any_of_row(member) | gone)))
+    elif column.use == "codes":
+        found.append(_flag(graph, gone & ~gone))
     elif column.others:
-        found.append(graph.cast(~(any_of_row(member) | gone), np.float32))
+        found.append(_flag(graph, ~gone))
+    for word in column.words:
+        graph.needs(20)
+        edge = f"[^{_LETTERS}]"
+        pattern = f"(?is)(?:.*{edge})?{word}(?:{edge}.*)?"
+        found.append(_flag(graph, graph.call("RegexFullMatch", text, pattern=pattern)))
+    if inner:
+        found.append(_squash(graph, side_by_side(inner), column.centres, column.scales))
     if column.indicator:
-        found.append(graph.cast(gone, np.float32))
+        found.append(_flag(graph, gone))
     return found
+
+
+def _weighed(graph: Graph, flags: Value, weights: Any) -> Value:
+    """Return the sum of a row's flags, each with its weight."""
+    return graph.call("MatMul", flags, np.array(list(weights), np.float32).reshape(-1, 1))
+
+
+def _signs(graph: Graph, column: Column, member: Value, among: Any) -> Value:
+    """Return -1 and +1 for two levels; for truth values in any usual spelling, too."""
+    sign = _weighed(graph, member, (-1, 1))
+    if column.kind != "boolean":
+        return sign
+    spelt: dict[str, float] = {}
+    for words, value in ((FALSE, -1.0), (TRUE, 1.0)):
+        for word in words:
+            spelt |= dict.fromkeys((word, word.upper(), word.capitalize()), value)
+    others = {text: value for text, value in spelt.items() if text not in column.levels}
+    return sign + _weighed(graph, _flag(graph, among(tuple(others))), others.values())

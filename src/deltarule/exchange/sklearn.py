@@ -60,6 +60,9 @@ def from_sklearn(model: Any) -> Network:
             "from_sklearn takes scikit-learn's MLPClassifier or MLPRegressor, got "
             f"{describe_value(model)}"
         )
+    own = getattr(model, "network_", None)
+    if isinstance(own, Network):  # an estimator of deltarule.sklearn
+        return own.copy()
     if not hasattr(model, "coefs_"):
         raise InvalidValueError(f"{type(model).__name__} is not fitted; call fit first")
     hidden, head = _NAMES.get(model.activation), _HEADS.get(model.out_activation_)

@@ -12,7 +12,7 @@ from deltarule.base.types import Array
 from deltarule.tables.units import family_of, is_unit, plain_unit
 
 MOST_WORDS = 100
-_LONGEST = 2000  # characters of a cell that are looked at
+LONGEST = 2000  # characters of a cell that are looked at
 
 _WORD = re.compile(r"\w{2,}")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -24,7 +24,7 @@ _ANGLES = ("#h#m#s", "#d#m#s", "#:#:#", "#°#'#\"", "#h#m", "#d#m", "#:#", "#°#
 
 def words_of(value: str) -> list[str]:
     """Return the words of a text, in small letters."""
-    return _WORD.findall(value[:_LONGEST].casefold())
+    return _WORD.findall(value[:LONGEST].casefold())
 
 
 def is_wordy(values: Sequence[str]) -> bool:
@@ -63,10 +63,10 @@ def inner_keys(values: Sequence[str], counts: Array) -> tuple[str, ...]:
     total = int(counts.sum())
     rows: Counter[str] = Counter()
     for value, count in zip(values, counts.tolist(), strict=True):
-        units = {plain_unit(unit) for _, unit in _INNER.findall(value[:_LONGEST])}
+        units = {plain_unit(unit) for _, unit in _INNER.findall(value[:LONGEST])}
         for unit in {unit for unit in units if is_unit(unit)}:
             rows[unit] += count
-        if _PAIR.search(value[:_LONGEST]):
+        if _PAIR.search(value[:LONGEST]):
             rows["x"] += count
     found: list[str] = []
     for unit in sorted(rows, key=lambda unit: (-rows[unit], unit)):
@@ -95,12 +95,12 @@ def inner_numbers(values: Sequence[str], keys: tuple[str, ...]) -> Array:
         at = 0
         for family in families:
             if family is None:
-                if pair := _PAIR.search(value[:_LONGEST]):
+                if pair := _PAIR.search(value[:LONGEST]):
                     out[row, at : at + 2] = float(pair[1]), float(pair[2])
                 at += 2
                 continue
             units, base = family
-            for number, unit in _INNER.findall(value[:_LONGEST]):
+            for number, unit in _INNER.findall(value[:LONGEST]):
                 if (factor := units.get(plain_unit(unit))) is not None:
                     out[row, at] = float(number) * factor / base
                     break
