@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -41,7 +42,7 @@ try:
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import LabelBinarizer
     from sklearn.utils import check_random_state, column_or_1d, compute_sample_weight
-    from sklearn.utils._param_validation import Interval, Options, StrOptions
+    from sklearn.utils._param_validation import Hidden, Interval, Options, StrOptions
     from sklearn.utils.metaestimators import available_if
     from sklearn.utils.multiclass import (
         _check_partial_fit_first_call,
@@ -63,6 +64,14 @@ _STOCHASTIC = ("sgd", "adam")
 _ROWS_AT_ONCE = 1 << 14  # of a sparse matrix that is predicted
 
 
+_OF_VALUES = {name: loss for name, loss in members("loss").items() if not loss.classifies}
+
+
+def _other_names(kinds: Mapping[str, Any]) -> set[str]:
+    """Return what other libraries call members of a family."""
+    return {alias for kind in kinds.values() for alias in getattr(kind, "aliases", ())}
+
+
 def _is_stochastic(estimator: Any) -> bool:
     if estimator.optimizer is None and estimator.solver not in _STOCHASTIC:
         raise AttributeError(
@@ -79,6 +88,7 @@ class _MultilayerPerceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left"), Layer],
         "activation": [
             StrOptions({"logistic", *members("activation")}),
+            Hidden(StrOptions(_other_names(members("activation")))),
             "array-like",
             ActivationFunction,
         ],
@@ -303,6 +313,7 @@ class _MultilayerPerceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         self.n_iter_ = course.n_iter
         self.n_layers_ = len(self.coefs_) + 1
         self._no_improvement_count = course.no_improvement
+        self.converged_ = course.stopped
         self.loss_ = course.loss_curve[-1]
         if stochastic:
             self.t_ = course.seen
@@ -334,11 +345,11 @@ class _MultilayerPerceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         network = self.network_
         if len(network.layers) < 2:
             raise InvalidValueError("the network has no hidden layer")
-        part = Network(network.layers[:-1], network.inputs, dtype=network.dtype)
-        for name in part.parameters:
-            part.parameters[name] = network.parameters[name]
-        for name in part.state:
-            part.state[name] = network.state[name]
+        part = Network(
+            network.layers[:-1], network.inputs, dtype=network.dtype, weight_initializer="zeros"
+        )
+        part.vector = network.vector[: len(part.vector)]
+        part.state_vector = network.state_vector[: len(part.state_vector)]
         return part
 
     def transform(self, X: Any) -> Array:
@@ -362,7 +373,11 @@ class MLPClassifier(ClassifierMixin, _MultilayerPerceptron):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **_MultilayerPerceptron._parameter_constraints,
-        "loss": [StrOptions({"log_loss", *members("loss")}), Loss],
+        "loss": [
+            StrOptions({"log_loss", *members("loss")}),
+            Hidden(StrOptions(_other_names(members("loss")))),
+            Loss,
+        ],
     }
 
     def __init__(
@@ -506,6 +521,11 @@ class MLPClassifier(ClassifierMixin, _MultilayerPerceptron):
         sample_weight_val: Any = None,
     ) -> MLPClassifier:
         """Go on with one epoch over the given data."""
+        if isinstance(self.class_weight, str):
+            raise InvalidValueError(
+                "class_weight='balanced' needs all labels at once, which partial_fit has not; pass "
+                "a mapping, for instance from sklearn.utils.compute_class_weight"
+            )
         if _check_partial_fit_first_call(self, classes):
             several = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
@@ -546,10 +566,7 @@ class MLPRegressor(RegressorMixin, _MultilayerPerceptron):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **_MultilayerPerceptron._parameter_constraints,
-        "loss": [
-            StrOptions({name for name, loss in members("loss").items() if not loss.classifies}),
-            Loss,
-        ],
+        "loss": [StrOptions(set(_OF_VALUES)), Hidden(StrOptions(_other_names(_OF_VALUES))), Loss],
     }
 
     def __init__(

@@ -108,6 +108,8 @@ class Course(Callback):
         self._shares = np.diff(self._starts, append=rows) / rows
         self._constants, self._weights, self._orders = constants, weights, orders
         self._first_epoch = first_epoch
+        if incremental and self.stopped:
+            self.no_improvement = 0
         self.n_iter, self.stopped = 0, False
         if not incremental:
             self.learning_rate = self._first_rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,10 +13,12 @@ from sklearn.exceptions import ConvergenceWarning
 from deltarule.base.errors import DivergenceError, InvalidValueError
 from deltarule.base.types import Array
 from deltarule.formulas.losses import Poisson
+from deltarule.network.layers import BatchNorm, Dropout
 from deltarule.network.network import Network
 from deltarule.tables.multilayer_choices import Output, optimizer_of, penalty_of
 from deltarule.tables.multilayer_course import Course, DrawnOrders
 from deltarule.tables.multilayer_scores import Held, scorer_of
+from deltarule.training.callbacks import check_callbacks
 from deltarule.training.full_batch import FullBatch
 from deltarule.training.trainer import Trainer
 
@@ -88,7 +91,9 @@ def fit_by_steps(
         incremental=incremental,
     )
     epochs = 1 if incremental else int(estimator.max_iter)
-    callbacks = list(estimator.callbacks or ())
+    callbacks = check_callbacks(estimator.callbacks)
+    if estimator.restarts > 1:  # each member has its own
+        callbacks = copy.deepcopy(callbacks)
     watched = held is not None and callbacks
     try:
         history = trainer.run(
@@ -118,7 +123,8 @@ def fit_by_steps(
                 ConvergenceWarning,
                 stacklevel=5,
             )
-    if held is not None and not incremental and course.best is not None:
+    # In partial_fit the best parameters come back when the rule has ended it.
+    if course.best is not None and held is not None and (course.stopped or not incremental):
         member.network.vector, member.network.state_vector = course.best
 
 
@@ -147,6 +153,13 @@ def fit_by_lbfgs(estimator: Any, member: Member, output: Output, data: Examples)
     """Train a member by L-BFGS on all rows at once, in float64; return the loss."""
     from scipy.optimize import minimize
 
+    for place in member.network.placed:
+        if isinstance(place.layer, (Dropout, BatchNorm)):
+            raise InvalidValueError(
+                f"solver='lbfgs' needs a loss that is a function of the weights alone, and "
+                f"{type(place.layer).__name__} makes it one of chance or of the batch; use "
+                "solver='adam'"
+            )
     factor = output.reported.gradient
     function = FullBatch(
         member.network.copy(dtype="float64"),
