@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = frozenset({"python", "console"})
-SHOWN = frozenset({"text", "sh", "json", "toml", "mermaid"})
+SHOWN = frozenset({"text", "sh", "json", "toml", "matlab", "mermaid"})
 
 _FENCE = re.compile(r"^(?P<fence>```+|~~~+)\s*(?P<info>.*)$")
 _LINK = re.compile(r"!?\[[^\]\n]*\]\((?P<target>[^)\s]+)(?:\s+\"[^\"]*\")?\)")
@@ -65,9 +65,13 @@ def blocks(document: Path) -> Iterator[Block]:
 
 
 def run_document(document: Path, folder: Path) -> int:
-    """Run the blocks of a document in order, in one namespace and one folder; return how many."""
+    """Run the blocks of a document in order, in one namespace and one folder; return how many.
+
+    The folder has the project's ``examples``, as a checkout does.
+    """
     namespace: dict[str, Any] = {"__name__": "__main__"}
     count = 0
+    (folder / "examples").symlink_to(ROOT / "examples")
     with contextlib.chdir(folder):
         for block in blocks(document):
             if block.language == "python" and ">>> " in block.text:
