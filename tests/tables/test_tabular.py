@@ -13,25 +13,10 @@ pl = oracle("polars")
 pa = oracle("pyarrow")
 sklearn = oracle("sklearn")
 
+from tabular_cases import FRAME, LABELS, QUICK, VALUES, table  # noqa: E402
+
 from deltarule.sklearn import TabularClassifier, TabularRegressor, load  # noqa: E402
-from deltarule.tables.recipe import Plain  # noqa: E402
 
-QUICK = Plain(hidden=(8,), epochs=60, networks=2)
-"""A recipe of a few milliseconds."""
-
-
-def table(n=80, seed=0):
-    """Rows whose label is told by a number and a category, with gaps."""
-    rng = np.random.default_rng(seed)
-    size = rng.normal(size=n)
-    colour = rng.choice(["red", "blue", "green"], n)
-    score = size + 1.5 * (colour == "red")
-    frame = pd.DataFrame({"size": size, "colour": colour, "noise": rng.normal(size=n)})
-    frame.loc[::9, "noise"] = np.nan
-    return frame, np.where(score > 0.5, "high", "low"), score
-
-
-FRAME, LABELS, VALUES = table()
 FRAMES = {
     "pandas": FRAME,
     "polars": pl.from_pandas(FRAME),

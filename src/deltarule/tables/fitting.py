@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,26 +43,26 @@ class Rows:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Trained networks, and what they said of rows that they were not trained on.
+    """Trained networks, and what they say of rows that they were not trained on.
 
     Attributes
     ----------
     networks : tuple of Network
     histories : tuple of History
         One for each network.
-    held_out : array of int
-        Rows that at least one network did not see.
-    outputs : array (rows held out, outputs)
-        What the networks that did not see a row say of it, averaged.
-    stopped : str
-        "interrupted" after Ctrl-C, "time limit", otherwise "".
+    unseen : Rows
+        Rows held out, or the validation rows.
+    outputs : array (rows, outputs)
+        What the networks that were not trained on a row say of it, averaged.
+    interrupted : bool
+        Whether Ctrl-C was pressed.
     """
 
     networks: tuple[Network, ...]
     histories: tuple[History, ...]
-    held_out: Array
+    unseen: Rows
     outputs: Array
-    stopped: str
+    interrupted: bool
 
 
 class Deadline(Callback):
@@ -81,7 +81,7 @@ def fit_networks(
     recipe: Recipe,
     task: Task,
     rows: Rows,
-    parts: list[tuple[Array, Array]],
+    parts: Sequence[tuple[Array, Array]],
     *,
     validation: Rows | None = None,
     seed: int,
@@ -90,11 +90,12 @@ def fit_networks(
 ) -> Fitted:
     """Train one network for each part, with the rows that it leaves out as validation data.
 
-    Ctrl-C and the time limit end the training; what was trained until then is returned.
+    After Ctrl-C the network in training is left out, unless it is the only one.
 
     Parameters
     ----------
-    parts : list of (rows trained on, rows held out)
+    parts : sequence of (rows trained on, rows held out)
+        Where no row is held out, the rows trained on are the validation data too.
     validation : Rows, optional
         In the place of the rows held out.
     time_limit : float, optional
@@ -104,55 +105,58 @@ def fit_networks(
     Raises
     ------
     DivergenceError
-        Training diverged in the first epoch of the first network.
+        Each network diverged in its first epoch.
     """
-    begun = time.monotonic()
+    end = None if time_limit is None else time.monotonic() + time_limit
     networks: list[Network] = []
     histories: list[History] = []
-    sums = np.zeros((len(rows), task.outputs))
-    counts = np.zeros(len(rows), np.int64)
-    stopped = ""
+    target = rows if validation is None else validation
+    sums, counts = np.zeros((len(target), task.outputs)), np.zeros(len(target), np.int64)
+    failure: DivergenceError | None = None
     with deferred_interrupt() as interrupt:
         for i, (kept, held) in enumerate(parts):
-            if i and (interrupt.requested or stopped):
-                break
             own = running
-            if time_limit is not None:
-                left = begun + time_limit - time.monotonic()
-                if i and left <= 0:
-                    stopped = "time limit"
+            if end is not None:
+                left = end - time.monotonic()
+                if networks and left <= 0:
                     break
-                deadline = Deadline(time.monotonic() + left / (len(parts) - i))
-                own = replace(running, callbacks=(*running.callbacks, deadline))
+                share = Deadline(time.monotonic() + left / (len(parts) - i))
+                own = replace(running, callbacks=(*running.callbacks, share))
             member = int(words(seed, Purpose.RESTART, rows=i + 1, columns=1)[i, 0])
-            seen, unseen = rows.take(kept), rows.take(held) if validation is None else validation
+            seen = rows.take(kept)
+            unseen = validation
+            if unseen is None:
+                unseen = rows.take(held) if len(held) else seen
             own_task = replace(task, rows=len(kept))
-            network = recipe.network(own_task, seen.X, member)
+            network = recipe.network(own_task, seen.parts, member)
             try:
                 history = recipe.train(network, own_task, seen.parts, unseen.parts, member, own)
             except DivergenceError as error:
-                if not networks and (error.history is None or not error.history.epochs):
-                    raise
-                warn(f"network {i + 1} of {len(parts)}: {error}")
+                failure = error
                 if error.history is None or not error.history.epochs:
                     continue
-                history = error.history
+                history = error.history  # the network is as it was at its best epoch
+                warn(f"network {i + 1} of {len(parts)}: {error}")
+            if networks and history.stopped == "interrupted":
+                break
             networks.append(network)
             histories.append(history)
-            if len(held):
-                sums[held] += network.predict(rows.X[held])
-                counts[held] += 1
-            if history.stopped == "time limit":
-                stopped = "time limit" if i + 1 == len(parts) else stopped
-        if interrupt.requested:
-            stopped = "interrupted"
+            judged = held if validation is None else np.arange(len(target))
+            if len(judged):
+                sums[judged] += network.predict(target.X[judged])
+                counts[judged] += 1
+            if interrupt.requested:
+                break
+    if not networks:
+        assert failure is not None
+        raise failure
     known = np.flatnonzero(counts)
     return Fitted(
         tuple(networks),
         tuple(histories),
-        known,
+        target.take(known),
         sums[known] / counts[known, None],
-        stopped,
+        interrupt.requested,
     )
 
 

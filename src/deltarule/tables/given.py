@@ -93,19 +93,24 @@ def given_labels(y: Any, classes: Array | None = None) -> tuple[Target, Array]:
     labels = column_or_1d(y, warn=True)
     if len(labels) == 0:
         raise InvalidValueError("y has no rows; expected at least one example")
-    absent = (
-        np.array([_is_absent(label) for label in labels])
-        if labels.dtype == object
-        else ~(labels == labels)
-    )
-    if np.any(absent):
+    absent = _absent(labels)
+    if absent.any():
+        row = int(np.argmax(absent))
         raise InvalidValueError(
-            f"Input y contains NaN, in row {int(np.argmax(absent))}; leave out rows without a label"
+            f"Input y contains {'infinity' if labels[row] == np.inf else 'NaN'}, in row {row}; "
+            "leave out rows without a label"
         )
-    check_classification_targets(labels)
     if labels.dtype.kind in "US":
         labels = labels.astype(object)
-    known, codes = np.unique(labels, return_inverse=True)
+    try:
+        check_classification_targets(labels)
+        known, codes = np.unique(labels, return_inverse=True)
+    except TypeError:
+        kinds = sorted({type(label).__name__ for label in labels.tolist()})
+        raise InvalidTypeError(
+            f"the labels of y must be of one type, got {' and '.join(kinds)}; make them text: "
+            "y.astype(str)"
+        ) from None
     if classes is not None:
         place = {label: i for i, label in enumerate(classes.tolist())}
         if unknown := [label for label in known.tolist() if label not in place]:
@@ -120,10 +125,17 @@ def given_labels(y: Any, classes: Array | None = None) -> tuple[Target, Array]:
     return Target("classification", classes=known), codes
 
 
-def _is_absent(label: Any) -> bool:
-    if label is None or type(label).__name__ in ("NAType", "NaTType"):
-        return True
-    return bool(label != label)
+def _absent(labels: Array) -> Array:
+    """Return which labels (n,) are none: None, NaN, infinite, or pandas' NA."""
+    if labels.dtype.kind == "f":
+        return ~np.isfinite(labels)
+    if labels.dtype.kind != "O":
+        return np.zeros(len(labels), bool)
+    gone = [
+        label is None or type(label).__name__ in ("NAType", "NaTType") or bool(label != label)
+        for label in labels
+    ]
+    return np.array(gone, bool)
 
 
 def given_values(y: Any, target: Target | None = None) -> tuple[Target, Array]:

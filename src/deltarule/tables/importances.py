@@ -106,10 +106,7 @@ def permutation_importances(
         kept = np.sort(permutation(seed, Purpose.SPLIT, len(X))[: check_integer("rows", rows)])
         X, y, w = X[kept], y[kept], w[kept]
     classifies = model.target.task == "classification"
-    if metric == "loss":
-        measure = _cross_entropy if classifies else _half_squares
-    else:
-        measure = _accuracy if classifies else _r2
+    measure = _MEASURES[classifies, metric]
     sign = -1.0 if metric == "loss" else 1.0
     whole = measure(model.outputs_of(X), y, w)
     sources = np.array(model.columns.sources, object)
@@ -129,7 +126,8 @@ def permutation_importances(
     return Importances(names, values, shown, whole)
 
 
-def _accuracy(outputs: Array, y: Array, w: Array) -> float:
+def accuracy(outputs: Array, y: Array, w: Array) -> float:
+    """Return the weighted share of rows whose largest output is that of their class."""
     return float(np.average(outputs.argmax(axis=1) == y, weights=w))
 
 
@@ -138,7 +136,7 @@ def _cross_entropy(outputs: Array, y: Array, w: Array) -> float:
     return float(np.average(-np.log(np.maximum(of_class, _TINY)), weights=w))
 
 
-def _r2(outputs: Array, y: Array, w: Array) -> float:
+def r2(outputs: Array, y: Array, w: Array) -> float:
     """Return the mean over outputs of 1 - residual / total squares; 0 where y does not vary."""
     y = y.reshape(len(y), -1)
     total = np.average((y - np.average(y, axis=0, weights=w)) ** 2, axis=0, weights=w)
@@ -149,3 +147,11 @@ def _r2(outputs: Array, y: Array, w: Array) -> float:
 def _half_squares(outputs: Array, y: Array, w: Array) -> float:
     squares = 0.5 * ((y.reshape(len(y), -1) - outputs) ** 2).mean(axis=1)
     return float(np.average(squares, weights=w))
+
+
+_MEASURES = {
+    (True, "score"): accuracy,
+    (True, "loss"): _cross_entropy,
+    (False, "score"): r2,
+    (False, "loss"): _half_squares,
+}

@@ -20,7 +20,11 @@ from deltarule.training.callbacks import Callback, EarlyStopping
 from deltarule.training.history import History
 from deltarule.training.train import train
 
+Examples = tuple[Array, Array, Array]
+"""X, y and sample weights."""
+
 _FAR = 3.0
+_LINEAR = 3.0
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ class Running:
 class Recipe(Setting):
     """Base of the recipes. One of your own defines the three methods; its ``name`` makes it known.
 
-    X has standardised numbers, indicators and category codes; a regression's targets are
-    standardised; those of a classification are class numbers.
+    Examples are X (n, inputs), y and sample weights (n,), float32. X has standardised numbers,
+    indicators and category codes. y are class numbers (n,), or standardised values (n, outputs).
     """
 
     family: ClassVar[str] = "recipe"
@@ -83,23 +87,20 @@ class Recipe(Setting):
         """
         raise missing_formula(self, "folds")
 
-    def network(self, task: Task, X: Any, seed: int) -> Network:
-        """Return a network with its initial parameters; X are the rows that it will see."""
+    def network(self, task: Task, examples: Examples, seed: int) -> Network:
+        """Return a network with its initial parameters, for the rows that it will be trained on."""
         raise missing_formula(self, "network")
 
     def train(
         self,
         network: Network,
         task: Task,
-        examples: tuple[Any, Any, Any],
-        validation: tuple[Any, Any, Any],
+        examples: Examples,
+        validation: Examples,
         seed: int,
         running: Running,
     ) -> History:
-        """Train a network and leave it as it was at its best epoch.
-
-        ``examples`` and ``validation`` are X, y and sample weights.
-        """
+        """Train a network and leave it as it was at its best epoch."""
         raise missing_formula(self, "train")
 
 
@@ -111,9 +112,10 @@ class Plain(Recipe):
 
         y = x @ P + F(3 tanh(x / 3))        F = Dense, Dropout, Dense, Dropout, Dense
 
-    (for classes its softmax). The linear path ``P`` starts at 0. So the network contains the linear
-    model, which is hard to beat on small tables, and numbers far out reach only the linear path.
-    The epoch that is best on the validation part is kept.
+    (for classes its softmax). ``P`` and the last layer of ``F`` start at 0, and the last bias at
+    the logarithms of the classes' shares; ``P`` learns three times as fast. So the network first
+    becomes the linear model, which is hard to beat on small tables, then more than that. Numbers
+    far out reach only the linear path. The epoch that is best on the validation part is kept.
 
     Where a few directions hold almost all the variance of many columns, such as those of a
     spectrum, the first layer turns the columns into their principal components, of like variance,
@@ -124,8 +126,8 @@ class Plain(Recipe):
     hidden : tuple of int, optional
         Units of the hidden layers; by default two layers, the wider the more rows there are.
     activation : name or ActivationFunction
-    dropout : float
-        After each hidden layer.
+    dropout : float, optional
+        After each hidden layer; by default 0.2 below 2,000 rows, else 0.1.
     learning_rate : float
         The first; it falls to 0 along a cosine.
     weight_decay : float
@@ -142,8 +144,8 @@ class Plain(Recipe):
 
     name: ClassVar[str] = "plain"
     hidden: tuple[int, ...] | None = None
-    activation: ActivationFunction | str = "silu"
-    dropout: float = 0.1
+    activation: ActivationFunction | str = "relu"
+    dropout: float | None = None
     learning_rate: float = 3e-3
     weight_decay: float = 0.02
     epochs: int | None = None
@@ -157,7 +159,8 @@ class Plain(Recipe):
         if self.hidden is not None:
             set_(self, "hidden", tuple(check_integer("hidden", units) for units in self.hidden))
         set_(self, "activation", ActivationFunction.resolve(self.activation))
-        check_number("dropout", self.dropout, at_least=0, below=1)
+        if self.dropout is not None:
+            check_number("dropout", self.dropout, at_least=0, below=1)
         check_number("learning_rate", self.learning_rate, above=0)
         check_number("weight_decay", self.weight_decay, at_least=0)
         check_number("label_smoothing", self.label_smoothing, at_least=0, below=1)
@@ -170,43 +173,50 @@ class Plain(Recipe):
         """Return the number of networks: ``networks``, or 5 below 5,000 rows, else 1."""
         return self.networks or (5 if rows < 5000 else 1)
 
-    def network(self, task: Task, X: Any, seed: int) -> Network:
+    def network(self, task: Task, examples: Examples, seed: int) -> Network:
         """Return the linear path beside the hidden layers, behind whatever prepares the inputs."""
+        X, y, weights = examples
         front: list[Layer] = []
         width = task.inputs
-        components = None
+        components = None if task.codes else principal_components(X)
         if task.codes:
             positions, categories = zip(*task.codes, strict=True)
             front.append(Embedding(categories, self.embedding, columns=positions))
             width = front[0].outputs(width)
-        else:
-            components = principal_components(X)
-        if components is not None:
+        elif components is not None:
             width = components[0].shape[1]
             front.append(Dense(width))
         if width == task.outputs:  # a residual of equal widths would have no projection
             width += 1
             front.append(Dense(width))
+        dropout = (0.2 if task.rows < 2000 else 0.1) if self.dropout is None else self.dropout
         deep: list[Layer] = [Scale(1 / _FAR), Activation("tanh"), Scale(_FAR)]
         for units in self.hidden or _hidden(task.rows):
-            deep += [Dense(units, self.activation), Dropout(self.dropout)]
-        deep.append(Dense(task.outputs))
+            deep += [Dense(units, self.activation), Dropout(dropout)]
+        deep.append(Dense(task.outputs, weight_initializer="zeros"))
         layers: list[Layer] = [*front, Residual(tuple(deep), projection_initializer="zeros")]
         if task.classifies:
             layers.append(Activation("softmax"))
         network = Network(layers, inputs=task.inputs, seed=seed)
-        network.freeze(f"{len(front)}.0", f"{len(front)}.2")
+        at = len(front)
+        network.freeze(f"{at}.0", f"{at}.2")
+        network.scale_learning_rate(_LINEAR, f"{at}.projection")
         if components is not None:
             network.parameters["0.weight"], network.parameters["0.bias"] = components
             network.freeze("0")
+        if task.classifies:
+            shares = np.bincount(y, weights + 1e-3 * weights.mean(), minlength=task.outputs)
+            network.parameters[f"{at}.{len(deep) - 1}.bias"] = np.log(
+                np.maximum(shares, 1e-3 * shares.mean()) / shares.sum()
+            )
         return network
 
     def train(
         self,
         network: Network,
         task: Task,
-        examples: tuple[Any, Any, Any],
-        validation: tuple[Any, Any, Any],
+        examples: Examples,
+        validation: Examples,
         seed: int,
         running: Running,
     ) -> History:
@@ -264,9 +274,12 @@ def _hidden(rows: int) -> tuple[int, ...]:
 
 
 def _batch_size(rows: int) -> int:
-    return 32 if rows < 2000 else 128 if rows < 20_000 else 256
+    """Return the rows of a step: at most 32 of a small table, and at least 8 steps in an epoch."""
+    if rows < 2000:
+        return max(8, min(32, rows // 8))
+    return 64 if rows < 20_000 else 256
 
 
 def _epochs(rows: int) -> int:
-    """Return how often a table is seen: some 3,000 steps of small ones, 20 epochs of large ones."""
-    return max(20, min(150, 100_000 // rows))
+    """Return how often a table is seen: small ones 150 times, large ones 20 times."""
+    return max(20, min(150, 300_000 // rows))

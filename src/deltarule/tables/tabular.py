@@ -29,8 +29,8 @@ from deltarule.base.types import Array
 from deltarule.network.model_file import ModelFile, load_networks
 from deltarule.network.network import Network
 from deltarule.tables.columns import Columns
-from deltarule.tables.fitting import Rows, fit_networks, in_folds, in_two
-from deltarule.tables.importances import Importances, permutation_importances
+from deltarule.tables.fitting import Fitted, Rows, fit_networks, in_folds, in_two
+from deltarule.tables.importances import Importances, accuracy, permutation_importances, r2
 from deltarule.tables.model import TableModel
 from deltarule.tables.recipe import Recipe, Running, Task
 from deltarule.tables.target import Target
@@ -133,10 +133,12 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
         about = {"estimator": self._describe(named=is_named(X)), "recipe": describe(recipe)}
         self._adopt(TableModel(columns, target, fitted.networks, about))
         self.histories_ = fitted.histories
-        if fitted.stopped == "interrupted":
+        self.validation_score_ = _score(fitted, target)
+        if fitted.interrupted:
+            count = len(fitted.networks)
             message = (
-                f"training interrupted; this {type(self).__name__} is fitted with what "
-                f"{len(fitted.networks)} of its networks have learnt"
+                f"training interrupted; this {type(self).__name__} is fitted, with what "
+                f"{count} network{'s have' if count > 1 else ' has'} learnt"
             )
             if self.on_interrupt == "raise":
                 raise TrainingInterrupted(message, history=fitted.histories[-1])
@@ -387,6 +389,10 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
     columns_ : Columns
     histories_ : tuple of History
         One for each network.
+    validation_score_ : float or None
+        Accuracy on the rows held out, each predicted by the networks that were not trained on it;
+        with the weights. These rows also chose the epochs, so it flatters a little. Not kept in
+        files.
     n_features_in_ : int
     feature_names_in_ : array of str
         Where X had names.
@@ -577,6 +583,14 @@ def estimator_of(file: ModelFile, path: object) -> TabularClassifier | TabularRe
         reason = f"it lacks {error}" if type(error) is KeyError else str(error)
         raise FileFormatError(f"{_shown(path)} does not describe an estimator: {reason}") from None
     return estimator
+
+
+def _score(fitted: Fitted, target: Target) -> float | None:
+    unseen = fitted.unseen
+    if not len(unseen):
+        return None
+    measure = r2 if target.classes is None else accuracy
+    return measure(fitted.outputs, unseen.y, unseen.weights.astype(np.float64))
 
 
 def _shown(path: object) -> str:
