@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from deltarule.base.errors import DivergenceError, InvalidValueError
 from deltarule.base.types import Array
 from deltarule.formulas.losses import Poisson
+from deltarule.formulas.schedules import Schedule
 from deltarule.network.layers import BatchNorm, Dropout
 from deltarule.network.network import Network
 from deltarule.tables.multilayer_choices import Output, optimizer_of, penalty_of
@@ -95,6 +96,9 @@ def fit_by_steps(
     if estimator.restarts > 1:  # each member has its own
         callbacks = copy.deepcopy(callbacks)
     watched = held is not None and callbacks
+    # A rate that falls until max_iter means to get there.
+    schedule = trainer.optimizer.learning_rate
+    planned = isinstance(schedule, Schedule) and schedule.spans_run
     try:
         history = trainer.run(
             data.X,
@@ -116,7 +120,7 @@ def fit_by_steps(
     else:
         if history.stopped == "interrupted":
             warnings.warn("Training interrupted by user.", stacklevel=5)
-        elif course.n_iter == epochs and not incremental and not course.stopped:
+        elif course.n_iter == epochs and not (incremental or course.stopped or planned):
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({epochs}) reached and the "
                 "optimization hasn't converged yet.",
