@@ -6,7 +6,12 @@ from os import PathLike
 from typing import Any, BinaryIO
 
 from deltarule.network.model_file import load_networks
-from deltarule.tables.multilayer import MLPClassifier, MLPRegressor
+from deltarule.tables.multilayer import (
+    MLPClassifier,
+    MLPRegressor,
+    is_multilayer,
+    multilayer_of,
+)
 from deltarule.tables.tabular import TabularClassifier, TabularRegressor, estimator_of
 
 __all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "load"]
@@ -24,4 +29,5 @@ def load(path: str | PathLike[str] | BinaryIO) -> Any:
     OSError
         The file has no estimator, is damaged, or comes from a newer version.
     """
-    return estimator_of(load_networks(path), path)
+    file = load_networks(path)
+    return multilayer_of(file, path) if is_multilayer(file) else estimator_of(file, path)

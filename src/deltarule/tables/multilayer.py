@@ -5,17 +5,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from os import PathLike
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
 import numpy as np
 
-from deltarule.base.errors import InvalidValueError, missing_extra
+from deltarule.base.errors import FileFormatError, InvalidValueError, missing_extra
 from deltarule.base.settings import check_integer, members
 from deltarule.base.types import Array
 from deltarule.formulas.activations import ActivationFunction
 from deltarule.formulas.losses import CrossEntropy, Loss
 from deltarule.network.layer import Layer
 from deltarule.network.layers import Dense
+from deltarule.network.model_file import ModelFile, load_networks
 from deltarule.network.network import Network
 from deltarule.tables.multilayer_choices import (
     Output,
@@ -55,10 +57,14 @@ try:
         validate_data,
     )
 
+    from deltarule.tables.multilayer_file import KEY, estimator_of, save_estimator
     from deltarule.tables.multilayer_fitting import Examples, Member, fit_by_lbfgs, fit_by_steps
     from deltarule.tables.multilayer_scores import Held
 except ImportError:
     raise missing_extra("deltarule.sklearn", "sklearn") from None
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _STOCHASTIC = ("sgd", "adam")
 _ROWS_AT_ONCE = 1 << 14  # of a sparse matrix that is predicted
@@ -357,6 +363,40 @@ class _MultilayerPerceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         X = self._checked(X)
         return self._outputs(X, [self._hidden()])
 
+    # ---------------------------------------------------------------------- files
+
+    def save(self, path: str | PathLike[str] | BinaryIO) -> Path | None:
+        """Write the fitted estimator to one safetensors file and return its path.
+
+        It holds the networks, the parameters and what was fitted, no pickle. What belongs to a run
+        is not written: callbacks, engine, threads, verbose, a function as ``scoring``, a
+        RandomState, and the state of the optimizer. The same estimator is the same bytes.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written; an existing one of that name is unchanged.
+        TypeError
+            A parameter or a label cannot be written to a file.
+        """
+        return save_estimator(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str] | BinaryIO) -> Self:
+        """Return the estimator of a file that :meth:`save` wrote; no code of the file is run.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        OSError
+            The file has none, is damaged, or comes from a newer version.
+        """
+        found = multilayer_of(load_networks(path), path)
+        if not isinstance(found, cls):
+            raise FileFormatError(f"the file has a {type(found).__name__}, not a {cls.__name__}")
+        return found
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -369,7 +409,80 @@ def _dense(X: Any) -> Array:
 
 
 class MLPClassifier(ClassifierMixin, _MultilayerPerceptron):
-    """Multilayer perceptron classifier, in the place of scikit-learn's."""
+    """Multilayer perceptron classifier, in the place of scikit-learn's.
+
+    Every parameter of scikit-learn's class is here, with its default, its meaning and its numbers:
+    from the same ``random_state`` both give the same losses and coefficients up to rounding
+    (`scikit-learn's pages <https://scikit-learn.org/stable/modules/neural_networks_supervised.html>`_
+    describe them). Those below are new or take more than there.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int and of layers
+        A number of units stands for a Dense layer with what ``activation``, ``normalization`` and
+        ``dropout`` say; layers such as ``dr.Residual([...])`` are taken as they are.
+    activation : name, ActivationFunction, or a sequence of them
+        One for all hidden layers, or one for each that is given by its size.
+    loss : name or Loss
+        "log_loss" by default: binary cross-entropy for two classes and for several labels, else
+        cross-entropy.
+    class_weight : None, "balanced" or dict of label to float
+        Multiplies the weights of the examples.
+    dropout : float
+        Share of the units of each hidden layer that a step leaves out; 0 by default.
+    normalization : None, "batch" or "layer"
+        Between the product and the activation of each hidden layer.
+    weight_initializer : None, name or Initializer
+        None draws scikit-learn's initial weights.
+    optimizer : None, name or Optimizer
+        In the place of ``solver`` and its parameters, with any schedule:
+        ``dr.AdamW(dr.Cosine(1e-3))``.
+    clip : None, number or Clip
+        Of the gradient, as ``dr.train`` takes it.
+    scoring : None, name, Metric or function (estimator, X, y)
+        What early stopping watches: None is the accuracy; "loss", a scorer of scikit-learn or
+        a metric of deltarule. Losses and errors count negative.
+    restarts, ensemble : int
+        Train so many networks from different initial weights, and keep so many of the best, whose
+        predictions are averaged; 1 and 1 by default. Best by validation score, else by loss.
+    callbacks : sequence of Callback, optional
+        As ``dr.train`` takes them.
+    keep_optimizer_state : bool
+        Whether ``fit`` with ``warm_start`` goes on with the momenta of the call before, as
+        ``partial_fit`` always does; scikit-learn forgets them.
+    dtype : None, "float32" or "float64"
+        Of the network; None is that of X.
+    engine : "auto", "native" or "reference"
+    threads : int, optional
+
+    Attributes
+    ----------
+    network_ : Network
+        The fitted network; of several the best.
+    networks_ : list of Network
+    coefs_, intercepts_ : list of arrays
+        Weights (n_in, n_out) and biases (n_out,) of the dense layers, as views into the network.
+    loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_
+        As in scikit-learn; the curves have one number for each epoch.
+    n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
+        As in scikit-learn.
+    converged_ : bool
+        Whether the rule of ``tol`` and ``n_iter_no_change`` ended the last call.
+
+    Notes
+    -----
+    ``fit`` takes ``sample_weight``, and validation data of their own: ``X_val``, ``y_val`` and
+    ``sample_weight_val``. They are scored after each epoch, and the best epoch is kept.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from deltarule.sklearn import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier((20,), learning_rate_init=0.01, max_iter=500, random_state=0)
+    >>> bool(model.fit(X, y).score(X, y) > 0.95)
+    True
+    """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **_MultilayerPerceptron._parameter_constraints,
@@ -441,7 +554,7 @@ class MLPClassifier(ClassifierMixin, _MultilayerPerceptron):
             self.classes_ = self._label_binarizer.classes_
             return X, y
         classes = unique_labels(y)
-        if self.warm_start:
+        if self.warm_start and not incremental:
             if set(classes) != set(self.classes_):
                 raise InvalidValueError(
                     "warm_start can only be used where `y` has the same classes as in the previous "
@@ -562,7 +675,80 @@ class MLPClassifier(ClassifierMixin, _MultilayerPerceptron):
 
 
 class MLPRegressor(RegressorMixin, _MultilayerPerceptron):
-    """Multilayer perceptron regressor, in the place of scikit-learn's."""
+    """Multilayer perceptron regressor, in the place of scikit-learn's.
+
+    Every parameter of scikit-learn's class is here, with its default, its meaning and its numbers:
+    from the same ``random_state`` both give the same losses and coefficients up to rounding
+    (`scikit-learn's pages <https://scikit-learn.org/stable/modules/neural_networks_supervised.html>`_
+    describe them). Those below are new or take more than there.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int and of layers
+        A number of units stands for a Dense layer with what ``activation``, ``normalization`` and
+        ``dropout`` say; layers such as ``dr.Residual([...])`` are taken as they are.
+    activation : name, ActivationFunction, or a sequence of them
+        One for all hidden layers, or one for each that is given by its size.
+    loss : name or Loss
+        "squared_error" by default. Its output activation ends the network: exp for Poisson, else
+        identity.
+    dropout : float
+        Share of the units of each hidden layer that a step leaves out; 0 by default.
+    normalization : None, "batch" or "layer"
+        Between the product and the activation of each hidden layer.
+    weight_initializer : None, name or Initializer
+        None draws scikit-learn's initial weights.
+    optimizer : None, name or Optimizer
+        In the place of ``solver`` and its parameters, with any schedule:
+        ``dr.AdamW(dr.Cosine(1e-3))``.
+    clip : None, number or Clip
+        Of the gradient, as ``dr.train`` takes it.
+    scoring : None, name, Metric or function (estimator, X, y)
+        What early stopping watches: None is R2; "loss", a scorer of scikit-learn or
+        a metric of deltarule. Losses and errors count negative.
+    restarts, ensemble : int
+        Train so many networks from different initial weights, and keep so many of the best, whose
+        predictions are averaged; 1 and 1 by default. Best by validation score, else by loss.
+    callbacks : sequence of Callback, optional
+        As ``dr.train`` takes them.
+    keep_optimizer_state : bool
+        Whether ``fit`` with ``warm_start`` goes on with the momenta of the call before, as
+        ``partial_fit`` always does; scikit-learn forgets them.
+    dtype : None, "float32" or "float64"
+        Of the network; None is that of X.
+    engine : "auto", "native" or "reference"
+    threads : int, optional
+
+    Attributes
+    ----------
+    network_ : Network
+        The fitted network; of several the best.
+    networks_ : list of Network
+    coefs_, intercepts_ : list of arrays
+        Weights (n_in, n_out) and biases (n_out,) of the dense layers, as views into the network.
+    loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_
+        As in scikit-learn; the curves have one number for each epoch.
+    n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
+        As in scikit-learn.
+    converged_ : bool
+        Whether the rule of ``tol`` and ``n_iter_no_change`` ended the last call.
+
+    Notes
+    -----
+    ``fit`` takes ``sample_weight``, and validation data of their own: ``X_val``, ``y_val`` and
+    ``sample_weight_val``. They are scored after each epoch, and the best epoch is kept.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from deltarule.sklearn import MLPRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> X, y = StandardScaler().fit_transform(X), (y - y.mean()) / y.std()
+    >>> model = MLPRegressor(hidden_layer_sizes=(20,), max_iter=500, random_state=0).fit(X, y)
+    >>> bool(model.score(X, y) > 0.5)
+    True
+    """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **_MultilayerPerceptron._parameter_constraints,
@@ -676,3 +862,15 @@ class MLPRegressor(RegressorMixin, _MultilayerPerceptron):
     def predict(self, X: Any) -> Array:
         """Return the predicted values (n,) or (n, outputs)."""
         return self._predict(self._checked(X))
+
+
+def multilayer_of(file: ModelFile, path: object) -> MLPClassifier | MLPRegressor:
+    """Return the fitted estimator of a file's content; ``path`` is named in messages."""
+    classes = {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}
+    found: MLPClassifier | MLPRegressor = estimator_of(file, path, classes)
+    return found
+
+
+def is_multilayer(file: ModelFile) -> bool:
+    """Whether a file's content is that of a multilayer estimator."""
+    return KEY in file.about
