@@ -52,6 +52,7 @@ def test_it_comes_back_with_the_same_predictions(estimators, tmp_path):
         twin = TableModel.load(path)
         np.testing.assert_array_equal(twin.predict(FRAME), estimator.predict(FRAME))
         assert repr(twin) == repr(estimator.model_)
+        assert load(estimator.save(path)).get_params() == estimator.get_params()
 
 
 def test_it_predicts_without_scikit_learn_or_pandas(estimators, tmp_path):
@@ -133,6 +134,14 @@ def test_an_altered_file_is_one_clear_error(estimators, kind):
         load(io.BytesIO(file))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_a_regression_does_not_come_back_as_a_classification(estimators):
+    file = altered(
+        content(estimators[1]), "estimator", lambda d: {**d, "class": "TabularClassifier"}
+    )
+    with pytest.raises(dr.FileFormatError, match="TabularClassifier has no regression"):
+        load(io.BytesIO(file))
 
 
 def test_files_of_other_kinds_say_what_they_lack(estimators, tmp_path):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 import deltarule as dr
+from deltarule.base.settings import setting
 from oracles import oracle
 
 pd = oracle("pandas")
@@ -200,6 +203,28 @@ def test_ctrl_c_keeps_what_was_learnt(network, kept):
     assert model.score(FRAME, LABELS) > 0.7
     for one, other in zip(model.networks_[: network - 1], whole.networks_, strict=False):
         np.testing.assert_array_equal(one.vector, other.vector)
+
+
+@setting
+class Pressed(Plain):
+    """Presses Ctrl-C while its networks are trained, by `train` or by other means."""
+
+    name: ClassVar[str] = "pressed-of-tests"
+    trains: bool = True
+
+    def train(self, network, task, examples, validation, seed, running):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0)  # where Python calls the handler
+        X, y, _ = examples
+        if self.trains:
+            return dr.train(network, X, y, loss="cross_entropy", progress=False)
+        return dr.History("by hand")
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_ctrl_c_in_a_recipe_of_ones_own_ends_the_fit_too(trains):
+    model = TabularClassifier(Pressed(networks=3, trains=trains)).fit(FRAME, LABELS)
+    assert len(model.networks_) == 1
 
 
 def test_ctrl_c_can_be_raised_too_and_the_estimator_is_fitted():

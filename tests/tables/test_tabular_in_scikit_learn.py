@@ -176,6 +176,13 @@ def test_columns_are_found_by_name_and_arrays_by_place(classifier):
         model.predict(FRAME.to_numpy()[:, :2])
 
 
+def test_a_fit_on_an_array_forgets_the_names_of_an_earlier_frame(classifier):
+    assert classifier.fit(FRAME, LABELS).feature_names_in_.tolist() == list(FRAME)
+    classifier.fit(FRAME.to_numpy(), LABELS)
+    assert not hasattr(classifier, "feature_names_in_")
+    assert classifier.predict(FRAME.to_numpy()).shape == (80,)
+
+
 def test_a_sparse_matrix_is_as_a_dense_one(classifier):
     sparse = oracle("scipy.sparse")
     X = np.where(np.random.default_rng(0).random((60, 12)) < 0.7, 0, 1.5)

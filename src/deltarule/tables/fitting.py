@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deltarule.base.errors import DivergenceError
+from deltarule.base.errors import DivergenceError, TrainingInterrupted
 from deltarule.base.interrupt import deferred_interrupt
 from deltarule.base.log import warn
 from deltarule.base.random import Purpose, permutation, words
@@ -131,6 +131,8 @@ def fit_networks(
             network = recipe.network(own_task, seen.parts, member)
             try:
                 history = recipe.train(network, own_task, seen.parts, unseen.parts, member, own)
+            except TrainingInterrupted as error:
+                history = error.history
             except DivergenceError as error:
                 failure = error
                 if error.history is None or not error.history.epochs:
