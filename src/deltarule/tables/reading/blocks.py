@@ -13,7 +13,7 @@ from deltarule.tables.reading.delimited import needs_rewriting, rewritten
 from deltarule.tables.reading.dialect import Dialect
 from deltarule.tables.reading.opening import Source, arrow
 from deltarule.tables.reading.options import Options
-from deltarule.tables.reading.reader import HEAD, Encoding, find_in, peek, undecodable
+from deltarule.tables.reading.reader import Encoding, find_in, peek, undecodable
 from deltarule.tables.reading.rows import NotUtf8Error, Rows, Stretch
 
 LARGEST_RECORD = 1 << 28
@@ -106,7 +106,7 @@ class Blocks:
             options = _as_before(options, known, head)
         found = find_in(source.name, head, whole, encoding, options)
         rows = self._rows = Rows(source.name, found, options.text, options.index)
-        rewrite = needs_rewriting(found.dialect, head[:HEAD].decode("utf-8", "replace"))
+        rewrite = needs_rewriting(found.dialect, found.spaced)
         self._notes = encoding.note()
         self.dialect = replace(
             found.dialect,
@@ -116,7 +116,9 @@ class Blocks:
         line = found.line
         skip = found.offset
         for piece, last in self._records(encoding, skip):
-            text = rewritten(piece, found.dialect) if rewrite else piece
+            if not piece:
+                continue
+            text = rewritten(piece, found.dialect, found.spaced) if rewrite else piece
             try:
                 table = rows.read(Stretch.of(text, line), last)
             except NotUtf8Error:
@@ -142,11 +144,13 @@ class Blocks:
         dialect = self.dialect
         carry = bytearray()
         pieces = self._text(encoding)
-        for piece in pieces:
+        following = next(pieces, None)
+        while following is not None:
+            piece, following = following, next(pieces, None)
             if skip:
                 skip, piece = max(0, skip - len(piece)), piece[skip:]
             carry += piece
-            if len(carry) < self._block_bytes:
+            if len(carry) < self._block_bytes or following is None:
                 continue
             end = last_record(carry, dialect)
             if end:
@@ -161,7 +165,7 @@ class Blocks:
 
     def _text(self, encoding: Encoding) -> Iterator[bytes]:
         """Yield the file as UTF-8, in pieces."""
-        size = max(1, min(self._block_bytes, 1 << 22))
+        size = max(1, min(self._block_bytes, 1 << 20))
         raw = iter(lambda: self._source.read(size), b"")
         if encoding.is_utf8:
             first = True
@@ -235,7 +239,7 @@ def _quoted(content: bytes | bytearray, dialect: Dialect) -> list[tuple[int, int
 
 
 def read_blocks(
-    place: Any, dialect: Dialect | None = None, *, block_bytes: int = 1 << 23, **options: Any
+    place: Any, dialect: Dialect | None = None, *, block_bytes: int = 1 << 21, **options: Any
 ) -> Blocks:
     """Read a file of data of any size as a stream of Arrow tables with the same columns."""
     if dialect is not None and not isinstance(dialect, Dialect):

@@ -17,8 +17,13 @@ MAGIC = (
     (b"FEA1", "feather"),
     (b"\xff\xff\xff\xff", "stream"),
 )
-TITLES = {"parquet": "Parquet", "arrow": "Arrow", "feather": "Feather", "stream": "Arrow",
-          "json": "JSON"}  # fmt: skip
+TITLES = {
+    "parquet": "a Parquet file",
+    "arrow": "an Arrow file",
+    "feather": "a Feather file",
+    "stream": "a stream of Arrow",
+    "json": "a file of JSON lines",
+}
 JSON_LINE = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{\s*\"[^\r\n]*\}[ \t]*(?:\r?\n|\Z)")
 
 
@@ -56,7 +61,7 @@ def tables(source: Source, kind: str, rows: int | None) -> Iterator[Any]:
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())[:160]
         raise FileFormatError(
-            f"{source.name} is a {TITLES[kind]} file that is cut or damaged ({reason}); "
+            f"{source.name} is {TITLES[kind]} that is cut or damaged ({reason}); "
             "get a whole copy of it"
         ) from None
 

@@ -27,14 +27,12 @@ def delimiter(dialect: Dialect) -> str:
     return separator if len(separator) == 1 and separator != " " and separator.isascii() else INSIDE
 
 
-def needs_rewriting(dialect: Dialect, head: str) -> bool:
+def needs_rewriting(dialect: Dialect, spaced: bool) -> bool:
     """Return whether a text must be rewritten before pyarrow reads it."""
-    if dialect.separator and delimiter(dialect) != dialect.separator:
-        return True
-    return bool(dialect.quote) and f"{dialect.separator} {dialect.quote}" in head
+    return spaced or bool(dialect.separator and delimiter(dialect) != dialect.separator)
 
 
-def rewritten(content: bytes, dialect: Dialect) -> bytes:
+def rewritten(content: bytes, dialect: Dialect, spaced: bool) -> bytes:
     """Return a text whose separators and quotes are those that pyarrow reads."""
     separator, quote = (dialect.separator or "").encode(), (dialect.quote or "").encode()
     inside = INSIDE.encode()
@@ -48,8 +46,10 @@ def rewritten(content: bytes, dialect: Dialect) -> bytes:
     if separator and delimiter(dialect) == INSIDE != dialect.separator:
         content = content.replace(separator, inside)
         separator = inside
-    if quote:
-        content = re.sub(separator + b" +" + quote, separator + quote, content)
+    if quote and spaced:
+        inside = rb"%b(?:[^%b]|%b%b)*+%b" % ((re.escape(quote),) * 5)
+        pattern = rb"(%b)|%b +(?=%b)" % (inside, re.escape(separator), re.escape(quote))
+        content = re.sub(pattern, lambda match: match[1] or separator, content)
     return content
 
 

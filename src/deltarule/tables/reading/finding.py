@@ -21,7 +21,7 @@ from deltarule.tables.reading.sniffing import (
 )
 from deltarule.tables.reading.words import LONG, ZERO_LED, is_missing, is_number
 
-ROWS = 200
+ROWS = 100
 CELLS = 40_000
 """Of the head at most so many records and fields are looked at, but at least a few records."""
 
@@ -61,6 +61,8 @@ class Found:
     notes : tuple of str
     rows : tuple of Record
         The first rows.
+    spaced : bool
+        Whether spaces stand between separators and quotes.
     """
 
     dialect: Dialect
@@ -71,6 +73,7 @@ class Found:
     line: int
     notes: tuple[str, ...]
     rows: tuple[Record, ...]
+    spaced: bool
 
 
 def refuse_other_text(text: str, name: str) -> None:
@@ -121,10 +124,12 @@ def find(content: str, whole: bool, name: str, options: Options) -> Found:
         if wanted < 1:
             raise FileFormatError(f"{name} has no header in line {options.header}: it is skipped")
     head = find_head(sample, decimal, wanted)
-    if wanted is None and head.header is None and commented:
-        head = _commented_header(head, commented, separator, quote, decimal)
+    if wanted is None and commented:
+        head = _commented_header(sample, head, commented, separator, quote, decimal)
     names, repaired = column_names(head)
     notes += repaired
+    if quote is None and options.quote is None and '"' in body:
+        notes.append("quotation marks are read as they stand: they do not enclose fields")
     first = head.rows[0] if head.rows else None
     above = head.second or head.header
     if above is not None and above.end > 0 and head.in_table:
@@ -165,6 +170,7 @@ def find(content: str, whole: bool, name: str, options: Options) -> Found:
         first_line + line - 1,
         tuple(notes),
         head.rows,
+        any(record.spaced for record in sample),
     )
 
 
@@ -213,7 +219,12 @@ def _sample(
 
 
 def _commented_header(
-    head: Head, comment: str, separator: str, quote: str | None, decimal: str
+    sample: Sequence[Record],
+    head: Head,
+    comment: str,
+    separator: str,
+    quote: str | None,
+    decimal: str,
 ) -> Head:
     """Return a head whose names are those of a comment, where it has one for each column."""
     found = records(comment.strip(), separator, quote, None, 1)
@@ -222,7 +233,10 @@ def _commented_header(
     names = [field.strip() for field in found[0].fields]
     if not all(names) or any(is_number(name, decimal) for name in names):
         return head
-    return Head(found[0], None, head.rows, head.width, in_table=False)
+    if head.header is not None and not any(is_number(f, decimal) for f in head.header.fields):
+        return head
+    rows = tuple(record for record in sample if record.filled)
+    return Head(found[0], None, rows, head.width, in_table=False)
 
 
 def _labels(head: Head, width: int) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,10 @@ from itertools import pairwise
 
 from deltarule.tables.reading.records import Record
 from deltarule.tables.reading.sniffing import modal_width
-from deltarule.tables.reading.words import DATE, MEASURE, is_missing, is_number
+from deltarule.tables.reading.words import DATE, MEASURE, NUMBER, is_missing, is_number
+
+RULE = re.compile(r"\s*(?:[-=:_]{2,}\s*)?")
+"""A field of a line that is drawn below the header."""
 
 LOOKED_AT = 300
 """How many columns are looked at to tell a header from a row."""
@@ -86,6 +90,8 @@ def _head(top: Record, rows: Sequence[Record], decimal: str) -> Head:
 
 def _is_units(candidate: Record, rows: Sequence[Record], decimal: str) -> bool:
     """Return whether a record below the header is a second line of it, such as one of units."""
+    if all(RULE.fullmatch(field) for field in candidate.fields):
+        return True
     numeric = _numeric_columns(rows, decimal)
     inside = [i for i in numeric if i < len(candidate.fields)]
     words = [i for i in inside if not _valued(candidate.fields[i], decimal)]
@@ -118,6 +124,9 @@ def looks_like_header(top: Record, rows: Sequence[Record], decimal: str) -> bool
         return not any(is_number(name, decimal) for name in names)
     if len(names) == modal_width(rows) - 1:
         names.insert(0, "")
+    rows = [record for record in rows if record.fields != top.fields]  # it may be said again
+    if not rows:
+        return True
     numeric = set(_numeric_columns(rows[:60], decimal))
     votes = 0.0
     words = 0
@@ -145,28 +154,33 @@ def looks_like_header(top: Record, rows: Sequence[Record], decimal: str) -> bool
             words += 1
             few = len(set(below)) <= max(2, len(below) // 2)
             votes += 0.5 if few else 0.2
-    if _counts_on(names, decimal) and not _counts_on([f.strip() for f in rows[0].fields], decimal):
+    if _numbered(names, rows):
         return True
     return votes > 0 and words > 0
 
 
-def _counts_on(names: Sequence[str], decimal: str) -> bool:
-    """Return whether names are numbers in equal steps, as years and wavelengths are."""
-    numbers = [float(n.replace(",", ".")) for n in names if n and _plain(n, decimal)]
-    if len(numbers) < max(3, 0.6 * len(names)):
+def _numbered(names: Sequence[str], rows: Sequence[Record]) -> bool:
+    """Return whether names are numbers in equal steps, as positions, years and wavelengths are."""
+    numbers = _in_steps(names)
+    if not numbers or all(_in_steps([f.strip() for f in row.fields]) for row in rows[:9]):
         return False
+    if len(numbers) >= 5 or (numbers[0] > 1000 and len(numbers) < len(names)):
+        return True
+    whole = all("." not in name for name in names)
+    finer = any("." in field for row in rows[:9] for field in row.fields)
+    return whole and finer and (numbers[0] in (0, 1) or len(numbers) < len(names))
+
+
+def _in_steps(names: Sequence[str]) -> list[float]:
+    """Return the numbers among some fields if they are most of them and grow by equal steps."""
+    numbers = [float(name) for name in names if NUMBER.fullmatch(name)]
+    if len(numbers) < max(3, 0.6 * len(names)):
+        return []
     step = numbers[1] - numbers[0]
-    return step > 0 and all(
+    even = step > 0 and all(
         abs(b - a - step) <= 1e-6 * max(1.0, abs(b)) for a, b in pairwise(numbers)
     )
-
-
-def _plain(name: str, decimal: str) -> bool:
-    try:
-        float(name.replace(",", "."))
-    except ValueError:
-        return False
-    return is_number(name, decimal)
+    return numbers if even else []
 
 
 def column_names(head: Head) -> tuple[list[str], list[str]]:
@@ -180,12 +194,7 @@ def column_names(head: Head) -> tuple[list[str], list[str]]:
     names += [""] * (head.width - len(names))
     counts = Counter(names)
     if head.second is not None and any(not n or counts[n] > 1 for n in names):
-        below = [" ".join(field.split()) for field in head.second.fields]
-        below += [""] * (len(names) - len(below))
-        names = [
-            f"{name} {under}".strip() if not name or counts[name] > 1 else name
-            for name, under in zip(names, below, strict=False)
-        ]
+        names = _joined(names, head.second)
     notes = []
     seen: dict[str, int] = {}
     taken = set(names)
@@ -204,3 +213,17 @@ def column_names(head: Head) -> tuple[list[str], list[str]]:
     if len(notes) > 4:
         notes = [*notes[:3], f"{len(notes) - 3} more names occur again and got a number"]
     return names, notes
+
+
+def _joined(names: Sequence[str], second: Record) -> list[str]:
+    """Return names with what stands below them; a name may stand over several columns."""
+    below = ["" if RULE.fullmatch(field) else " ".join(field.split()) for field in second.fields]
+    below += [""] * (len(names) - len(below))
+    counts = Counter(names)
+    over = ""
+    joined = []
+    for position, (name, under) in enumerate(zip(names, below, strict=False)):
+        over = name or over
+        spread = counts[name] > 1 or (name and under and names[position + 1 : position + 2] == [""])
+        joined.append(f"{over} {under}".strip() if under and (not name or spread) else name)
+    return joined

@@ -192,16 +192,20 @@ class Source:
         for magic, what in FOREIGN:
             if head.startswith(magic):
                 raise FileFormatError(f"{self.name} is no table of text but {what}")
+        self._refuse_tar(head)
         self.compression = next((n for magic, n in COMPRESSIONS if head.startswith(magic)), None)
         if self.compression is None:
             return
         self._stream = Peeked(self._own.enter_context(self._decompressed(self.compression)))
         inner = self._stream.peek(264)
-        if inner[257:262] == b"ustar":
-            raise FileFormatError(f"{self.name} is a tar archive; unpack it and give one file")
+        self._refuse_tar(inner)
         for magic, what in FOREIGN:
             if inner.startswith(magic):
                 raise FileFormatError(f"{self.name} holds no table of text but {what}")
+
+    def _refuse_tar(self, head: bytes) -> None:
+        if head[257:262] == b"ustar":
+            raise FileFormatError(f"{self.name} is a tar archive; unpack it and give one file")
 
     def _decompressed(self, compression: str) -> Any:
         if compression == "gzip":

@@ -19,7 +19,7 @@ from deltarule.tables.reading.rows import NotUtf8Error, Rows, Stretch
 LINE_ENDS = re.compile(rb"\r\n|[\r\n]")
 
 HEAD = 1 << 18
-LARGEST_HEAD = 1 << 26
+LARGEST_HEAD = 1 << 23
 """Bytes of the head in which the dialect is looked for: more where the lines are long."""
 
 
@@ -52,11 +52,20 @@ def peek(source: Source) -> tuple[bytes, bool]:
     while True:
         head = source.peek(size)
         whole = len(head) < size
-        if whole or size >= LARGEST_HEAD or len(LINE_ENDS.findall(head)) >= 6:
+        if (
+            whole
+            or size >= LARGEST_HEAD
+            or columnar.kind_of(head)
+            or len(LINE_ENDS.findall(head)) >= 6
+        ):
             break
         size *= 4
     if not head:
         raise FileFormatError(f"{source.name} is empty: it has no bytes")
+    if not whole and not columnar.kind_of(head) and not LINE_ENDS.search(head):
+        raise FileFormatError(
+            f"{source.name} is no table: its first line has more than {len(head) >> 20} MiB"
+        )
     return head, whole
 
 
@@ -111,14 +120,16 @@ def _read_delimited(source: Source, head: bytes, whole: bool, options: Options) 
     while True:
         found = find_in(name, head, whole, encoding, options)
         rows = Rows(name, found, options.text, options.index)
-        rewrite = needs_rewriting(found.dialect, head[:HEAD].decode("utf-8", "replace"))
+        rewrite = needs_rewriting(found.dialect, found.spaced)
         if content is None and source.plain and encoding.is_utf8 and not rewrite:
             stretch = _of_path(source, found, head)
         else:
             content = source.read() if content is None else content
             text, encoding = _as_utf8(content, encoding, options, name)
             text = text[found.offset :]
-            stretch = Stretch.of(rewritten(text, found.dialect) if rewrite else text, found.line)
+            stretch = Stretch.of(
+                rewritten(text, found.dialect, found.spaced) if rewrite else text, found.line
+            )
         if stretch.size <= 0:
             raise FileFormatError(f"{name} has a header but no rows")
         try:
@@ -132,6 +143,8 @@ def _read_delimited(source: Source, head: bytes, whole: bool, options: Options) 
             encoding = Encoding(*encodings.older(content))
     if not table.num_rows:
         raise FileFormatError(f"{name} has a header but no rows")
+    if all(column.null_count == len(column) for column in table.columns):
+        raise FileFormatError(f"{name} has no values: every field is blank")
     dialect = replace(
         found.dialect,
         compression=source.compression,

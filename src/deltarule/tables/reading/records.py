@@ -19,6 +19,7 @@ class Record:
     start: int
     end: int
     closed: bool = True  # False: the text ends within quotes
+    spaced: bool = False  # spaces stand before the quotes of a field
 
     @property
     def filled(self) -> int:
@@ -69,7 +70,7 @@ def records(
         start, first = position, line
         values: list[str] = []
         quoted: list[bool] = []
-        closed = True
+        closed, spaced = True, False
         if separator == " ":
             while position < size and text[position] in " \t":
                 position += 1
@@ -82,6 +83,7 @@ def records(
                 quoted.append(False)
             else:
                 closed = bool(match["close"])
+                spaced = spaced or match.start("inner") > position + 1
                 if "\n" in inner or "\r" in inner:
                     line += len(ENDS.findall(inner))
                 if quote and not escape:
@@ -98,5 +100,5 @@ def records(
             values.pop()
             quoted.pop()
         line += 1
-        found.append(Record(tuple(values), tuple(quoted), first, start, position, closed))
+        found.append(Record(tuple(values), tuple(quoted), first, start, position, closed, spaced))
     return found

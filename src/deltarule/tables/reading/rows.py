@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deltarule.base.errors import FileFormatError
-from deltarule.tables.reading import tidying
+from deltarule.tables.reading import arrays, tidying
 from deltarule.tables.reading.delimited import delimiter, parse, with_lines
 from deltarule.tables.reading.dialect import Dialect
 from deltarule.tables.reading.finding import Found
@@ -72,7 +72,7 @@ class Rows:
         self.notes: list[str] = list(found.notes)
         self.dropped = 0
         self.rows = 0
-        self.padded = self.shortened = 0
+        self.padded = self.shortened = self.odd = 0
         self.wrong: list[str] = []  # what is said of lines that are no rows
         self.indexed = False
 
@@ -189,9 +189,11 @@ class Rows:
         """Note the lines that have a wrong number of fields; raise if they are many."""
         bad = [row for row in bad if not self._is_comment(row.text)]
         odd = [row for row in bad if sum(1 for f in self._fields(row.text)[0] if f.strip()) > 1]
-        if len(odd) > MOST_BAD * (rows + len(odd)):
+        self.odd += len(odd)
+        lines = self.rows + rows + self.odd
+        if self.odd > MOST_BAD * lines:
             raise FileFormatError(
-                f"{self.name} is no table: {len(odd):,} of {rows + len(odd):,} lines do not have "
+                f"{self.name} is no table: {self.odd:,} of {lines:,} lines do not have "
                 f"{self.width} fields; {_place(odd[0].text, stretch)} has "
                 f"{odd[0].actual_columns}; fields that contain the separator "
                 f"{self.dialect.separator!r} must be quoted, or name another separator"
@@ -249,7 +251,7 @@ class Rows:
             out = out | comments
         if not out.any():
             return table
-        table = table.filter(arrow().array(~out))
+        table = table.filter(arrays.mask(~out))
         columns = []
         for key, column in zip(table.column_names, table.columns, strict=True):
             numbers = None

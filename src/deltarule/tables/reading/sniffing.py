@@ -25,7 +25,7 @@ COMMENTS = ("#", "%", "//")
 LEAST = 0.1
 """Below this score a text whose first line has no separator is a single column."""
 
-SAMPLE = 120
+SAMPLE = 60
 """How many records are looked at for each candidate."""
 
 
@@ -42,8 +42,15 @@ def is_comment(line: str, mark: str) -> bool:
 
 def find_comment(text: str) -> str | None:
     """Return what the lines above the table begin with, if they are comments."""
-    first = next((line for line in ENDS.split(text[: 1 << 16]) if line.strip()), "")
-    return next((mark for mark in COMMENTS if is_comment(first, mark)), None)
+    lines = [line for line in ENDS.split(text[: 1 << 16])[:2000] if line.strip()]
+    for mark in COMMENTS:
+        if not lines or not is_comment(lines[0], mark):
+            continue
+        below = [line for line in lines[1:] if not is_comment(line, mark)]
+        if len(below) == len(lines) - 1 and lines[0].lstrip(' \t"')[len(mark) :][:1] in ',;\t|"':
+            continue  # a header whose first name is the mark alone
+        return mark
+    return None
 
 
 def find_separator(
@@ -62,6 +69,8 @@ def find_separator(
             score = _score(text, separator, mark, escape, comment)
             if best is None or score > best[0] + 1e-9:
                 best = (score, separator, mark, escape)
+    if best is not None and best[1] == "," and _is_decimal_column(text):
+        best = None
     if best is None or best[0] <= 0:
         mark = '"' if quote is None else quote
         return "", mark, None
@@ -70,6 +79,13 @@ def find_separator(
         if len(first.fields) == 1:
             return "", best[2], best[3]
     return best[1:]
+
+
+def _is_decimal_column(text: str) -> bool:
+    """Return whether a text is a single column of numbers with a decimal comma."""
+    lines = [line.strip() for line in ENDS.split(text[: 1 << 14]) if line.strip()]
+    body = lines[1:-1] or lines[1:]
+    return bool(body) and "," not in lines[0] and all(map(COMMA_NUMBER.fullmatch, body))
 
 
 def find_quote(text: str, separator: str) -> tuple[str | None, str | None]:
@@ -125,14 +141,15 @@ def _score(
     rows = [record for record in body if len(record.fields) == width]
     cells = [
         (field, quoted)
-        for record in rows[:60]
-        for field, quoted in zip(record.fields[:40], record.quoted[:40], strict=True)
+        for record in rows[:40]
+        for field, quoted in zip(record.fields[:30], record.quoted[:30], strict=True)
     ]
     fit = sum(_fit(field, quoted, quote) for field, quoted in cells) / len(cells)
     if separator in " :" and not _believable(rows, separator, found):
         return 0.0
     long = sum(len(record.fields) > 1 and not record.closed for record in found)
-    return share**2 * (1 - 1 / (width + 1)) * fit * (0.5 if long else 1.0)
+    plausible = (0.5 if long else 1.0) * (0.75 if separator == " " else 1.0)
+    return share**2 * (1 - 1 / (width + 1)) * fit * plausible
 
 
 def _believable(rows: Sequence[Record], separator: str, found: Sequence[Record]) -> bool:
@@ -158,7 +175,7 @@ def _fit(field: str, quoted: bool, quote: str | None) -> float:
         return 0.1
     if re.search(r"[;\t|~^\x01\x1f¦]", field):
         return 0.1
-    if re.search(r"\d,\d|\S,\S|:\S+:", field):
+    if re.search(r"\S,\S|:\S+:|\S {2,}\S|\d \d", field):
         return 0.3
     return 0.8 if re.fullmatch(r"[\w.\-/()]+", field) else 0.7
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from deltarule.tables.reading import arrays
 from deltarule.tables.reading.opening import arrow
 from deltarule.tables.reading.words import LONG, MISSING, ZERO_LED, is_missing, is_number
 
@@ -31,8 +32,10 @@ def as_text(column: Any) -> Any:
     pa = arrow()
     if pa.types.is_null(column.type):
         return column.cast(pa.string())
+    if all(map(arrays.is_bare, column.chunks)):
+        return column
     column = pc.utf8_trim_whitespace(column)
-    return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+    return pc.if_else(pc.equal(column, arrays.constant("")), arrays.nothing(), column)
 
 
 def first_values(column: Any, count: int = 100) -> list[str]:
@@ -56,8 +59,8 @@ def as_numbers(column: Any, decimal: str) -> Any | None:
         return None
     if any(ZERO_LED.fullmatch(value) or LONG.fullmatch(value) for value in some):
         return None
-    missing = pc.is_in(column, value_set=pa.array(MISSING))
-    column = pc.if_else(missing, pa.scalar(None, pa.string()), column)
+    missing = pc.is_in(column, value_set=arrays.strings(MISSING))
+    column = pc.if_else(missing, arrays.nothing(), column)
     if decimal == ",":
         if not pc.all(pc.match_substring_regex(column, GROUPED)).as_py():
             return None
@@ -86,15 +89,15 @@ def header_rows(table: Any, labels: Sequence[str]) -> np.ndarray:
     if not table.num_rows or not any(labels):
         return _none(table)
     for column, label in zip(table.columns, labels, strict=True):
-        wanted: Any = label
         if is_numeric(column):
             if not is_number(label):
                 return _none(table)
-            wanted = pa.scalar(float(label))
-            column = column.cast(pa.float64())
-        elif not label:
+            same = pc.equal(column.cast(pa.float64()), float(label))
+        elif label:
+            same = pc.equal(column, arrays.constant(label))
+        else:
             continue
-        again &= pc.fill_null(pc.equal(column, wanted), False).to_numpy()
+        again &= arrays.flags(same)
         if not again.any():
             break
     return again
@@ -111,10 +114,11 @@ def title_rows(table: Any, no_rows: np.ndarray, last: bool) -> np.ndarray:
     alone = _missing_in(table, table.columns[1:]) & ~no_rows
     if not alone.any():
         return alone
-    first = table.column(0).to_numpy()
+    column = table.column(0)
     places = np.flatnonzero(alone)
-    others = [v for v in first[~(alone | no_rows)][:500] if v is not None]
-    words = np.array([not is_number(first[i]) for i in places])
+    some = np.flatnonzero(~(alone | no_rows))[:500].tolist()
+    others = [v for v in (column[place].as_py() for place in some) if v is not None]
+    words = np.array([not is_number(column[place].as_py()) for place in places.tolist()])
     if others and all(is_number(v) or is_missing(v) for v in others):
         alone[places[~words]] = False
         return alone
@@ -123,7 +127,7 @@ def title_rows(table: Any, no_rows: np.ndarray, last: bool) -> np.ndarray:
         titles[place] = no_rows[max(place - 1, 0)] or no_rows[min(place + 1, len(alone) - 1)]
     if last:
         place = len(alone) - 1
-        while place >= 0 and alone[place] and NOTE.search(first[place]):
+        while place >= 0 and alone[place] and NOTE.search(column[place].as_py()):
             titles[place] = True
             place -= 1
     return titles
@@ -135,7 +139,7 @@ def comment_rows(table: Any, mark: str) -> np.ndarray:
 
     if not table.num_columns or is_numeric(table.column(0)):
         return _none(table)
-    return pc.fill_null(pc.starts_with(table.column(0), mark), False).to_numpy()
+    return arrays.flags(pc.starts_with(table.column(0), mark))
 
 
 def counts_rows(column: Any) -> bool:
@@ -157,7 +161,7 @@ def _missing_in(table: Any, columns: Sequence[Any]) -> np.ndarray:
         return _none(table)
     missing = ~_none(table)
     for column in columns:
-        missing &= column.is_null().to_numpy()
+        missing &= arrays.flags(column.is_null())
         if not missing.any():
             break
     return missing
