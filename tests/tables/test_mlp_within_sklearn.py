@@ -158,6 +158,14 @@ def test_names_of_columns_are_remembered_and_checked(library: Any) -> None:
         fitted.predict(frame[list(FRAME)[::-1]])
 
 
+def test_a_scorer_in_early_stopping_is_content_with_a_frame() -> None:
+    early = {"solver": "adam", "early_stopping": True, "scoring": "neg_log_loss", "max_iter": 3}
+    fitted = classifier(**early).fit(FRAME, NAMES)
+    assert len(fitted.validation_scores_) == 3
+    fitted.fit(FRAME, NAMES, X_val=FRAME, y_val=NAMES)
+    assert fitted.feature_names_in_.tolist() == list(FRAME)
+
+
 def test_a_clone_has_the_settings_and_nothing_fitted() -> None:
     fitted = classifier(
         activation=["gelu"], solver="adam", optimizer=dr.AdamW(dr.Cosine(1e-3))

@@ -83,6 +83,16 @@ def test_epochs_at_once_are_the_same_training(engine: str) -> None:
     assert losses[0] == losses[1]
 
 
+def test_an_epoch_that_is_cut_into_calls_has_all_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, cut = Steps(), Steps()
+    settings = {"loss": "mse", "epochs": 2, "batch_size": 5, "metrics": ["mae"]}
+    dr.train(network(), X, Y, callbacks=[whole], **settings)
+    monkeypatch.setattr("deltarule.training.pace.ROWS_PER_CALL", 10)
+    dr.train(network(), X, Y, callbacks=[cut], **settings)
+    assert [losses.tolist() for losses in cut.losses] == [p.tolist() for p in whole.losses]
+    assert [len(losses) for losses in cut.losses] == [5, 5]
+
+
 def test_who_wants_each_epoch_has_each_epoch() -> None:
     for other in ({"callbacks": [Steps(3), Steps()]}, {"validation": (X, Y)}, {"metrics": ["mae"]}):
         seen = Steps(3)
