@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -110,6 +111,7 @@ def train(
         from deltarule.tables.study import Wishes, study
         from deltarule.tables.table import prepare
 
+        wishes = Wishes({}, seed, folds, holdout, time_limit)
         reading = read_table(
             sys.stdin.buffer if file == "-" else file,
             separator=wished_separator(separator),
@@ -134,7 +136,6 @@ def train(
         source = "standard input" if file == "-" else Path(file).name
         if not quiet:
             _say_understood(words, source, prepared)
-        wishes = Wishes(kinds, seed, folds, holdout, time_limit)
         from deltarule.cli.progress import Watch
 
         with one_thread_blas(), Watch(quiet=quiet) as watch:
@@ -142,7 +143,7 @@ def train(
                 prepared.frame,
                 prepared.target,
                 prepared.encoded,
-                wishes,
+                replace(wishes, kinds=kinds),
                 callbacks=(watch,),
                 stage=watch.stage,
             )

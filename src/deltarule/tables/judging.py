@@ -104,16 +104,17 @@ def plan_judgement(
     if n < 4:
         raise InvalidValueError(f"{n} rows with a target are too few to judge a model; it takes 4")
     if folds is None and holdout is None:
-        folds, holdout = (FOLDS, None) if n < SMALL else (None, SHARE)
+        folds, holdout = (min(FOLDS, n), None) if n < SMALL else (None, SHARE)
     if folds is None:
         assert holdout is not None
         return Plan(0, (split_rows(n, holdout, labels, seed=seed),))
     if folds < 2:
         raise InvalidValueError(f"folds must be at least 2, got {folds}")
-    part = fold_numbers(n, min(folds, n), labels, seed=seed)
+    if folds > n:
+        raise InvalidValueError(f"folds must be at most the number of rows, {n}; got {folds}")
+    part = fold_numbers(n, folds, labels, seed=seed)
     rows = np.arange(n)
-    k = min(folds, n)
-    return Plan(k, tuple((rows[part != i], rows[part == i]) for i in range(k)))
+    return Plan(folds, tuple((rows[part != i], rows[part == i]) for i in range(folds)))
 
 
 def fold_numbers(n: int, folds: int, labels: Array | None = None, *, seed: int = 0) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from deltarule.base.errors import InvalidValueError, TrainingInterrupted
+from deltarule.base.settings import check_integer, check_number
 from deltarule.base.types import Array
 from deltarule.tables import baselines
 from deltarule.tables.columns import Columns
@@ -59,13 +60,32 @@ class Study:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asked for."""
+    """What the user asked for.
+
+    Raises
+    ------
+    ValueError
+        It cannot be met, whatever the table.
+    """
 
     kinds: Mapping[str, str]
     seed: int = 0
     folds: int | None = None
     holdout: float | None = None
     time_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.folds is not None and self.holdout is not None:
+            raise InvalidValueError(
+                f"give folds or a hold-out, not both; got folds={self.folds} and "
+                f"holdout={self.holdout}"
+            )
+        if self.folds is not None:
+            check_integer("folds", self.folds, at_least=2)
+        if self.holdout is not None:
+            check_number("holdout", self.holdout, above=0, below=1)
+        if self.time_limit is not None:
+            check_number("time_limit", self.time_limit, above=0)
 
 
 def study(
