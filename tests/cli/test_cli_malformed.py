@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import deltarule as dr
 from deltarule.cli import app
 from deltarule.network.model_file import load_networks, save_networks
 from oracles import oracle
@@ -42,15 +42,15 @@ FILES: dict[str, tuple[bytes, str]] = {
     "a spreadsheet": (zipped(["[Content_Types].xml", "xl/workbook.xml"]), "Excel|spreadsheet|CSV"),
     "an archive of two files": (zipped(["a.csv", "b.csv"]), "two|2|several|one"),
     "a web page": (b"<!DOCTYPE html><html><body>404</body></html>", "HTML|web page"),
-    "JSON": (b'{"rows": [1, 2, 3], "kind": [1, 2, 3]}', "JSON"),
+    "JSON": (b'[{"size": 1, "kind": "y"}]', "JSON"),
     "cut inside a quoted field": (GOOD.encode() + b'7,"a wide', "quote|never closed|cut"),
-    "cut inside a compressed stream": (gzip.compress(ROWS.encode() * 50)[:-20], "cut|truncated|end"),
+    "cut inside a compressed stream": (gzip.compress(ROWS.encode() * 50)[:-20], "is cut"),
     "a damaged compressed stream": (b"\x1f\x8b\x08\x00" + bytes(60), "gz|compress|damaged"),
     "a cut Parquet file": (b"PAR1" + bytes(100), "Parquet"),
     "a cut Arrow file": (b"ARROW1\0\0" + bytes(100), "Arrow"),
     "the target is absent": (GOOD.replace("kind", "sort").encode(), "'kind'.*'sort'|no column"),
     "one class only": (GOOD.replace(",n\n", ",y\n").encode(), "at least two classes"),
-    "no row has a target": (GOOD.replace(",n\n", ",\n").replace(",y\n", ",\n").encode(), "target|kind"),
+    "no row has a target": (re.sub(",[yn]\n", ",\n", GOOD).encode(), "target|kind"),
     "the target alone": (("kind\n" + "y\nn\n" * 20).encode(), "column"),
     "nothing to learn from": (("size,kind\n" + "1,y\n1,n\n" * 20).encode(), "column|constant"),
     "one row": (b"size,colour,kind\n1,a,y\n", "row|class"),
@@ -75,13 +75,11 @@ def test_a_file_that_cannot_be_used(name: str, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(content)
     line = failed("train", path, "--target", "kind", "--out", tmp_path / "out")
-    dr_matches(line, says)
+    assert_says(line, says)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["table.csv"]
 
 
-def dr_matches(line: str, says: str) -> None:
-    import re
-
+def assert_says(line: str, says: str) -> None:
     assert re.search(says, line), line
 
 
@@ -117,11 +115,11 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "a kind of no column": (["--target", "kind", "--kind", "weight=number"], "weight"),
     "a kind without a column": (["--target", "kind", "--kind", "number"], "COLUMN=KIND|="),
     "the target dropped": (["--target", "kind", "--drop", "kind"], "target"),
-    "all columns dropped": (["--target", "kind", "--drop", "size", "--drop", "colour"], "column"),
+    "all columns dropped": (["--target", "kind", "--drop", "size", "--drop", "colour"], "left out"),
     "a share of everything": (["--target", "kind", "--holdout", "1.5"], "holdout"),
-    "both ways to judge": (["--target", "kind", "--folds", "3", "--holdout", "0.3"], "folds|holdout"),
+    "both ways to judge": (["--target", "kind", "--folds", "3", "--holdout", "0.3"], "both"),
     "a decimal mark that is none": (["--target", "kind", "--decimal", "!"], "decimal"),
-    "a separator of two": (["--target", "kind", "--separator", "<>"], "separator"),
+    "a separator that there is not": (["--target", "kind", "--separator", "<>"], "no column"),
     "more lines to skip than there are": (["--target", "kind", "--skip", "1000"], "row|skip|empty"),
     "a regression of words": (["--target", "kind", "--task", "regression"], "number|regression"),
     "a time limit of nothing": (["--target", "kind", "--time-limit", "0"], "time"),
@@ -132,7 +130,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
 def test_an_option_that_cannot_be_met(name: str, tmp_path: Path) -> None:
     options, says = OPTIONS[name]
     (tmp_path / "table.csv").write_text(GOOD)
-    dr_matches(failed("train", tmp_path / "table.csv", *options, "--out", tmp_path / "out"), says)
+    assert_says(failed("train", tmp_path / "table.csv", *options, "--out", tmp_path / "out"), says)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["table.csv"]
 
 
@@ -226,7 +224,7 @@ def test_rows_that_cannot_be_predicted(name: str, model: Path, tmp_path: Path) -
     content, options, says = PREDICTED[name]
     (tmp_path / "new.csv").write_text(content)
     out = tmp_path / "out.csv"
-    dr_matches(failed("predict", model, tmp_path / "new.csv", "--out", out, *options), says)
+    assert_says(failed("predict", model, tmp_path / "new.csv", "--out", out, *options), says)
     assert not out.exists()
 
 
@@ -236,8 +234,6 @@ def test_predictions_are_not_overwritten_unasked(model: Path, tmp_path: Path) ->
     line = failed("predict", model, tmp_path / "new.csv", "--out", tmp_path / "out.csv")
     assert "--force" in line
     assert (tmp_path / "out.csv").read_text() == "mine"
-    assert "does not exist" not in line
-    assert isinstance(dr.FileFormatError("x"), OSError)
 
 
 def test_ten_thousand_columns_are_read(tmp_path: Path) -> None:

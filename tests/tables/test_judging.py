@@ -38,6 +38,12 @@ def test_a_large_table_holds_out_a_fifth_once():
     assert (plan.folds, len(training), len(held)) == (0, 4_000, 1_000)
 
 
+def test_more_folds_than_rows_are_refused():
+    with pytest.raises(ValueError, match="at most the number of rows, 40; got 41"):
+        plan_judgement(40, folds=41)
+    assert plan_judgement(40, folds=40).folds == 40
+
+
 def test_every_class_is_spread_over_the_folds_evenly_and_rare_ones_do_no_harm():
     labels = np.repeat([0, 1, 2, 3], [50, 23, 2, 1])
     counts = [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,7 +86,7 @@ def predict(
         blocks = _blocks(found, file, {k: v for k, v in options.items() if v is not None})
         rows = 0
         kept: list[str] = []
-        with writer(out) as write:
+        with closing(blocks), writer(out) as write:
             for i, block in enumerate(blocks):
                 if i == 0:
                     kept = [find_column(name, block.column_names) for name in keep or []]
@@ -96,7 +97,7 @@ def predict(
             typer.echo(f"{rows:,} predictions: {out}", err=True)
 
 
-def _blocks(model: TableModel, file: str, options: dict[str, Any]) -> Iterator[Any]:
+def _blocks(model: TableModel, file: str, options: dict[str, Any]) -> Generator[Any]:
     """Yield the file's rows, read as the file was that the model was trained on."""
     from deltarule.tables.reading import read_blocks
 
@@ -106,8 +107,9 @@ def _blocks(model: TableModel, file: str, options: dict[str, Any]) -> Iterator[A
     if dialect.get("format") == "delimited":
         options.setdefault("header", dialect.get("header") is not None)
         options.setdefault("text", list(dialect.get("text", ())))
-    for block in read_blocks(place, **options):
-        yield _named(block, known, dialect)
+    with read_blocks(place, **options) as blocks:
+        for block in blocks:
+            yield _named(block, known, dialect)
 
 
 def _named(block: Any, known: dict[str, Any], dialect: dict[str, Any]) -> Any:

@@ -138,8 +138,12 @@ class Source:
             )
         self._stream = Peeked(raw)
         self.compression: str | None = None
-        with self.reading():
-            self._unpack()
+        try:
+            with self.reading():
+                self._unpack()
+        except BaseException:
+            self._own.close()
+            raise
 
     def __enter__(self) -> Source:
         return self
