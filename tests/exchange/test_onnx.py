@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,9 +165,30 @@ def test_what_is_no_network_is_refused() -> None:
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(dr.MissingExtraError, match="pip install onnx"):
         to_onnx(dr.Network([dr.Dense(1)], inputs=1))
+
+
+def test_exchange_is_imported_without_any_other_library() -> None:
+    code = """
+import sys
+for name in ("onnx", "torch", "sklearn", "scipy", "pandas", "polars", "pyarrow", "narwhals"):
+    sys.modules[name] = None
+import deltarule as dr
+from deltarule import exchange
+net = dr.Network([dr.Dense(1)], inputs=1)
+for call in (exchange.to_onnx, exchange.to_torch, exchange.from_torch, exchange.to_sklearn):
+    try:
+        call(net)
+    except dr.MissingExtraError as error:
+        assert "pip install" in str(error)
+    else:
+        raise AssertionError(call)
+state = {"a.weight": [[1.0]], "a.bias": [0.0]}
+assert exchange.from_state_dict(state, net).vector.tolist() == [1, 0]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_more_than_a_file_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

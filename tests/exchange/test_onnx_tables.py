@@ -121,6 +121,17 @@ def test_several_networks_are_averaged(runtime: str, target: str, dtype: str) ->
     assert_same(found, fitted, strange())
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_category_codes_find_their_vectors(runtime: str) -> None:
+    columns = Columns(codes_above=4).fit(passengers())
+    positions, counts = zip(*columns.code_columns, strict=True)
+    layers = [dr.Embedding(counts, 3, columns=positions), dr.Dense(2, "softmax")]
+    target = Target.fit(LABELS)
+    fitted = TableModel(columns, target, [dr.Network(layers, columns.width)])
+    found = runner(to_onnx(fitted), runtime)(onnx_inputs(fitted, strange()))
+    assert_same(found, fitted, strange())
+
+
 def test_inputs_are_the_raw_cells_by_name_and_the_file_says_what_they_are() -> None:
     fitted = model("text")
     exported = to_onnx(fitted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -73,7 +75,10 @@ def test_a_poisson_regressor_comes_over_and_goes_back() -> None:
 
 def test_softmax_over_two_units_becomes_the_sigmoid_of_their_difference() -> None:
     net = dr.Network(
-        [dr.Dense(5, "tanh"), dr.Dropout(0.2), dr.Dense(2, "softmax", bias=False)],
+        [
+            dr.Dense(5), dr.Activation("tanh"), dr.Dropout(0.2),
+            dr.Dense(2, "softmax", bias=False),
+        ],
         inputs=4, dtype="float64",
     )  # fmt: skip
     mlp = to_sklearn(net, ["no", "yes"])
@@ -106,6 +111,7 @@ NET = dr.Network([dr.Dense(3, "tanh"), dr.Dense(3, "softmax")], inputs=2)
     ("layers", "classes", "message"),
     [
         ([dr.Dense(2), dr.BatchNorm()], None, "Dense layers alone, this one has BatchNorm"),
+        ([dr.Dense(2, "tanh"), dr.Activation("tanh")], None, "this one has Activation"),
         ([dr.Dense(2, "gelu"), dr.Dense(1)], None, "relu; this network has GELU"),
         ([dr.Dense(2, "tanh"), dr.Dense(2, "relu"), dr.Dense(1)], None, "has ReLU, Tanh"),
         ([dr.Dense(2, "tanh")], None, "ends with Tanh"),
@@ -135,6 +141,6 @@ def test_what_is_no_fitted_model_is_refused() -> None:
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "sklearn", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(dr.MissingExtraError, match="pip install scikit-learn"):
         to_sklearn(NET)

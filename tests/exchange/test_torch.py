@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -208,6 +210,17 @@ def test_nested_sequentials_and_what_does_nothing_are_taken() -> None:
     np.testing.assert_allclose(outputs(module, X), expected, rtol=0, atol=tolerance)
 
 
+def test_a_module_that_stands_in_two_places_counts_twice() -> None:
+    torch.manual_seed(0)
+    relu = nn.ReLU()
+    module = nn.Sequential(nn.Linear(4, 6), relu, nn.Linear(6, 5), relu)
+    net = from_torch(module)
+    assert net.layers == (dr.Dense(6, "relu"), dr.Dense(5, "relu"))
+    tied = nn.Linear(4, 4)
+    with pytest.raises(ValueError, match="share one array of weights"):
+        from_torch(nn.Sequential(tied, relu, tied))
+
+
 def test_one_module_alone_is_taken() -> None:
     assert from_torch(nn.Linear(4, 3)).layers == (dr.Dense(3),)
 
@@ -252,6 +265,6 @@ def test_formulas_in_python_are_refused_by_name() -> None:
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(dr.MissingExtraError, match="pip install torch"):
         to_torch(dr.Network([dr.Dense(1)], inputs=1))

@@ -15,7 +15,8 @@ from deltarule.base.errors import (
 )
 from deltarule.base.types import Array
 from deltarule.formulas import activations as known
-from deltarule.network.layers import Dense, Dropout
+from deltarule.network.layer import Layer
+from deltarule.network.layers import Activation, Dense, Dropout
 from deltarule.network.network import Network
 
 _NAMES = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
@@ -164,14 +165,22 @@ def to_sklearn(network: Network, classes: Sequence[Any] | None = None) -> Any:
 
 def _stack(network: Network) -> tuple[list[tuple[Array, Array]], str, type]:
     """Return weights and biases, the name of the hidden activation, and the class of the last."""
-    dense = [(f"{i}", layer) for i, layer in enumerate(network.layers) if type(layer) is Dense]
-    others = [layer for layer in network.layers if type(layer) not in (Dense, Dropout)]
+    dense: list[tuple[int, Dense]] = []
+    functions: list[type] = []
+    others: list[Layer] = []
+    for i, layer in enumerate(network.layers):
+        if type(layer) is Dense:
+            dense.append((i, layer))
+            functions.append(type(layer.activation))
+        elif type(layer) is Activation and functions and functions[-1] is known.Identity:
+            functions[-1] = type(layer.f)
+        elif type(layer) is not Dropout:
+            others.append(layer)
     if others or not dense:
         raise InvalidValueError(
             "scikit-learn's networks are Dense layers alone, this one has "
             f"{type(others[0]).__name__ if others else 'none'}"
         )
-    functions = [type(layer.activation) for _, layer in dense]
     inner, head = set(functions[:-1]), functions[-1]
     if len(inner) > 1 or inner - _THEIRS.keys():
         raise InvalidValueError(
@@ -187,8 +196,8 @@ def _stack(network: Network) -> tuple[list[tuple[Array, Array]], str, type]:
         raise InvalidValueError("a softmax over one unit is 1 whatever the input")
     p = network.parameters
     weights = [
-        (p[f"{path}.weight"], p[f"{path}.bias"] if layer.bias else np.zeros(layer.units))
-        for path, layer in dense
+        (p[f"{i}.weight"], p[f"{i}.bias"] if layer.bias else np.zeros(layer.units))
+        for i, layer in dense
     ]
     return weights, _THEIRS[inner.pop()] if inner else "identity", head
 

@@ -261,11 +261,16 @@ def from_torch(module: Any) -> Network:
     if not layers:
         raise InvalidValueError("the module has no layers; there is nothing to make a network of")
     state = module.state_dict()
+    trained = dict(module.named_parameters(remove_duplicate=False))
+    if len(set(map(id, trained.values()))) < len(trained):
+        raise InvalidValueError(
+            "two modules share one array of weights; here every layer has its own"
+        )
     network = Network(
         layers, _inputs(state, layers), dtype=common_dtype(state), weight_initializer="zeros"
     )
     fill(network, state)
-    learning = {name for name, p in module.named_parameters() if p.requires_grad}
+    learning = {name for name, p in trained.items() if p.requires_grad}
     for name, group in zip(by_module(state), groups(network), strict=True):
         for theirs, piece in group.pieces.items():
             full = f"{name}.{theirs}" if name else theirs
@@ -297,7 +302,7 @@ def _layers(module: Any, path: str) -> list[Layer]:
 
     if type(module).forward is nn.Sequential.forward:
         found: list[Layer] = []
-        for name, child in module.named_children():
+        for name, child in module._modules.items():  # named_children leaves out repeated ones
             for layer in _layers(child, f"{path}.{name}" if path else name):
                 last = found[-1] if found else None
                 if isinstance(layer, Activation) and _is_bare(last):
