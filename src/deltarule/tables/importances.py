@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,7 @@ def permutation_importances(
     repeats: int = 5,
     metric: str = "score",
     rows: int | None = None,
+    only: Container[str] | None = None,
     seed: int = 0,
 ) -> Importances:
     """Return by how much the score falls when the cells of one column are shuffled among the rows.
@@ -94,6 +96,8 @@ def permutation_importances(
         that turn no label.
     rows : int, optional
         At most so many rows are used, drawn at random.
+    only : collection of str, optional
+        The columns that are shuffled; the others count as 0.
     seed : int
 
     Source: Breiman, "Random forests" (2001), section 10; over the columns of the raw table.
@@ -109,19 +113,21 @@ def permutation_importances(
     measure = _MEASURES[classifies, metric]
     sign = -1.0 if metric == "loss" else 1.0
     whole = measure(model.outputs_of(X), y, w)
-    sources = np.array(model.columns.sources, object)
+    places: dict[str, list[int]] = {}
+    for at, source in enumerate(model.columns.sources):
+        places.setdefault(source, []).append(at)
     names = tuple(column.name for column in model.columns.columns)
     values = np.zeros((len(names), repeats))
     for i, name in enumerate(names):
-        at = np.flatnonzero(sources == name)
-        if not len(at):
+        if name not in places or (only is not None and name not in only):
             continue
-        kept_cells = X[:, at].copy()
+        of_column = places[name]
+        kept_cells = X[:, of_column].copy()
         for r in range(repeats):
             order = permutation(seed, Purpose.SHUFFLE, len(X), step=i * repeats + r)
-            X[:, at] = kept_cells[order]
+            X[:, of_column] = kept_cells[order]
             values[i, r] = sign * (whole - measure(model.outputs_of(X), y, w))
-        X[:, at] = kept_cells
+        X[:, of_column] = kept_cells
     shown = "loss" if metric == "loss" else "accuracy" if classifies else "r2"
     return Importances(names, values, shown, whole)
 

@@ -26,6 +26,8 @@ MAJORITY, MEAN = "most frequent class", "mean"
 _REPEATS = 3
 _IMPORTANCE_ROWS = 5_000
 _EFFECTS = 12
+_SHUFFLED = 200
+"""Of more columns, those that correlate most with the target are shuffled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +131,7 @@ def study(
     outputs = {who: np.zeros(shape) for who in (MODEL, LINEAR, simple)}
     found = []
     stopped = ""
+    only: frozenset[str] | None = None
     estimator: Any = None
     for i, (training, held) in enumerate(plan.splits):
         what = f"fold {i + 1} of {plan.folds}" if plan.folds else "training"
@@ -154,10 +157,18 @@ def study(
             outputs[MODEL][held] = outputs[LINEAR][held] = outputs[simple][held]
             continue
         outputs[MODEL][held] = _outputs(estimator, unseen, target)
-        outputs[LINEAR][held] = _linear(
-            estimator.columns_, part, unseen, encoded[training], classes, wishes.seed
+        X, Z = (_numbers(estimator.columns_, rows) for rows in (part, unseen))
+        if classes is None:
+            outputs[LINEAR][held] = baselines.ridge(X, encoded[training], Z, seed=wishes.seed)
+        else:
+            outputs[LINEAR][held] = baselines.logistic(
+                X, encoded[training], Z, classes, seed=wishes.seed
+            )
+        if only is None and len(estimator.columns_.columns) > _SHUFFLED:
+            only = _correlated(estimator.columns_, X, encoded[training], classes)
+        found.append(
+            (len(held), _importances(estimator, unseen, target, encoded[held], wishes, only))
         )
-        found.append((len(held), _importances(estimator, unseen, target, encoded[held], wishes)))
     rows = np.sort(np.concatenate([held for _, held in plan.splits]))
     trained_on = len(plan.splits[0][0])
     if plan.folds:
@@ -232,17 +243,9 @@ def _outputs(estimator: Any, frame: Any, target: Target) -> Array:
     return found
 
 
-def _linear(
-    columns: Columns, training: Any, held: Any, y: Array, classes: int | None, seed: int
-) -> Array:
-    X, unseen = (_without_codes(columns, columns.transform(part)) for part in (training, held))
-    if classes is None:
-        return baselines.ridge(X, y, unseen, seed=seed)
-    return baselines.logistic(X, y, unseen, classes, seed=seed)
-
-
-def _without_codes(columns: Columns, X: Array) -> Array:
-    """Return numbers with an indicator for each category in the place of its code."""
+def _numbers(columns: Columns, frame: Any) -> Array:
+    """Return the numbers of a frame, with an indicator for each category instead of its code."""
+    X = columns.transform(frame)
     parts, last = [], 0
     for position, categories in columns.code_columns:
         parts += [X[:, last:position], X[:, [position]] == np.arange(categories)]
@@ -250,8 +253,27 @@ def _without_codes(columns: Columns, X: Array) -> Array:
     return np.concatenate([*parts, X[:, last:]], axis=1).astype(np.float32) if parts else X
 
 
+def _correlated(columns: Columns, X: Array, y: Array, classes: int | None) -> frozenset[str] | None:
+    """Return the columns whose numbers correlate most with the target or with a class."""
+    if columns.code_columns:
+        return None
+    Z, _ = baselines.standardised(X, X[:0])
+    wanted = y[:, None] if classes is None else y[:, None] == np.arange(classes)
+    T, _ = baselines.standardised(wanted.astype(np.float32), wanted[:0].astype(np.float32))
+    strength = np.abs(Z.T @ T).max(axis=1)
+    found: dict[str, float] = {}
+    for name, value in zip(columns.sources, strength.tolist(), strict=True):
+        found[name] = max(value, found.get(name, 0.0))
+    return frozenset(sorted(found, key=lambda name: -found[name])[:_SHUFFLED])
+
+
 def _importances(
-    estimator: Any, frame: Any, target: Target, encoded: Array, wishes: Wishes
+    estimator: Any,
+    frame: Any,
+    target: Target,
+    encoded: Array,
+    wishes: Wishes,
+    only: frozenset[str] | None,
 ) -> tuple[tuple[str, ...], Array]:
     model = estimator.model_
     if target.classes is None:
@@ -264,7 +286,13 @@ def _importances(
         names = tuple(column.name for column in model.columns.columns)
         return names, np.zeros((len(names), 0))
     found = permutation_importances(
-        model, frame, y, repeats=_REPEATS, rows=_IMPORTANCE_ROWS, seed=wishes.seed
+        model,
+        frame,
+        y,
+        repeats=_REPEATS,
+        rows=_IMPORTANCE_ROWS,
+        only=only,
+        seed=wishes.seed,
     )
     return found.names, found.values
 
