@@ -96,7 +96,7 @@ class Columns:
             raise InvalidValueError("X has no rows; expected at least one example")
         sample = table
         if table.rows > SAMPLE:
-            sample = table.take(_drawn(table.rows))
+            sample = table.take(drawn(table.rows, SAMPLE))
         found = [
             find(name, sample.cells(i), self.kinds.get(name), codes_above=self.codes_above)
             for i, name in enumerate(table.names)
@@ -251,10 +251,10 @@ def _without_proven(column: Column, cells: Cells, proven: frozenset[float]) -> C
     return found if found.sentinels else column
 
 
-def _drawn(rows: int) -> Array:
-    """Return the numbers of SAMPLE rows, ascending: one at random of each stretch of rows."""
-    shift = uniform(words(0, Purpose.SPLIT, rows=SAMPLE, columns=1))[:, 0]
-    return ((np.arange(SAMPLE) + shift) * (rows / SAMPLE)).astype(np.int64)
+def drawn(rows: int, count: int) -> Array:
+    """Return the numbers of some rows, ascending: one at random of each stretch of rows."""
+    shift = uniform(words(0, Purpose.SPLIT, rows=count, columns=1))[:, 0]
+    return ((np.arange(count) + shift) * (rows / count)).astype(np.int64)
 
 
 def _lacking(lacking: tuple[str, ...], names: tuple[str, ...]) -> str:

@@ -98,7 +98,8 @@ def _of_numbers(
         if known["missing"] > 0.2:
             return _presence(name, cells.as_text().values[0], known)
         return Column(name, "constant", "left out", f"every value is {first:.6g}", **known)
-    if cells.type == "boolean" or asked == "boolean" or (first == 0 and last == 1):
+    pair = cells.type == "boolean" or (first == 0 and last == 1)
+    if asked == "boolean" or (asked is None and pair):
         inside = ordered[np.searchsorted(ordered, first, "right") :]
         if cells.type == "boolean" or inside[0] == last:
             values = cells.as_text().values
@@ -230,8 +231,10 @@ def _date(name: str, ordered: Array, form: str, known: dict[str, Any], **more: A
 def _of_text(name: str, cells: Cells, asked: str | None, codes_above: int | None) -> Column:
     empty = bool(cells.missing().any())
     absent = tuple(token for token in ABSENT if token in cells.values)
-    if NOT_AVAILABLE in cells.values and not empty and not absent:
-        absent = (NOT_AVAILABLE,)  # beside empty cells, NA is an answer of its own
+    if NOT_AVAILABLE in cells.values and (
+        not (empty or absent) or len(cells.values) == len(absent) + 1
+    ):
+        absent += (NOT_AVAILABLE,)  # beside empty cells, NA is an answer of its own
     all_cells, cells = cells, cells.without(absent)
     known: dict[str, Any] = {"missing": _share(cells.missing()), "absent": absent}
     if not cells.values:

@@ -121,9 +121,21 @@ def shape_of(values: Sequence[str], counts: Array) -> str:
     shape, count = shapes.most_common(1)[0]
     if not 2 <= shape.count("#") <= 4:
         return ""
+    if not is_angle(shape) and not _holds_numbers(shape, len(values) > 0.5 * counts.sum()):
+        return ""
     others = sum(1 for value in values if len(value) > 60 or _shape(value) != shape)
     token = others <= 2 and len(values) >= 10 and count >= 0.5 * counts.sum()
     return shape if token or count >= 0.9 * counts.sum() else ""
+
+
+def _holds_numbers(shape: str, unique: bool) -> bool:
+    """Whether a shape is that of quantities ("#x#", "(#, #)"), not of codes such as "INV-#-#"."""
+    letters = re.findall(r"[^\W\d_]+", shape)
+    if shape[0] not in "#([" or (unique and "-" in shape):
+        return False
+    return all(
+        word.casefold() in ("x", "to", "of", "by") or is_unit(plain_unit(word)) for word in letters
+    )
 
 
 def _shape(value: str) -> str:
