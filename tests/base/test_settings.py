@@ -92,7 +92,7 @@ def test_a_setting_cannot_be_changed_and_equals_itself_by_value(value):
 
 
 def test_every_field_is_written_also_where_it_has_its_default():
-    assert describe(dr.L2()) == {"penalty": "l2", "strength": 1e-4}
+    assert describe(dr.L2()) == {"penalty": "l2", "strength": 1e-4, "over_batch": False}
     assert describe(dr.SquaredError()) == {"loss": "squared_error", "reduction": "mean"}
 
 
@@ -162,7 +162,7 @@ def test_a_name_that_needs_settings_says_which():
         ({"penalty": "l2", "power": 3}, "has no setting power"),
         ({"strength": 3}, "no family"),
         ({"penalty": 2}, "unknown penalty 2"),
-        ({"penalty": "l2", "strength": -1}, "strength must be"),
+        ({"penalty": "l2", "strength": -1, "over_batch": False}, "strength must be"),
     ],
 )
 def test_plain_values_that_describe_no_setting_are_refused(value, match):

@@ -14,7 +14,16 @@ from deltarule.formulas.activations import ActivationFunction
 from deltarule.formulas.losses import CrossEntropy, Loss, MeanSquaredError
 from deltarule.formulas.optimizers import AdamW
 from deltarule.formulas.schedules import Cosine
-from deltarule.network.layers import Activation, Dense, Dropout, Embedding, Layer, Residual, Scale
+from deltarule.network.layers import (
+    Activation,
+    Dense,
+    Dropout,
+    Embedding,
+    Layer,
+    Residual,
+    Scale,
+    whole_numbers,
+)
 from deltarule.network.network import Network
 from deltarule.training.callbacks import Callback, EarlyStopping
 from deltarule.training.history import History
@@ -156,8 +165,8 @@ class Plain(Recipe):
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        if self.hidden is not None:
-            set_(self, "hidden", tuple(check_integer("hidden", units) for units in self.hidden))
+        if self.hidden is not None and not (type(self.hidden) is tuple and not self.hidden):
+            set_(self, "hidden", whole_numbers("hidden", self.hidden, at_least=1))
         set_(self, "activation", ActivationFunction.resolve(self.activation))
         if self.dropout is not None:
             check_number("dropout", self.dropout, at_least=0, below=1)
