@@ -5,6 +5,7 @@ is a fork that is told nothing but its number, and then behaves as a program of 
 writes a line for each child whose exit code or standard error is not what it should be.
 """
 
+import faulthandler
 import os
 import random
 import signal
@@ -19,8 +20,8 @@ import numpy as np
 import deltarule as dr
 from deltarule.engines import native
 
-LIMIT = 60
-"""Seconds until a child counts as hanging."""
+LIMIT = 200
+"""Seconds until a child counts as hanging, and says where its threads stand."""
 
 X = np.random.default_rng(0).normal(size=(300, 6))
 Y = X[:, :2].copy()
@@ -159,6 +160,7 @@ def main(ending, count):
             child = os.fork()
             if child == 0:
                 os.dup2(errors.fileno(), 2)
+                faulthandler.register(signal.SIGALRM, file=errors.fileno(), chain=True)
                 signal.alarm(LIMIT)
                 ENDINGS[ending](number, random.Random(number))
                 return 0
