@@ -7,7 +7,6 @@ its resident memory.
 
 from __future__ import annotations
 
-import resource
 import statistics
 import subprocess
 import sys
@@ -82,8 +81,7 @@ def predicting(path: Path, folder: Path) -> None:
         check=True,
         capture_output=True,
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    script = (  # a process of its own, since the training's peak would hide that of the prediction
+    script = (  # a process of its own: a child counts what its parent held when it forked
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
@@ -103,9 +101,7 @@ def predicting(path: Path, folder: Path) -> None:
     )
     took = time.perf_counter() - start
     peak = int(done.stdout.split()[-1]) / 1024
-    print(
-        f"predict: {took:.1f} s, peak {peak:.0f} MB (the training before it {before / 1024:.0f} MB)"
-    )
+    print(f"predict: {took:.1f} s, peak {peak:.0f} MB")
 
 
 def main(rounds: int) -> None:
