@@ -5,14 +5,18 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any, BinaryIO
 
+from deltarule.base.errors import missing_extra
 from deltarule.network.model_file import load_networks
-from deltarule.tables.multilayer import (
-    MLPClassifier,
-    MLPRegressor,
-    is_multilayer,
-    multilayer_of,
-)
-from deltarule.tables.tabular import TabularClassifier, TabularRegressor, estimator_of
+
+try:
+    from deltarule.tables import multilayer_file, tabular
+    from deltarule.tables.multilayer_classifier import MLPClassifier
+    from deltarule.tables.multilayer_regressor import MLPRegressor
+    from deltarule.tables.tabular import TabularClassifier, TabularRegressor
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith("deltarule"):
+        raise
+    raise missing_extra("deltarule.sklearn", "sklearn") from None
 
 __all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "load"]
 
@@ -30,4 +34,7 @@ def load(path: str | PathLike[str] | BinaryIO) -> Any:
         The file has no estimator, is damaged, or comes from a newer version.
     """
     file = load_networks(path)
-    return multilayer_of(file, path) if is_multilayer(file) else estimator_of(file, path)
+    if multilayer_file.KEY in file.about:
+        classes = {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}
+        return multilayer_file.estimator_of(file, path, classes)
+    return tabular.estimator_of(file, path)

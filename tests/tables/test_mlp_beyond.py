@@ -255,7 +255,7 @@ def test_coefficients_can_be_written() -> None:
 
 
 def test_sparse_rows_are_predicted_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deltarule.tables.multilayer._ROWS_AT_ONCE", 50)
+    monkeypatch.setattr("deltarule.tables.multilayer_base._ROWS_AT_ONCE", 50)
     sparse = np.where(np.abs(X) > 1, X, 0)
     fitted = classifier().fit(csr_array(sparse), LABELS)
     dense = classifier().fit(sparse, LABELS)

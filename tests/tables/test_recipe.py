@@ -93,12 +93,31 @@ def test_columns_of_their_own_are_left_as_they_are(X):
     assert principal_components(X) is None
 
 
-def test_codes_are_embedded_and_the_other_columns_pass():
-    X = np.column_stack([rows(60, 2), np.arange(60) % 20]).astype(np.float32)
-    net = Plain().network(Task(60, 3, 2, True, ((2, 20),)), (X, np.arange(60) % 2, ONES), seed=0)
+def test_codes_are_embedded_and_what_no_row_had_is_the_mean_of_the_vectors():
+    X = np.column_stack([rows(60, 2), np.arange(60) % 20, np.arange(60) % 7]).astype(np.float32)
+    task = Task(60, 4, 2, True, ((2, 20), (3, 7)))
+    net = Plain().network(task, (X, np.arange(60) % 2, ONES), seed=0)
     assert isinstance(net.layers[0], dr.Embedding)
-    assert net.parameters["0.table"].shape == (20, 8)
+    table = net.parameters["0.table"]
+    assert table.shape == (27, 8)
+    assert [i for i in range(27) if not table[i].any()] == [0, 20]  # code 0 of either column
     assert net.predict(X).shape == (60, 2)
+
+
+def test_a_category_of_many_levels_is_learnt_and_an_unknown_one_is_as_the_mean():
+    rng = np.random.default_rng(0)
+    level = np.arange(1600) % 160
+    effect = rng.normal(size=160)
+    frame = {"shop": [f"shop {i}" for i in level], "size": rng.normal(size=1600)}
+    y = effect[level] + frame["size"] + 10
+    model = TabularRegressor().fit(frame, y)
+    assert isinstance(model.networks_[0].layers[0], dr.Embedding)
+    rows = {"shop": ["shop 3", "shop 4", "none", None], "size": [0.0] * 4}
+    three, four, unknown, missing = model.predict(rows) - 10
+    assert abs(three - effect[3]) < 0.5
+    assert abs(four - effect[4]) < 0.5
+    assert abs(unknown - effect.mean()) < 0.5  # the effects have deviation 1
+    assert missing == unknown
 
 
 @pytest.mark.parametrize(

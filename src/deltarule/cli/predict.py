@@ -11,6 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deltarule.base.errors import InvalidValueError, missing_extra
+from deltarule.cli.file_options import (
+    Comment,
+    Decimal,
+    Encoding,
+    File,
+    Header,
+    Quote,
+    Separator,
+    Skip,
+)
 from deltarule.cli.output import unusable_input
 from deltarule.cli.wishes import find_column, wished_separator
 
@@ -23,10 +33,7 @@ _MOST_NAMED = 8
 
 def predict(
     model: Annotated[Path, typer.Argument(help="The model that `deltarule train` wrote.")],
-    file: Annotated[
-        str,
-        typer.Argument(help="CSV, TSV, Parquet, Arrow, compressed too; - reads standard input."),
-    ],
+    file: File,
     out: Annotated[
         Path | None,
         typer.Option(help="FILE.csv or FILE.parquet; by default CSV to standard output."),
@@ -42,16 +49,13 @@ def predict(
         bool,
         typer.Option("--fill-missing", help="Take columns that the file lacks as missing values."),
     ] = False,
-    separator: Annotated[str | None, typer.Option(help="Between two fields: ',', ';', tab")] = None,
-    quote: Annotated[str | None, typer.Option(help="Around fields with a separator.")] = None,
-    encoding: Annotated[str | None, typer.Option(help="utf-8, cp1252, ...")] = None,
-    decimal: Annotated[str | None, typer.Option(help="The decimal mark: . or ,")] = None,
-    header: Annotated[
-        bool | None,
-        typer.Option("--header/--no-header", help="Whether the first line names the columns."),
-    ] = None,
-    comment: Annotated[str | None, typer.Option(help="What lines of comments begin with.")] = None,
-    skip: Annotated[int | None, typer.Option(help="Lines above the table.", min=0)] = None,
+    separator: Separator = None,
+    quote: Quote = None,
+    encoding: Encoding = None,
+    decimal: Decimal = None,
+    header: Header = None,
+    comment: Comment = None,
+    skip: Skip = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing on standard error.")] = False,
 ) -> None:

@@ -17,8 +17,6 @@ class Watch(Callback):
         self._quiet = quiet
         self._bar: Any = None
         self._task: Any = None
-        self._words = ""
-        self._done = 0
 
     def __enter__(self) -> Self:
         if not self._quiet and self._console.is_terminal:
@@ -48,7 +46,6 @@ class Watch(Callback):
 
     def stage(self, words: str, done: int, total: int) -> None:
         """Note that the next of the steps begins."""
-        self._words, self._done = words, done
         if self._bar is not None:
             self._bar.update(self._task, description=words, completed=done, total=total, state="")
         elif not self._quiet:

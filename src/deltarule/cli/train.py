@@ -12,6 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deltarule.base.errors import InvalidValueError, MissingExtraError, missing_extra
+from deltarule.cli.file_options import (
+    Comment,
+    Decimal,
+    Encoding,
+    File,
+    Header,
+    Quote,
+    Separator,
+    Skip,
+)
 from deltarule.cli.output import INTERRUPTED, console, unusable_input
 from deltarule.cli.threads import one_thread_blas
 from deltarule.cli.wishes import find_column, folder_name, wished_kinds, wished_separator
@@ -30,10 +40,7 @@ class Task(StrEnum):
 
 
 def train(
-    file: Annotated[
-        str,
-        typer.Argument(help="CSV, TSV, Parquet, Arrow, compressed too; - reads standard input."),
-    ],
+    file: File,
     target: Annotated[str, typer.Option(help="The column to predict.")],
     task: Annotated[Task | None, typer.Option(help="What is predicted; found by itself.")] = None,
     out: Annotated[
@@ -47,20 +54,13 @@ def train(
     drop: Annotated[
         list[str] | None, typer.Option(help="A column to leave out. May be repeated.")
     ] = None,
-    separator: Annotated[
-        str | None, typer.Option(help="Between two fields: ',', ';', tab, ...")
-    ] = None,
-    quote: Annotated[
-        str | None, typer.Option(help="Around fields that contain a separator.")
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(help="utf-8, cp1252, ...")] = None,
-    decimal: Annotated[str | None, typer.Option(help="The decimal mark: . or ,")] = None,
-    header: Annotated[
-        bool | None,
-        typer.Option("--header/--no-header", help="Whether the first line names the columns."),
-    ] = None,
-    comment: Annotated[str | None, typer.Option(help="What lines of comments begin with.")] = None,
-    skip: Annotated[int | None, typer.Option(help="Lines above the table.", min=0)] = None,
+    separator: Separator = None,
+    quote: Quote = None,
+    encoding: Encoding = None,
+    decimal: Decimal = None,
+    header: Header = None,
+    comment: Comment = None,
+    skip: Skip = None,
     index: Annotated[
         bool | None,
         typer.Option("--index/--no-index", help="Whether the first column merely counts the rows."),

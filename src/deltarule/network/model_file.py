@@ -19,7 +19,8 @@ same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar, overload
 
@@ -279,6 +280,30 @@ def _open(path: Any, read: Callable[[Path | str, Any], _T]) -> _T:
         raise FileFormatError(f"cannot read {shown(path)}: {error.strerror or error}") from None
 
 
+@contextmanager
+def describing(path: object, what: str) -> Iterator[None]:
+    """Turn whatever a wrong description raises into one error: ``path`` does not describe ``what``.
+
+    A path is shown as it is; anything else, such as an open file, is "the file".
+    """
+    try:
+        yield
+    except FileFormatError:
+        raise
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        shown = path if isinstance(path, (str, PathLike)) else "the file"
+        reason = f"it lacks {error}" if type(error) is KeyError else str(error)
+        raise FileFormatError(f"{shown} does not describe {what}: {reason}") from None
+
+
 class _InMemory:
     """The content of a safetensors file, to be asked as an open file is."""
 
@@ -376,7 +401,7 @@ class _Share:
 
 def _network(path: Path | str, file: Any, description: dict[str, Any]) -> Network:
     """Return one network; shapes are compared before anything is allocated."""
-    try:
+    with describing(path, "a network"):
         layers, inputs = rebuild(description["layers"]), description["inputs"]
         _check_arrays(path, file, array_shapes(layers, inputs), np.dtype(description["dtype"]))
         network = Network(
@@ -396,18 +421,6 @@ def _network(path: Path | str, file: Any, description: dict[str, Any]) -> Networ
             None if initializer is None else Initializer.resolve(initializer)
         )
         network.feature_names = description.get("feature_names")
-    except FileFormatError:
-        raise
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
-        reason = f"it lacks {error}" if type(error) is KeyError else str(error)
-        raise FileFormatError(f"{path} does not describe a network: {reason}") from None
     for name, view in _arrays(network).items():
         view[...] = file.get_tensor(name)
     return network

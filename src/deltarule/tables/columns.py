@@ -197,6 +197,8 @@ class Columns:
             missing.
         """
         check_choice("missing", missing, "raise", "fill")
+        if not self.columns:
+            raise InvalidValueError("the columns are not known yet; call fit first")
         table = frame_of(frame)
         lacking = self._check(table).missing
         if lacking and missing == "raise":

@@ -121,7 +121,10 @@ def given_labels(y: Any, classes: Array | None = None) -> tuple[Target, Array]:
         codes = np.array([place[label] for label in known.tolist()])[codes]
         return Target("classification", classes=classes), codes
     if len(known) < 2:
-        raise InvalidValueError(f"y must have at least two classes, it has one class: {known[0]!r}")
+        raise InvalidValueError(
+            f"y must have at least two classes, it has one class: "
+            f"{describe_value(known.tolist()[0])}"
+        )
     return Target("classification", classes=known), codes
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from deltarule.base.errors import FileFormatError, InvalidTypeError, InvalidValueError
 from deltarule.base.types import Array
-from deltarule.network.model_file import ModelFile, load_networks, save_networks
+from deltarule.network.model_file import ModelFile, describing, load_networks, save_networks
 from deltarule.network.network import Network
 from deltarule.tables.columns import Columns
 from deltarule.tables.target import Target
@@ -124,22 +124,9 @@ class TableModel:
                 f"{shown} has a network, but no columns and target: it is no model of a table; "
                 "deltarule.load returns a single network"
             )
-        try:
+        with describing(path, "a table model"):
             columns, target = Columns.rebuild(described[0]), Target.rebuild(described[1])
             return cls(columns, target, file.networks, about)
-        except FileFormatError:
-            raise
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            IndexError,
-            OverflowError,
-            RecursionError,
-        ) as error:
-            reason = f"it lacks {error}" if type(error) is KeyError else str(error)
-            raise FileFormatError(f"{shown} does not describe a table model: {reason}") from None
 
     def __repr__(self) -> str:
         kind = self.target.task

@@ -98,7 +98,7 @@ class Course(Callback):
         ``constants``: what the reported loss of each row has more than ours.
         """
         self._tol, self._patience = estimator.tol, estimator.n_iter_no_change
-        self._verbose, self._incremental = estimator.verbose, incremental
+        self._verbose = estimator.verbose
         self._first_rate = float(estimator.learning_rate_init)
         schedule = estimator.solver == "sgd" and estimator.optimizer is None
         self._schedule = estimator.learning_rate if schedule else "constant"

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from deltarule.base.errors import FileFormatError, InvalidTypeError, InvalidValueError
 from deltarule.base.settings import describe, rebuild
 from deltarule.base.types import Array
-from deltarule.network.model_file import ModelFile, save_networks
+from deltarule.network.model_file import ModelFile, describing, save_networks
 from deltarule.tables.multilayer_course import Course
 from deltarule.tables.multilayer_fitting import Member
 
@@ -109,19 +109,11 @@ def estimator_of(file: ModelFile, path: object, classes: dict[str, type]) -> Any
     shown = path if isinstance(path, (str, PathLike)) else "the file"
     if KEY not in file.about:
         raise FileFormatError(f"{shown} has no MLPClassifier and no MLPRegressor")
-    try:
+    with describing(path, "an estimator"):
+        name = file.about[KEY]["class"]
+        if isinstance(name, str) and name not in classes:
+            raise FileFormatError(f"{shown} has a {name}, not a {' or '.join(classes)}")
         return _rebuilt(file, classes)
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        IndexError,
-        OverflowError,
-        RecursionError,
-    ) as error:
-        reason = f"it lacks {error}" if type(error) is KeyError else str(error)
-        raise FileFormatError(f"{shown} does not describe an estimator: {reason}") from None
 
 
 def _rebuilt(file: ModelFile, classes: dict[str, type]) -> Any:

@@ -89,6 +89,11 @@ class Recipe(Setting):
 
     family: ClassVar[str] = "recipe"
 
+    @property
+    def codes_above(self) -> int | None:
+        """Above how many levels a category becomes codes for an Embedding; None: never."""
+        return None
+
     def folds(self, rows: int) -> int:
         """Return in how many parts the rows of a table are held out, one network for each.
 
@@ -145,7 +150,7 @@ class Plain(Recipe):
     label_smoothing : float
         Of the cross-entropy.
     embedding : int
-        Length of the vectors of categories that arrive as codes.
+        Length of the vectors of categories with more than 128 levels; the others are one-hot.
     networks : int, optional
         Networks that are averaged, each with another part of the rows held out; by default 5 below
         5,000 rows, else 1.
@@ -178,6 +183,11 @@ class Plain(Recipe):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name))
 
+    @property
+    def codes_above(self) -> int:
+        """128: beyond, one-hot columns would be many and rarely 1."""
+        return 128
+
     def folds(self, rows: int) -> int:
         """Return the number of networks: ``networks``, or 5 below 5,000 rows, else 1."""
         return self.networks or (5 if rows < 5000 else 1)
@@ -188,9 +198,10 @@ class Plain(Recipe):
         front: list[Layer] = []
         width = task.inputs
         components = None if task.codes else principal_components(X)
+        counts: tuple[int, ...] = ()
         if task.codes:
-            positions, categories = zip(*task.codes, strict=True)
-            front.append(Embedding(categories, self.embedding, columns=positions))
+            positions, counts = zip(*task.codes, strict=True)
+            front.append(Embedding(counts, self.embedding, columns=positions))
             width = front[0].outputs(width)
         elif components is not None:
             width = components[0].shape[1]
@@ -210,6 +221,8 @@ class Plain(Recipe):
         at = len(front)
         network.freeze(f"{at}.0", f"{at}.2")
         network.scale_learning_rate(_LINEAR, f"{at}.projection")
+        if task.codes:  # code 0 is every level that was not seen: the mean of the vectors at first
+            network.parameters["0.table"][np.cumsum([0, *counts[:-1]])] = 0
         if components is not None:
             network.parameters["0.weight"], network.parameters["0.bias"] = components
             network.freeze("0")

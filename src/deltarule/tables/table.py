@@ -14,6 +14,7 @@ from deltarule.base.types import Array
 from deltarule.tables.advice import Advice, advise
 from deltarule.tables.columns import Columns
 from deltarule.tables.reading import Reading
+from deltarule.tables.recipe import Recipe
 from deltarule.tables.target import Target
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def prepare(
             raise InvalidValueError(
                 f"every {name!r} is {encoded[0]:g}: there is nothing to learn to predict"
             )
-    columns = Columns(kinds).fit(frame)
+    columns = Columns(kinds, codes_above=Recipe.resolve("plain").codes_above).fit(frame)
     if not columns.width:
         raise InvalidValueError(
             "no column is of use: all are constant, empty, identifiers or left out"

@@ -26,7 +26,7 @@ from deltarule.base.settings import (
     rebuild,
 )
 from deltarule.base.types import Array
-from deltarule.network.model_file import ModelFile, load_networks
+from deltarule.network.model_file import ModelFile, describing, load_networks
 from deltarule.network.network import Network
 from deltarule.tables.columns import Columns
 from deltarule.tables.fitting import Fitted, Rows, fit_networks, in_folds, in_two
@@ -106,7 +106,7 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
         """
         recipe, running, seed = Recipe.resolve(self.recipe), self._running(), self._checked()
         frame, target, encoded, weights = self._given(X, y, sample_weight)
-        columns = Columns(self.kinds).fit(frame)
+        columns = Columns(self.kinds, codes_above=recipe.codes_above).fit(frame)
         if not columns.width:
             raise InvalidValueError(
                 "no column of X is of use: all are constant, empty, identifiers or left out"
@@ -566,7 +566,7 @@ def estimator_of(file: ModelFile, path: object) -> TabularClassifier | TabularRe
         The content is that of no table model.
     """
     model = TableModel.from_file(file, path)
-    try:
+    with describing(path, "an estimator"):
         described = model.about["estimator"]
         made = _CLASSES[described["class"]]
         if (made is TabularClassifier) is not (model.target.task == "classification"):
@@ -579,9 +579,6 @@ def estimator_of(file: ModelFile, path: object) -> TabularClassifier | TabularRe
         estimator._checked()
         check_flag("named", described["named"])
         estimator._adopt(model)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        reason = f"it lacks {error}" if type(error) is KeyError else str(error)
-        raise FileFormatError(f"{_shown(path)} does not describe an estimator: {reason}") from None
     return estimator
 
 
