@@ -164,7 +164,7 @@ def changed(**how: Any) -> io.BytesIO:
     ids=str,
 )
 def test_a_strangers_file_gets_one_clear_error(how: dict[str, Any]) -> None:
-    with pytest.raises(dr.FileFormatError, match="does not describe an estimator|not a MLPClassifier or"):
+    with pytest.raises(dr.FileFormatError, match=r"does not describe an e|not a MLPClassifier or"):
         deltarule.sklearn.load(changed(**how))
 
 
