@@ -3,10 +3,12 @@
 Every test is watched: what hangs fails.
 """
 
+import collections
 import copy
 import ctypes
 import pickle
 import signal
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -191,7 +193,18 @@ class FromAfarError(Exception):
     pass
 
 
+@pytest.fixture
+def thrown_away(monkeypatch):
+    """What Python throws away, by the place where it was raised, is thrown away.
+
+    Python does so with an exception that arrives in the callback of a weak reference. pytest's
+    hook is Python code, in which the next one would arrive; this one is not.
+    """
+    monkeypatch.setattr(sys, "unraisablehook", collections.deque(maxlen=0).append)
+
+
 @needs_alarm
+@pytest.mark.usefixtures("thrown_away")
 @pytest.mark.parametrize("rows", [3000, 40])
 @pytest.mark.parametrize("call", ["run", "step", "predict"])
 def test_a_signal_handler_that_raises_ends_the_call_and_nothing_hangs(call, rows):
@@ -232,8 +245,7 @@ def send(thread, kind):
 
 
 @pytest.mark.parametrize("call", ["run", "step", "predict", "restart"])
-# Python throws an exception away that arrives in the callback of a weak reference.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("thrown_away")
 def test_an_exception_from_another_thread_ends_the_call_and_nothing_hangs(call):
     (X, y), ended = data(500), []
 
