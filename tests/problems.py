@@ -15,8 +15,9 @@ FEW = os.environ.get("DELTARULE_FEW_EXAMPLES") == "1"
 # `make soak`: every combination where a pairwise design stands for them, and many more examples.
 SOAK = os.environ.get("DELTARULE_SOAK") == "1"
 
-TARGETS = native.core().targets() if native.core() is not None else []
-"""The vector targets that this machine has."""
+_TARGETS = native.core().targets() if native.core() is not None else []
+TARGETS = [name for name in _TARGETS if name != "avx512_bf16"]
+"""The vector targets that this machine has, without the one that is another in bfloat16 alone."""
 
 
 def examples(loss, outputs, *, n=37, inputs=7, seed=0, dtype=np.float64):

@@ -77,6 +77,8 @@ void bind_program(nb::module_& m) {
             nb::for_setter(nb::arg("name").none()))
         .def_rw("clip_value", &Description::clip_value, "0: none.")
         .def_rw("clip_norm", &Description::clip_norm, "0: none.")
+        .def_rw("bfloat16", &Description::bfloat16,
+                "Whether products of dense layers in training read numbers rounded to bfloat16.")
         .def_rw("parameter_count", &Description::parameter_count, "Length of the flat vector.")
         .def_rw("state_count", &Description::state_count, "Length of the vector of running statistics.")
         .def_rw("work_per_thread", &Description::work_per_thread,

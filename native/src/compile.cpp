@@ -18,8 +18,9 @@ constexpr double panel_work_least = 16384;       // multiplications per row of s
 class Compiler {
 public:
     Compiler(const Description& network, Mode mode, int panel, long rows)
-        : net_(network), training_(mode == Mode::train), has_loss_(mode != Mode::predict), panel_(panel),
-          rows_(rows), value_(network.widths.size(), -1), delta_(network.widths.size(), -1),
+        : net_(network), training_(mode == Mode::train), has_loss_(mode != Mode::predict),
+          rounds_(training_ && network.bfloat16), panel_(panel), rows_(rows),
+          value_(network.widths.size(), -1), delta_(network.widths.size(), -1),
           written_(network.widths.size(), false), consumers_(network.widths.size(), 0),
           learns_(network.widths.size(), false) {}
 
@@ -53,6 +54,17 @@ private:
     long place(long columns) {
         const long at = out_.row_size;
         out_.row_size += round_up(columns);
+        return at;
+    }
+    // The same for words of two rows each, which take half as many.
+    long place_for_row_pairs(long columns) {
+        const long at = out_.row_size;
+        out_.row_size += round_up(columns) / 2;
+        return at;
+    }
+    long copies(long elements) {
+        const long at = out_.transposed;
+        out_.transposed += elements;
         return at;
     }
     long statistics(long columns) {
@@ -210,6 +222,12 @@ private:
         now.flat_weight = packed(op, "weight").canonical;
         now.flat_bias = has_bias ? packed(op, "bias").canonical : -1;
         out_.multiplications += double(now.inputs) * double(now.outputs);
+        if (rounds_) {
+            PackedParameter& weight = packed(op, "weight");
+            now.in_by_columns = place((now.inputs + 1) / 2);
+            weight.x_by_rows = now.in_by_rows = place_for_row_pairs(now.inputs);
+            now.rounded = weight.rounded = copies((now.inputs + 1) / 2 * round_up(now.outputs));
+        }
         const Operation* next = fused_activation(i);
         now.pre = now.out = value_[size_t(op.target)] = place(now.outputs);
         if (next == nullptr) return false;
@@ -275,13 +293,17 @@ private:
                     now.derive =
                         now.activation != Activation::identity && !by_loss && !derived_above_[size_t(target)];
                     now.d_in = input_delta(op.source(), -1, false, now.add_d_in);
+                    if (rounds_) weight.d_by_rows = now.d_by_rows = place_for_row_pairs(now.outputs);
+                    if (rounds_ && now.d_in >= 0) now.d_by_columns = place((now.outputs + 1) / 2);
                     if (now.d_in >= 0) {
                         // (Narrow layers gain nothing from dot products: their copy is small.)
-                        now.direct = rows_ <= direct_rows_most && now.outputs > 4;
-                        if (!now.direct && double(now.inputs) * double(now.outputs) < copied_weights_most) {
-                            now.transposed = weight.transposed = out_.transposed;
-                            out_.transposed += round_up(now.inputs) * now.outputs;
-                        }
+                        const double size = double(now.inputs) * double(now.outputs);
+                        now.direct = !rounds_ && rows_ <= direct_rows_most && now.outputs > 4;
+                        if (rounds_)
+                            now.transposed = copies(round_up(now.inputs) * ((now.outputs + 1) / 2));
+                        else if (!now.direct && size < copied_weights_most)
+                            now.transposed = copies(round_up(now.inputs) * now.outputs);
+                        weight.transposed = now.transposed;
                         fuse_source(op, now);
                     }
                     break;
@@ -332,7 +354,7 @@ private:
 
     // Few rows cannot be shared out, large layers can. (Where batch statistics cut the step, they do not.)
     void cut_by_panels() {
-        if (out_.cut || rows_ > panel_rows_most) return;
+        if (out_.cut || rounds_ || rows_ > panel_rows_most) return;
         for (Instruction& op : out_.instructions) {
             const double work = double(op.inputs) * double(op.outputs);
             if (op.kind != Kind::dense || work < panel_work_least) continue;
@@ -345,7 +367,7 @@ private:
     // step. What needs the gradient itself does neither. (It is the batch that counts, not a tile: with as many
     // threads as rows every tile has one row.)
     void update_from_single_rows() {
-        if (rows_ != 1 || net_.clip_value > 0) return;
+        if (rows_ != 1 || rounds_ || net_.clip_value > 0) return;
         for (PackedParameter& s : out_.parameters)
             s.single_row = s.form == PackedParameter::Form::product && s.l1 == 0 && s.l2 == 0 &&
                            s.factor != 0 && s.transposed < 0;
@@ -450,7 +472,7 @@ private:
     }
 
     const Description& net_;
-    const bool training_, has_loss_;
+    const bool training_, has_loss_, rounds_;  // rounds_: operands of products, to bfloat16
     const int panel_;
     const long rows_;
     std::vector<long> value_, delta_;
@@ -474,12 +496,12 @@ void lay_out(Compiled& program, long capacity) {
         if (place > 0) place *= capacity;
     };
     for (Instruction& op : program.instructions)
-        for (long* place : {&op.in, &op.in2, &op.pre, &op.out, &op.d_out, &op.d_in, &op.d_in2, &op.aux,
-                            &op.row_aux, &op.source_pre})
+        for (long* place :
+             {&op.in, &op.in2, &op.pre, &op.out, &op.d_out, &op.d_in, &op.d_in2, &op.aux, &op.row_aux,
+              &op.source_pre, &op.in_by_columns, &op.in_by_rows, &op.d_by_columns, &op.d_by_rows})
             scale(*place);
     for (PackedParameter& p : program.parameters) {
-        scale(p.x);
-        scale(p.d);
+        for (long* place : {&p.x, &p.d, &p.x_by_rows, &p.d_by_rows}) scale(*place);
     }
     scale(program.output);
 }

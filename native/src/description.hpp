@@ -48,7 +48,8 @@ struct Description {
     bool canonical = false;  // the loss is paired with its canonical output activation
     bool mean = true;        // the loss of a batch is divided by the sum of its weights
     std::optional<Rule> rule;
-    double clip_value = 0, clip_norm = 0;       // 0: none
+    double clip_value = 0, clip_norm = 0;  // 0: none
+    bool bfloat16 = false;  // in training, products of dense layers read numbers rounded to bfloat16
     long parameter_count = 0, state_count = 0;  // of the flat vectors
     double work_per_thread = 4e5;               // multiplications that repay another thread's barriers
 

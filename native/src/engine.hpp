@@ -106,6 +106,7 @@ private:
     const size_t size_;  // of an element
     const int threads_;
     const Kernels& kernels_;
+    const bool pairs_in_hardware_;
     int threads_used_ = 1;
     std::vector<PackedParameter> layout_;     // where each parameter lies in the packed vectors
     size_t packed_ = 0;                       // bytes of one of them

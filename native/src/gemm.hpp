@@ -27,33 +27,43 @@ inline constexpr int panel_width = 2 * lanes<T>;  // NR
 inline constexpr int tile_rows = DR_VECTOR_BYTES == 64 ? 12 : DR_VECTOR_BYTES == 32 ? 6 : 4;  // MR
 inline constexpr long depth_block = 256;  // k of one pass: a block of W's panel stays in L1
 
+// What a product is made of: sum + x * b, lane by lane. (bfloat16.hpp has pairs of numbers in the place of one.)
+template <class T>
+struct Singles {
+    using Operand = T;
+    static constexpr int most_rows = tile_rows;  // of a register tile
+    static DR_INLINE vec<T> add(vec<T> x, vec<T> b, vec<T> sum) { return fma(x, b, sum); }
+};
+
 // c[M rows, P panels] (+)= a[M rows, k0:k1] @ w[k0:k1, P panels]; k0 a multiple of NR. V: vectors of a
 // panel in use.
 //   in   a       the tile's rows in panel 0, panels `a_stride` apart
 //   in   w       row 0 of W's first panel, panels `w_stride` apart
 //   in   start   what to start from: the bias (rows 0 and panels NR apart) or c itself (as c)
 //   out  c       rows NR apart, panels `c_stride` apart
-template <class T, int M, int V, int P>
-DR_INLINE void product_tile(const T* a, long a_stride, const T* w, long w_stride, long k0, long k1,
-                            const T* start, long start_row, long start_panel, T* c, long c_stride) {
+template <class T, int M, int V, int P, class Terms = Singles<T>>
+DR_INLINE void product_tile(const typename Terms::Operand* a, long a_stride, const typename Terms::Operand* w,
+                            long w_stride, long k0, long k1, const T* start, long start_row, long start_panel,
+                            T* c, long c_stride) {
+    using Operand = typename Terms::Operand;
     constexpr int NR = panel_width<T>, L = lanes<T>;
     vec<T> sum[P][M][V];
     for (int p = 0; p < P; ++p)
         for (int i = 0; i < M; ++i)
             for (int v = 0; v < V; ++v) sum[p][i][v] = load(start + p * start_panel + i * start_row + v * L);
-    const auto step = [&](const T* __restrict a_panel, const T* __restrict w_row, int j) {
+    const auto step = [&](const Operand* __restrict a_panel, const Operand* __restrict w_row, int j) {
         for (int p = 0; p < P; ++p) {
-            vec<T> b[V];
+            vec<Operand> b[V];
             for (int v = 0; v < V; ++v) b[v] = load(w_row + p * w_stride + j * NR + v * L);
             for (int i = 0; i < M; ++i) {
-                const vec<T> x = broadcast(a_panel[i * NR + j]);
-                for (int v = 0; v < V; ++v) sum[p][i][v] = fma(x, b[v], sum[p][i][v]);
+                const vec<Operand> x = broadcast(a_panel[i * NR + j]);
+                for (int v = 0; v < V; ++v) sum[p][i][v] = Terms::add(x, b[v], sum[p][i][v]);
             }
         }
     };
-    const T* a_panel = a + (k0 / NR) * a_stride;
-    const T* w_row = w + k0 * NR;
-    const T* const w_full = w + (k0 + (k1 - k0) / NR * NR) * NR;
+    const Operand* a_panel = a + (k0 / NR) * a_stride;
+    const Operand* w_row = w + k0 * NR;
+    const Operand* const w_full = w + (k0 + (k1 - k0) / NR * NR) * NR;
     for (; w_row != w_full; w_row += NR * NR, a_panel += a_stride)
 #pragma GCC unroll 32
         for (int j = 0; j < NR; ++j) step(a_panel, w_row, j);
@@ -64,29 +74,32 @@ DR_INLINE void product_tile(const T* a, long a_stride, const T* w, long w_stride
 }
 
 // The same for m <= M rows.
-template <class T, int V, int P, int M>
-DR_INLINE void product_rows(int m, const T* a, long a_stride, const T* w, long w_stride, long k0, long k1,
-                            const T* start, long start_row, long start_panel, T* c, long c_stride) {
+template <class T, int V, int P, class Terms, int M>
+DR_INLINE void product_rows(int m, const typename Terms::Operand* a, long a_stride,
+                            const typename Terms::Operand* w, long w_stride, long k0, long k1, const T* start,
+                            long start_row, long start_panel, T* c, long c_stride) {
     if (m == M)
-        product_tile<T, M, V, P>(a, a_stride, w, w_stride, k0, k1, start, start_row, start_panel, c,
-                                 c_stride);
+        product_tile<T, M, V, P, Terms>(a, a_stride, w, w_stride, k0, k1, start, start_row, start_panel, c,
+                                        c_stride);
     else if constexpr (M > 1)
-        product_rows<T, V, P, M - 1>(m, a, a_stride, w, w_stride, k0, k1, start, start_row, start_panel, c,
-                                     c_stride);
+        product_rows<T, V, P, Terms, M - 1>(m, a, a_stride, w, w_stride, k0, k1, start, start_row,
+                                            start_panel, c, c_stride);
 }
 
 // c[rows, panel] (+)= a[rows, k0:k1] @ w[k0:k1, panel], the rows cut as evenly as MR allows.
 //   in   start    NR values that every row starts from, or null: start from c
-template <class T, int V>
-void product_panel(long rows, const T* a, long a_stride, const T* w, long k0, long k1, const T* start, T* c) {
+template <class T, int V, class Terms = Singles<T>>
+void product_panel(long rows, const typename Terms::Operand* a, long a_stride,
+                   const typename Terms::Operand* w, long k0, long k1, const T* start, T* c) {
     constexpr int NR = panel_width<T>;
-    const long pieces = (rows + tile_rows - 1) / tile_rows;
+    const long pieces = (rows + Terms::most_rows - 1) / Terms::most_rows;
     const long base = rows / pieces, larger = rows % pieces;  // `larger` pieces have one row more
     long r = 0;
     for (long piece = 0; piece < pieces; ++piece) {
         const int m = int(base + (piece < larger));
-        product_rows<T, V, 1, tile_rows>(m, a + r * NR, a_stride, w, 0, k0, k1, start ? start : c + r * NR,
-                                         start ? 0 : NR, 0, c + r * NR, 0);
+        product_rows<T, V, 1, Terms, Terms::most_rows>(m, a + r * NR, a_stride, w, 0, k0, k1,
+                                                       start ? start : c + r * NR, start ? 0 : NR, 0,
+                                                       c + r * NR, 0);
         r += m;
     }
 }
@@ -169,42 +182,46 @@ DR_INLINE void dot_rows(const T* d, long d_stride, const T* w, long w_stride, lo
 //   in      a    first of the M columns in row 0; rows NR apart
 //   in      d    row 0 of the panel
 //   in/out  sum  M rows of NR
-template <class T, int M, int V>
-DR_INLINE void gradient_tile(long rows, const T* __restrict a, const T* __restrict d, T* __restrict sums) {
+template <class T, int M, int V, class Terms>
+DR_INLINE void gradient_tile(long rows, const typename Terms::Operand* __restrict a,
+                             const typename Terms::Operand* __restrict d, T* __restrict sums) {
+    using Operand = typename Terms::Operand;
     constexpr int NR = panel_width<T>, L = lanes<T>;
     vec<T> sum[M][V];
     for (int i = 0; i < M; ++i)
         for (int v = 0; v < V; ++v) sum[i][v] = load(sums + i * NR + v * L);
     for (long r = 0; r < rows; ++r, a += NR, d += NR) {
-        vec<T> b[V];
+        vec<Operand> b[V];
         for (int v = 0; v < V; ++v) b[v] = load(d + v * L);
         for (int i = 0; i < M; ++i) {
-            const vec<T> x = broadcast(a[i]);
-            for (int v = 0; v < V; ++v) sum[i][v] = fma(x, b[v], sum[i][v]);
+            const vec<Operand> x = broadcast(a[i]);
+            for (int v = 0; v < V; ++v) sum[i][v] = Terms::add(x, b[v], sum[i][v]);
         }
     }
     for (int i = 0; i < M; ++i)
         for (int v = 0; v < V; ++v) store(sums + i * NR + v * L, sum[i][v]);
 }
 
-template <class T, int V, int M = tile_rows>
-DR_INLINE void gradient_columns(int m, long rows, const T* a, const T* d, T* sums) {
+template <class T, int V, class Terms, int M = Terms::most_rows>
+DR_INLINE void gradient_columns(int m, long rows, const typename Terms::Operand* a,
+                                const typename Terms::Operand* d, T* sums) {
     if (m == M)
-        gradient_tile<T, M, V>(rows, a, d, sums);
+        gradient_tile<T, M, V, Terms>(rows, a, d, sums);
     else if constexpr (M > 1)
-        gradient_columns<T, V, M - 1>(m, rows, a, d, sums);
+        gradient_columns<T, V, Terms, M - 1>(m, rows, a, d, sums);
 }
 
 // sum[columns, NR] += a[rows, first columns of one panel].T @ d[rows, one panel]; columns <= NR.
-template <class T, int V>
-void gradient_block(long rows, int columns, const T* a, const T* d, T* sums) {
+template <class T, int V, class Terms = Singles<T>>
+void gradient_block(long rows, int columns, const typename Terms::Operand* a,
+                    const typename Terms::Operand* d, T* sums) {
     constexpr int NR = panel_width<T>;
-    const int pieces = (columns + tile_rows - 1) / tile_rows;
+    const int pieces = (columns + Terms::most_rows - 1) / Terms::most_rows;
     const int base = columns / pieces, larger = columns % pieces;
     int k = 0;
     for (int piece = 0; piece < pieces; ++piece) {
         const int m = base + (piece < larger);
-        gradient_columns<T, V>(m, rows, a + k, d, sums + k * NR);
+        gradient_columns<T, V, Terms>(m, rows, a + k, d, sums + k * NR);
         k += m;
     }
 }

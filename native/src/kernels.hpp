@@ -45,6 +45,7 @@ struct Target {
     bool (*supported)();
     const Kernels* float32;
     const Kernels* float64;
+    bool pairs_in_hardware = false;  // bfloat16: it adds products of pairs in one instruction
 };
 
 // The targets compiled in, the best first, and the one in use: the best that this machine has, or the

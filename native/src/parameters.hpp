@@ -2,6 +2,7 @@
 // consumed: penalty, clipping, optimizer, transposed copy.
 #pragma once
 
+#include "dense_bfloat16.hpp"
 #include "elementwise.hpp"
 #include "extents.hpp"
 #include "gemm.hpp"
@@ -100,8 +101,53 @@ DR_INLINE void prefetch_block(const Program& program, long at, long count) {
     for (const void* state : program.states) fetch(state);
 }
 
+// The copies of the weights that products read, of row block q in panel p.
+//   in   packed  all parameters
+//   out  copies
+template <class T>
+void copy_block(const PackedParameter& parameter, long p, long q, const void* packed, void* copies) {
+    constexpr long NR = panel_width<T>;
+    const long K = parameter.inputs, N = parameter.outputs;
+    const int rows = int(K - q * NR < NR ? K - q * NR : NR);
+    const T* const w = static_cast<const T*>(packed) + parameter.at + p * K * NR + q * NR * NR;
+    if (parameter.rounded >= 0) {
+        uint32_t* const words = static_cast<uint32_t*>(copies);
+        pair_weights(rows, N - p * NR, reinterpret_cast<const float*>(w),
+                     words + parameter.rounded + p * ((K + 1) / 2) * NR + q * NR / 2 * NR,
+                     parameter.transposed < 0
+                         ? nullptr
+                         : words + parameter.transposed + q * ((N + 1) / 2) * NR + p * NR / 2 * NR);
+    } else if (parameter.transposed >= 0) {
+        transpose_block<T>(rows, N - p * NR, w,
+                           static_cast<T*>(copies) + parameter.transposed + q * N * NR + p * NR * NR);
+    }
+}
+
 inline constexpr int task_panels = 4;       // panels of a task's width at most
 inline constexpr long gradient_rows = 128;  // rows at a time: a panel of x and one of d stay in L1
+
+// One row block of the gradient, of bfloat16 x and d, over the rows of a tile.
+//   in/out  g  (NR, NR) for each panel of the task
+inline void words_gradient(const Program& program, const PackedParameter& parameter, const Task& task, long q,
+                           int rows, const Tile& tile, float* g) {
+    constexpr long NR = panel_width<float>;
+    const long stride = program.capacity / 2 * NR, pairs = (tile.rows + 1) / 2;
+    const uint32_t* const words = static_cast<const uint32_t*>(tile.base);
+    for (long r = 0; r < pairs; r += gradient_rows) {
+        const long count = pairs - r < gradient_rows ? pairs - r : gradient_rows;
+        const uint32_t* const x = words + parameter.x_by_rows + q * stride + r * NR;
+        for (long p = task.p0; p < task.p1; ++p) {
+            const uint32_t* const d = words + parameter.d_by_rows + p * stride + r * NR;
+            float* const to = g + (p - task.p0) * NR * NR;
+            with_pairs(program, [&](auto terms) {
+                if (vectors_in_use<float>(parameter.outputs, p) == 2)
+                    gradient_block<float, 2, decltype(terms)>(count, rows, x, d, to);
+                else
+                    gradient_block<float, 1, decltype(terms)>(count, rows, x, d, to);
+            });
+        }
+    }
+}
 
 // dW[k, n] = sum_r x[r, k] d[r, n]
 template <class T>
@@ -134,6 +180,10 @@ void product_task(const Program& program, const PackedParameter& parameter, cons
         for (int i = 0; i < program.tile_count; ++i) {
             const Tile& tile = program.tiles[i];
             const T* const base = static_cast<const T*>(tile.base);
+            if (parameter.rounded >= 0) {
+                words_gradient(program, parameter, task, q, rows, tile, reinterpret_cast<float*>(g));
+                continue;
+            }
             for (long r = 0; r < tile.rows; r += gradient_rows) {
                 const long count = tile.rows - r < gradient_rows ? tile.rows - r : gradient_rows;
                 const T* const x = base + parameter.x + q * stride + r * NR;
@@ -150,10 +200,8 @@ void product_task(const Program& program, const PackedParameter& parameter, cons
         for (long p = task.p0; p < task.p1; ++p) {
             T* const block = g + (p - task.p0) * NR * NR;
             consume_block<T>(program, parameter, consume, {at(p), rows, N - p * NR}, block, sums);
-            if (consume == Consume::update && parameter.transposed >= 0 && parameter.factor != 0)
-                transpose_block<T>(
-                    rows, N - p * NR, static_cast<const T*>(program.parameters) + at(p),
-                    static_cast<T*>(program.transposed) + parameter.transposed + q * N * NR + p * NR * NR);
+            if (consume == Consume::update && parameter.factor != 0)
+                copy_block<T>(parameter, p, q, program.parameters, program.transposed);
         }
     }
 }
@@ -249,10 +297,7 @@ void update_task(const Program& program, const Task& task) {
             const T* const whole = static_cast<const T*>(program.gradient) + at;
             for (long i = 0; i < rows * NR; i += L) store(g + i, factor * load(whole + i));
             consume_block<T>(plain, bare, Consume::update, {at, rows, N - p * NR}, g, ignored);
-            if (parameter.transposed >= 0)
-                transpose_block<T>(
-                    rows, N - p * NR, static_cast<const T*>(program.parameters) + at,
-                    static_cast<T*>(program.transposed) + parameter.transposed + q * N * NR + p * NR * NR);
+            copy_block<T>(parameter, p, q, program.parameters, program.transposed);
         }
 }
 
@@ -260,7 +305,7 @@ void update_task(const Program& program, const Task& task) {
 template <class T>
 void constrain_panel(const Program& program, const PackedParameter& parameter, long p) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
-    const long K = parameter.inputs, N = parameter.outputs;
+    const long K = parameter.inputs;
     T* const w = static_cast<T*>(program.parameters) + parameter.at + p * K * NR;
     const vec<T> limit = broadcast(T(parameter.max_norm));
     for (long v = 0; v < 2; ++v) {
@@ -284,11 +329,7 @@ void constrain_panel(const Program& program, const PackedParameter& parameter, l
         const vec<T> shrink = select(norm > limit, limit / norm, broadcast(T(1)));
         for (long k = 0; k < K; ++k) store(w + k * NR + v * L, load(w + k * NR + v * L) * shrink);
     }
-    if (parameter.transposed >= 0)
-        for (long k = 0; k < K; k += NR)
-            transpose_block<T>(
-                int(K - k < NR ? K - k : NR), N - p * NR, w + k * NR,
-                static_cast<T*>(program.transposed) + parameter.transposed + k * N + p * NR * NR);
+    for (long q = 0; q * NR < K; ++q) copy_block<T>(parameter, p, q, program.parameters, program.transposed);
 }
 
 }  // namespace deltarule::DR_TARGET

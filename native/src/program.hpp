@@ -32,13 +32,17 @@ struct Instruction {
     bool derive = false;  // dense: d_out arrives as dL/da, its own backward makes it dL/dz
     long aux = -1;        // dropout: the scaled mask; normalisation: the normalised values
     long row_aux = -1;    // layer_norm: 1/deviation of each row
+    // dense in bfloat16: words of `in` and of its delta, for the sums over columns and over rows (bfloat16.hpp)
+    long in_by_columns = -1, in_by_rows = -1, d_by_columns = -1, d_by_rows = -1;
     // The activation that made `in`, where the backward product multiplies by its derivative at once.
     Activation source = Activation::identity;
     double source_setting = 0;
     long source_pre = -1;
     // Offsets in the packed parameters.
-    long weight = -1, bias = -1;             // normalisation: scale and shift
-    long transposed = -1;                    // the copy that the backward product reads; -1: none is kept
+    long weight = -1, bias = -1;  // normalisation: scale and shift
+    // Copies of the weights for the products, in Program::transposed; -1: none is kept.
+    long transposed = -1;                    // what the backward product reads
+    long rounded = -1;                       // bfloat16: what the forward product reads
     bool direct = false;                     // it takes dot products from the weights themselves
     long table_rows = 0, table_columns = 0;  // embedding: of the table, whose place is `weight`
     long flat_weight = -1, flat_bias = -1;   // the same in the network's flat vector; -1: no bias
@@ -78,17 +82,19 @@ struct PackedParameter {
     };
     Form form = Form::product;
     long inputs = 0, outputs = 0;
-    long x = -1, d = -1;           // places in the row tile
-    long d_columns = 0;            // looked_up: all columns of d
-    long at = 0, transposed = -1;  // in the packed parameters
-    long canonical = 0;            // in the network's flat vector
-    double factor = 1;             // on the learning rate; 0: frozen
-    double l1 = 0, l2 = 0;         // penalty
-    bool over_batch = false;       // ... which is divided by the batch's total weight
-    bool decays = false;           // decoupled weight decay applies
-    double max_norm = 0;           // of each unit's incoming weights; 0: none
-    long scalars = 0;              // where its own begin among a step's scalars
-    bool deferred = false;         // updated by the next step's forward product
+    long x = -1, d = -1;                  // places in the row tile
+    long x_by_rows = -1, d_by_rows = -1;  // bfloat16: of their words
+    long d_columns = 0;                   // looked_up: all columns of d
+    long at = 0;                          // in the packed parameters
+    long transposed = -1, rounded = -1;   // copies for the products, as in Instruction
+    long canonical = 0;                   // in the network's flat vector
+    double factor = 1;                    // on the learning rate; 0: frozen
+    double l1 = 0, l2 = 0;                // penalty
+    bool over_batch = false;              // ... which is divided by the batch's total weight
+    bool decays = false;                  // decoupled weight decay applies
+    double max_norm = 0;                  // of each unit's incoming weights; 0: none
+    long scalars = 0;                     // where its own begin among a step's scalars
+    bool deferred = false;                // updated by the next step's forward product
     bool single_row = false;  // a batch of one row: x and d alone make its gradient on the way to the update
 };
 
@@ -173,8 +179,9 @@ struct Program {
     long capacity = 0, tile_size = 0;  // rows; elements
     // The parameters' values, in panels; the optimizer's state and the gradient in the same layout.
     void* parameters = nullptr;
-    const void* flat = nullptr;  // few rows to predict: the network's own vector is read instead
-    void* transposed = nullptr;
+    const void* flat = nullptr;      // few rows to predict: the network's own vector is read instead
+    void* transposed = nullptr;      // copies of the weights
+    bool pairs_in_hardware = false;  // bfloat16: whether the processor adds products of pairs
     void* states[most_states] = {};
     void* gradient = nullptr;  // whole gradient, where something needs it
     // Of the embedding, if the network begins with one; and the input columns that pass it, in their order.

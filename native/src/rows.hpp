@@ -4,6 +4,7 @@
 // r: row of the tile; k: column of the input; n: column of the output.
 #pragma once
 
+#include "dense_bfloat16.hpp"
 #include "elementwise.hpp"
 #include "gather.hpp"
 #include "gemm.hpp"
@@ -68,7 +69,10 @@ void dense_outputs(const Program& program, const Instruction& op, const Tile& ti
 
 template <class T>
 void dense_forward(const Program& program, const Instruction& op, const Tile& tile) {
-    if (!op.by_panels) dense_outputs<T>(program, op, tile, 0, panels<T>(op.outputs));
+    if (op.rounded >= 0)
+        dense_outputs_bfloat16(program, op, tile);
+    else if (!op.by_panels)
+        dense_outputs<T>(program, op, tile, 0, panels<T>(op.outputs));
     if (!acts_on_rows(op.activation)) return;
     T* const base = static_cast<T*>(tile.base);
     softmax_forward(tile.rows, op.outputs, program.capacity * panel_width<T>, base + op.pre, base + op.out);
@@ -143,7 +147,10 @@ void dense_inputs(const Program& program, const Instruction& op, const Tile& til
 template <class T>
 void dense_backward(const Program& program, const Instruction& op, const Tile& tile) {
     if (op.derive) derive_output<T>(program, op, tile);
-    if (op.d_in >= 0 && !op.by_panels) dense_inputs<T>(program, op, tile, 0, panels<T>(op.inputs));
+    if (op.rounded >= 0)
+        dense_inputs_bfloat16(program, op, tile);
+    else if (op.d_in >= 0 && !op.by_panels)
+        dense_inputs<T>(program, op, tile, 0, panels<T>(op.inputs));
 }
 
 // -------------------------------------------------------------------------------------- activation
@@ -327,7 +334,8 @@ template <class T>
 void run_backward(const Program& program, int first, int last, const Tile& tile) {
     for (int i = last - 1; i >= first; --i) {
         const Instruction& op = program.instructions[i];
-        if (op.d_in < 0 && op.d_in2 < 0 && !op.derive) continue;  // nothing below learns
+        // (Rounded, the delta of the lowest layer is wanted in words.)
+        if (op.d_in < 0 && op.d_in2 < 0 && !op.derive && op.rounded < 0) continue;  // nothing below learns
         switch (op.kind) {
 #define DR_CASE(name, ...) \
     case Kind::name: name##_backward<T>(program, op, tile); break;

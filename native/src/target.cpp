@@ -34,12 +34,8 @@ double pack(const PackedParameter& parameter, long p0, long p1, const void* flat
         }
     const double result =
         larger(largest_lane<T>(bitcast<vec<T>>(sizes[0])), largest_lane<T>(bitcast<vec<T>>(sizes[1])));
-    if (transposed == nullptr || parameter.transposed < 0) return result;
-    T* const wt = static_cast<T*>(transposed) + parameter.transposed;
-    for (long p = p0; p < p1; ++p)
-        for (long k = 0; k < K; k += NR)
-            transpose_block<T>(int(K - k < NR ? K - k : NR), N - p * NR, to + (p * K + k) * NR,
-                               wt + k * N + p * NR * NR);
+    for (long p = p0; transposed != nullptr && p < p1; ++p)
+        for (long q = 0; q * NR < K; ++q) copy_block<T>(parameter, p, q, packed, transposed);
     return result;
 }
 

@@ -24,10 +24,12 @@ bool has_avx512() {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 }
+bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 #endif
 
 const Target table[] = {
 #if defined(DR_HAS_X86_TARGETS)
+    {"avx512_bf16", has_avx512_bf16, &avx512::kernels32, &avx512::kernels64, true},
     {"avx512", has_avx512, &avx512::kernels32, &avx512::kernels64},
     {"avx2", has_avx2, &avx2::kernels32, &avx2::kernels64},
 #endif

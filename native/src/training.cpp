@@ -99,6 +99,7 @@ struct Executor::Training {
                                               std::min(chunk_rows, long(self.threads_))));
             capacity = tile_capacity(chunk_rows, threads);
         }
+        if (self.network_.bfloat16) capacity += capacity % 2;  // rows are read in pairs
         lay_out(compiled, capacity);
         program.capacity = capacity;
         program.tile_size = compiled.row_size * capacity;
@@ -150,6 +151,7 @@ struct Executor::Training {
         program.seed = run.seed;
         program.rule = *self.network_.rule;
         program.clip_value = self.network_.clip_value;
+        program.pairs_in_hardware = self.pairs_in_hardware_;
     }
 
     void collect_constraints() {

@@ -29,17 +29,22 @@ DR_INLINE void transpose_stages(vec<T>* x, Indices<j...> all) {
     }
 }
 
+template <class T>
+DR_INLINE auto all_lanes() {
+    if constexpr (lanes<T> == 2)
+        return Indices<0, 1>{};
+    else if constexpr (lanes<T> == 4)
+        return Indices<0, 1, 2, 3>{};
+    else if constexpr (lanes<T> == 8)
+        return Indices<0, 1, 2, 3, 4, 5, 6, 7>{};
+    else
+        return Indices<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>{};
+}
+
 // x[i][j] <-> x[j][i]
 template <class T>
 DR_INLINE void transpose(vec<T>* x) {
-    if constexpr (lanes<T> == 2)
-        transpose_stages<T, 1>(x, Indices<0, 1>{});
-    else if constexpr (lanes<T> == 4)
-        transpose_stages<T, 1>(x, Indices<0, 1, 2, 3>{});
-    else if constexpr (lanes<T> == 8)
-        transpose_stages<T, 1>(x, Indices<0, 1, 2, 3, 4, 5, 6, 7>{});
-    else
-        transpose_stages<T, 1>(x, Indices<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>{});
+    transpose_stages<T, 1>(x, all_lanes<T>());
 }
 
 // wt[n, k] = w[k, n] for one block: `rows` values of k by NR of n.

@@ -235,6 +235,15 @@ class Description:
     def clip_norm(self, arg: float, /) -> None: ...
 
     @property
+    def bfloat16(self) -> bool:
+        """
+        Whether products of dense layers in training read numbers rounded to bfloat16.
+        """
+
+    @bfloat16.setter
+    def bfloat16(self, arg: bool, /) -> None: ...
+
+    @property
     def parameter_count(self) -> int:
         """Length of the flat vector."""
 

@@ -15,9 +15,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from deltarule.base.errors import InvalidTypeError
+from deltarule.base.errors import InvalidTypeError, InvalidValueError
 from deltarule.base.returned import as_returned, read_only
-from deltarule.base.settings import check_formulas
+from deltarule.base.settings import check_choice, check_formulas
 from deltarule.base.types import Array
 from deltarule.data.examples import Expected
 from deltarule.formulas.activations import ActivationFunction, Identity
@@ -155,6 +155,8 @@ class Plan:
     canonical : bool
         Whether the loss is paired with its canonical output activation, so that the last delta is
         computed from the last preactivation at once.
+    bfloat16 : bool
+        Whether, in training, the products of dense layers read numbers rounded to bfloat16.
     """
 
     operations: tuple[Operation, ...]
@@ -166,6 +168,7 @@ class Plan:
     canonical: bool = False
     optimizer: Optimizer | None = None
     clip: Clip | None = None
+    bfloat16: bool = False
 
     @property
     def inputs(self) -> int:
@@ -229,13 +232,15 @@ def compile_network(
     penalty: PenaltyLike = None,
     constraint: ConstraintLike = None,
     clip: ClipLike = None,
+    precision: str | None = None,
 ) -> Plan:
     """Return the plan of a network, with what trains it where given.
 
     Raises
     ------
     ValueError
-        The loss does not fit the network's output; the message says how to fix it.
+        The loss does not fit the network's output, or the precision not its dtype; the message says
+        how to fix it.
     """
     if not isinstance(network, Network):
         raise InvalidTypeError(f"expected a deltarule.Network, got {type(network).__name__}")
@@ -268,7 +273,19 @@ def compile_network(
         canonical=canonical,
         optimizer=None if optimizer is None else Optimizer.resolve(optimizer),
         clip=None if clip is None else Clip.resolve(clip),
+        bfloat16=_is_bfloat16(precision, network.dtype),
     )
+
+
+def _is_bfloat16(precision: str | None, dtype: np.dtype) -> bool:
+    check_choice("precision", precision, None, "float32", "float64", "bfloat16")
+    if precision not in (None, dtype.name, "bfloat16" if dtype == np.float32 else None):
+        needed = "float64" if precision == "float64" else "float32"
+        raise InvalidValueError(
+            f"precision={precision!r} needs a {needed} network, this one is {dtype}; make it with "
+            f'Network(..., dtype="{needed}")'
+        )
+    return precision == "bfloat16"
 
 
 class _Emitter:

@@ -18,19 +18,20 @@ ODD = [1, 3, 5, 9, 17, 33]
 DTYPES = ["float32", "float64"]
 
 
-def executor_of(layers, X, loss, optimizer, dtype):
+def executor_of(layers, X, loss, optimizer, dtype, precision):
     net = dr.Network(layers, inputs=X.shape[1], seed=1, dtype=dtype)
     trainer = dr.Trainer(
         net, loss=loss, optimizer=optimizer, engine="native", threads=1, seed=3,
         penalty=dr.ElasticNet(0.01, 0.1), clip=dr.ClipNorm(0.1), constraint=dr.MaxNorm(1.0),
+        precision=precision,
     )  # fmt: skip
     return net, trainer
 
 
-def course(layers, X, y, *, loss="squared_error", optimizer=None, dtype, poison):
+def course(layers, X, y, *, loss="squared_error", optimizer=None, dtype, poison, precision=None):
     """Train where the memory of tiles is fresh, or where a prediction has filled it with NaN."""
     optimizer = optimizer or dr.SGD(1e-3, momentum=0.9)
-    net, trainer = executor_of(layers, X, loss, optimizer, dtype)
+    net, trainer = executor_of(layers, X, loss, optimizer, dtype, precision)
     if poison:
         left = np.full((208, X.shape[1]), np.nan, dtype=dtype)  # as many rows as a tile takes
         assert np.isnan(trainer._executor.predict(left, None)).all()
@@ -48,6 +49,33 @@ def test_what_a_prediction_left_in_memory_changes_no_layer(name, dtype, target):
     X, y = examples("squared_error", 3)
     runs = [course(STACKS[name], X, y, dtype=dtype, poison=poison) for poison in (False, True)]
     assert runs[0] == runs[1]
+
+
+@pairwise(width=ODD, inputs=[1, 4, 7, 33], target=TARGETS)
+def test_what_a_prediction_left_in_memory_changes_no_rounded_product(width, inputs, target):
+    X, y = examples("squared_error", 3, inputs=inputs)
+    layers = [D(width, "softplus"), D(width + 1, "sigmoid"), D(3)]
+    runs = [
+        course(layers, X, y, dtype="float32", poison=p, precision="bfloat16") for p in (False, True)
+    ]
+    assert runs[0] == runs[1]
+
+
+@pairwise(width=ODD, target=TARGETS)
+def test_infinity_in_a_rounded_product_is_found_where_it_is(width, target):
+    """The sigmoid's loss is finite, and the gradient of what feeds it is not."""
+    said = set()
+    for engine in ("reference", "native"):
+        layers = [D(3, "exp"), D(width, "sigmoid"), D(3)]
+        net = dr.Network(layers, inputs=2, seed=1, dtype="float32")
+        net.parameters["0.weight"][:] = 200
+        net.parameters["1.weight"][:] = 1
+        trainer = dr.Trainer(net, "squared_error", engine=engine, precision="bfloat16")
+        with pytest.raises(dr.DivergenceError) as caught:
+            trainer.step(np.ones((5, 2)), np.ones((5, 3)))
+        said.add(str(caught.value))
+    assert len(said) == 1
+    assert "gradient" in said.pop()
 
 
 @pairwise(loss__output=LOSSES, dtype=DTYPES, target=TARGETS)

@@ -185,6 +185,7 @@ def _description(plan: Plan, network: Network) -> _core.Description:
     found.canonical = plan.canonical
     found.rule = None if plan.optimizer is None else plan.optimizer.rule
     found.clip_value, found.clip_norm = _clipping(plan.clip)
+    found.bfloat16 = plan.bfloat16
     found.parameter_count = len(network.vector)
     found.state_count = len(network.state_vector)
     found.work_per_thread = WORK_PER_THREAD
@@ -364,6 +365,7 @@ class NativeExecutor:
             training=True,
             seed=run.batches.seed,
             step=run.first_step + record.steps_done,
+            bfloat16=self.plan.bfloat16,
         )
         with np.errstate(all="ignore"):
             x, _, _ = passes.gather(self.plan, stretch.data, rows)

@@ -51,6 +51,7 @@ def restart(
     callbacks: Sequence[Callback] | None = None,
     seed: int = 0,
     threads: int | None = None,
+    precision: str | None = None,
     engine: str = "auto",
     progress: bool | str = "auto",
     on_interrupt: str = "raise",
@@ -93,7 +94,7 @@ def restart(
     on_interrupt : "raise" or "return"
         As in :func:`train`; TrainingInterrupted has the result so far as ``restarts``.
     loss, optimizer, epochs, batch_size, drop_last, shuffle, validation, metrics, penalty,
-    constraint, clip, sample_weight, class_weight, seed, engine
+    constraint, clip, sample_weight, class_weight, seed, precision, engine
         As in :func:`train`.
 
     Returns
@@ -149,6 +150,7 @@ def restart(
         class_weight=class_weight,
         seed=seed,
         threads=1,
+        precision=precision,
         engine=engine,
     )
     if monitor is None:

@@ -109,6 +109,7 @@ class Trainer(Guarded, Leading):
         class_weight: Any = None,
         seed: int = 0,
         threads: int | None = None,
+        precision: str | None = None,
         engine: str = "auto",
     ) -> None:
         if not isinstance(network, Network):
@@ -120,6 +121,7 @@ class Trainer(Guarded, Leading):
             "penalty": None if penalty is None else Penalty.resolve(penalty),
             "constraint": None if constraint is None else Constraint.resolve(constraint),
             "clip": None if clip is None else Clip.resolve(clip),
+            "precision": precision,
         }
         self._metrics = resolve_metrics(metrics)
         if isinstance(class_weight, Mapping):

@@ -119,7 +119,14 @@ class ReferenceExecutor:
 
         # Rows: forward, deltas, gradients.
         seed = run.batches.seed
-        context = Context(self.parameters, self.state, training=True, seed=seed, step=step)
+        context = Context(
+            self.parameters,
+            self.state,
+            training=True,
+            seed=seed,
+            step=step,
+            bfloat16=plan.bfloat16,
+        )
         done = forward(plan, x, context)
         if place is not None:
             outputs, there = place

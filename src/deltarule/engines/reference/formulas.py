@@ -15,6 +15,7 @@ import numpy as np
 from deltarule.base.errors import InvalidValueError, missing_formula
 from deltarule.base.random import keep_mask
 from deltarule.base.returned import as_returned, read_only
+from deltarule.base.rounding import to_bfloat16
 from deltarule.base.types import Array
 from deltarule.network.layer import CustomLayer, Layer
 from deltarule.network.layers import (
@@ -138,6 +139,8 @@ class Here(NamedTuple):
         By the layer's own names.
     seed, step : int
         Of the random words.
+    bfloat16 : bool
+        Whether products read numbers rounded to bfloat16.
     inputs : tuple of array
         What the operation reads.
     output, cache
@@ -152,6 +155,7 @@ class Here(NamedTuple):
     training: bool
     seed: int
     step: int
+    bfloat16: bool
     inputs: tuple[Array, ...]
     output: Array | None = None
     cache: Any = None
@@ -162,6 +166,10 @@ class Here(NamedTuple):
         """The layer."""
         return self.op.layer
 
+    def operand(self, x: Array) -> Array:
+        """Return what a product reads of ``x``."""
+        return to_bfloat16(x) if self.bfloat16 else x
+
 
 Forward: TypeAlias = tuple[Array, Any]
 """The output, and what the backward formula needs beside inputs and output."""
@@ -171,15 +179,16 @@ Backward: TypeAlias = tuple[tuple[Array | None, ...], Mapping[str, Array]]
 
 def _dense(here: Here) -> Forward:
     (a_prev,), p = here.inputs, here.parameters
-    return dense_forward(a_prev, p["weight"], p.get("bias")), None
+    z = dense_forward(here.operand(a_prev), here.operand(p["weight"]), p.get("bias"))
+    return z, None
 
 
 def _dense_back(here: Here, delta: Array) -> Backward:
-    (a_prev,), p = here.inputs, here.parameters
+    a_prev, W, d = map(here.operand, (here.inputs[0], here.parameters["weight"], delta))
     if here.op.source == 0 and not here.whole:
-        return (None,), {"weight": a_prev.T @ delta, "bias": delta.sum(axis=0)}
-    da_prev, dW, db = dense_backward(delta, a_prev, p["weight"])
-    return (da_prev,), {"weight": dW, "bias": db}
+        return (None,), {"weight": a_prev.T @ d, "bias": delta.sum(axis=0)}
+    da_prev, dW, db = dense_backward(d, a_prev, W)
+    return (da_prev,), {"weight": dW, "bias": delta.sum(axis=0) if here.bfloat16 else db}
 
 
 def _activation(here: Here) -> Forward:

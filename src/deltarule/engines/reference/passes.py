@@ -56,6 +56,7 @@ class Context:
     training: bool
     seed: int = 0
     step: int = 0
+    bfloat16: bool = False
 
     def here(self, op: Operation, values: list[Array], **backward: Any) -> Here:
         """Return what an operation's formulas may read."""
@@ -66,6 +67,7 @@ class Context:
             training=self.training,
             seed=self.seed,
             step=self.step,
+            bfloat16=self.bfloat16,
             inputs=tuple(values[slot] for slot in op.sources),
             **backward,
         )
