@@ -72,6 +72,9 @@ sanitize-address: build/address
 # (NumPy takes no lock when it copies the vector of a network that another thread trains.)
 sanitize-thread: LEFT_OUT += or numpy_reads
 sanitize-thread: build/thread
+	$(BIN)/cmake --build $</native --target bench_steps  # the tool for profilers works
+	$</native/bench_steps W1,W2 2 0.01
+	$${CXX:-c++} -std=c++20 -fsyntax-only -Inative/src native/tools/bench_products.cpp
 	LD_PRELOAD='$(call PRELOAD,tsan)' TSAN_OPTIONS='exitcode=66 die_after_fork=0' \
 	$(SANITIZED) tests/native/test_threads.py tests/native/test_every_batch.py tests/native/test_in_use.py \
 	  tests/native/test_barrier.py

@@ -13,7 +13,7 @@
 
 namespace deltarule {
 
-inline constexpr long tile_rows_wanted = 208;  // many, since wide layers are read again for each tile
+inline constexpr long tile_rows_wanted = 256;  // many, since wide layers are read again for each tile
 inline constexpr double panel_work = 0.1;      // of work_per_thread, where a layer is cut by panels
 inline constexpr double shared_work = 1e6;     // elements moved that repay other threads
 inline constexpr double inline_work = 5e4;     // multiplications that are done while the others wait

@@ -44,7 +44,7 @@ float* make(long count) {
 
 void measure(long rows, long n) {
     constexpr long NR = panel_width<float>;
-    const long padded = (n + NR - 1) / NR * NR, capacity = std::min(rows, 208L);
+    const long padded = (n + NR - 1) / NR * NR, capacity = std::min(rows, 256L);
     const long count = (rows + capacity - 1) / capacity, tile_size = 2 * padded * capacity;
     float *const tiles = make(count * tile_size), *const parameters = make((n + 1) * padded),
                  *const transposed = make(padded * n), *const gradient = make(n * padded);

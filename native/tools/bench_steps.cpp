@@ -1,10 +1,8 @@
 // Microseconds per training step of the benchmark's networks, without Python: for profilers, and to see
-// what a change in the core is worth. From a build folder of CMake (-DDELTARULE_SYMBOLS=ON):
+// what a change in the core is worth.
 //
-//     c++ -std=c++20 -O2 -march=native -ffp-contract=fast -I../native/src ../native/tools/bench_steps.cpp -o bench_steps
-//         CMakeFiles/_native.dir/native/src/{compile,description,engine,memory,names,pool,prediction,targets,training}.cpp.o
-//         CMakeFiles/kernels_*.dir/native/src/target.cpp.o -lpthread
-//     ./bench_steps W3 2 5       (workload, threads, seconds)
+//     cmake -S . -B build/tools -DDELTARULE_SYMBOLS=ON && cmake --build build/tools --target bench_steps
+//     build/tools/bench_steps W3 2 5       (workload, threads, seconds)
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -139,6 +137,7 @@ int main(int argc, char** argv) {
         std::vector<double> shares;
         for (int round = 0; spent < seconds || round < 3; ++round) {
             std::vector<double> scalars, record(size_t(epochs) * (3 + d.parameters.size()));
+            std::vector<double> step_losses(size_t(2 * epochs * steps));
             std::vector<int64_t> updates(static_cast<size_t>(epochs));
             for (long s = 0; s < epochs * steps; ++s)
                 for (int i = 0; i < d.scalars(); ++i)
@@ -166,6 +165,7 @@ int main(int argc, char** argv) {
             }
             run.gradient_squares = at;
             run.updates = updates.data();
+            run.step_losses = step_losses.data();
             const double before = peak(executor.threads_used());
             const auto start = std::chrono::steady_clock::now();
             executor.train(run);

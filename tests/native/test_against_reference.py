@@ -116,7 +116,7 @@ def test_widths_around_the_edges_of_tiles(size, dtype):
     assert_agree(Problem(layers, X, y, dtype=dtype, batch_size=7), steps=6)
 
 
-@pytest.mark.parametrize("rows", [*SIZES, 103, 104, 105, 207, 208, 209, 500])
+@pytest.mark.parametrize("rows", [*SIZES, 127, 128, 129, 255, 256, 257, 600])
 def test_batches_around_the_edges_of_tiles(rows):
     X, y = examples("squared_error", 3, n=rows + 2)
     assert_agree(Problem([D(18, "tanh"), D(17, "tanh"), D(3)], X, y, batch_size=rows), steps=3)

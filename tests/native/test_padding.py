@@ -33,7 +33,7 @@ def course(layers, X, y, *, loss="squared_error", optimizer=None, dtype, poison,
     optimizer = optimizer or dr.SGD(1e-3, momentum=0.9)
     net, trainer = executor_of(layers, X, loss, optimizer, dtype, precision)
     if poison:
-        left = np.full((208, X.shape[1]), np.nan, dtype=dtype)  # as many rows as a tile takes
+        left = np.full((256, X.shape[1]), np.nan, dtype=dtype)  # as many rows as a tile takes
         assert np.isnan(trainer._executor.predict(left, None)).all()
     history = trainer.run(X, y, batch_size=13, epochs=2, progress=False)
     return (
