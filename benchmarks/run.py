@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import re
 import sys
 from pathlib import Path
 
 from deltarule.base.errors import DeltaruleError
-from deltarule.bench import PEERS, WORKLOADS, full_form, short_form, show, write
-from deltarule.bench.machine import cpu_model
+from deltarule.bench import PEERS, choices, full_form, short_form, show, write
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -19,7 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="the form of `deltarule bench`")
     parser.add_argument("--threads", type=int, default=2, help="of every library (default 2)")
-    parser.add_argument("--workloads", nargs="+", metavar="W", help=", ".join(WORKLOADS))
+    parser.add_argument("--workloads", nargs="+", metavar="W", help=", ".join(choices()))
     parser.add_argument("--peers", nargs="+", metavar="PEER", help=", ".join(PEERS))
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder (default results/)")
     options = parser.parse_args()
@@ -35,8 +33,7 @@ def main() -> int:
     except DeltaruleError as error:
         parser.error(str(error))
     show(result)
-    cpu = re.sub(r"[^a-z0-9]+", "-", cpu_model().lower()).strip("-")
-    for path in write(result, options.output, f"{result.date[:10]}-{cpu}"):
+    for path in write(result, options.output):
         print(path)
     return 0
 

@@ -3,6 +3,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <chrono>
 #include <climits>
 #include <memory>
 #include <optional>
@@ -95,6 +96,19 @@ Orders random_orders(uint64_t seed, int purpose, uint64_t first_step, long count
     return Orders(data, {size_t(count), size_t(n)}, owner);
 }
 
+// Single-precision GFLOP/s of one core in the target in use, by multiply-adds in registers.
+double peak_gflops(long repeats) {
+    const Target* const found = chosen_target();
+    expect(found != nullptr, "no vector target is in use");
+    expect(repeats > 0, "repeats must be positive");
+    const Outside outside;
+    double sum;
+    const auto start = std::chrono::steady_clock::now();
+    const double operations = found->float32->multiply_adds(repeats, &sum);
+    return 1e-9 * operations /
+           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -109,6 +123,8 @@ NB_MODULE(_native, m) {
     m.def("permutations", &random_orders, nb::kw_only(), nb::arg("seed"), nb::arg("purpose"),
           nb::arg("first_step"), nb::arg("count"), nb::arg("row"), nb::arg("n"),
           "Random orders (count, n): row e is the stable argsort of the n words of step first_step + e.");
+    m.def("peak_gflops", &peak_gflops, nb::arg("repeats"),
+          "Single-precision GFLOP/s that this core reaches now, by multiply-adds in registers.");
     nb::set_leak_warnings(false);  // a daemon thread keeps what it has when the interpreter ends
     bind_program(m);
     bind_executor(m);

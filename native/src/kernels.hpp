@@ -38,6 +38,7 @@ struct Kernels {
     // out: (count,) the words of columns 0, 1, ... of a row, count <= 2^32
     void (*random_words)(uint64_t seed, Purpose purpose, uint64_t step, uint32_t row, long count,
                          uint32_t* out);
+    double (*multiply_adds)(long repeats, double* sum);
 };
 
 struct Target {

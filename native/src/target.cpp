@@ -1,6 +1,7 @@
 // Compiled once per target, with -DDR_TARGET=<name> and the target's flags.
 #include "kernels.hpp"
 #include "parameters.hpp"
+#include "peak.hpp"
 #include "rows.hpp"
 
 #define DR_NAME_OF(x) #x
@@ -108,7 +109,8 @@ constexpr Kernels table() {
             unpack<T>,
             largest<T>,
             read_value<T>,
-            words};
+            words,
+            multiply_adds<T>};
 }
 
 }  // namespace

@@ -28,6 +28,11 @@ def permutations(*, seed: int, purpose: int, first_step: int, count: int, row: i
     Random orders (count, n): row e is the stable argsort of the n words of step first_step + e.
     """
 
+def peak_gflops(repeats: int) -> float:
+    """
+    Single-precision GFLOP/s that this core reaches now, by multiply-adds in registers.
+    """
+
 class Operation:
     """One operation of a plan; kinds() says what each needs."""
 

@@ -17,7 +17,7 @@ from deltarule.bench.processes import cold_starts
 from deltarule.bench.workloads import initial_parameters, make_data, select_workloads, with_rows
 
 QUICK = Budget(turn=1e-3, total=0, rounds=2, least=2)
-TINY = Form("tiny", QUICK, QUICK, QUICK, None, 0.01, {"W3": 210}, False, 60)
+TINY = Form("tiny", QUICK, QUICK, QUICK, QUICK, None, 0.01, {"W3": 210}, False, 60)
 NATIVE = dr.engines()["native"].startswith("available")
 
 
@@ -46,7 +46,7 @@ def _small_products():
 @pytest.fixture(scope="module")
 def result(_small_products):
     peers = [PEERS["deltarule"], PEERS["reference"], Missing()]
-    return run_form(TINY, peers, ["W1", "W3"], 1, lambda text: None)
+    return run_form(TINY, peers, ["W1", "W3", "N1-200"], 1, lambda text: None)
 
 
 def test_tiny_run_gives_positive_numbers(result):
@@ -63,11 +63,11 @@ def test_tiny_run_gives_positive_numbers(result):
 def test_result_names_the_engine_and_compares_all_kinds_of_work(result):
     assert result.machine["engines"] == dr.engines()
     keys = [comparison.key for comparison in result.comparisons]
-    assert keys == ["W1", "W3", "restarts", "predict W3", "predict W3 bulk"]
+    assert keys == ["W1", "W3", "restarts", "predict W3", "predict W3 bulk", "N1-200"]
 
 
 def test_both_engines_do_the_same_work(result):
-    for key in ("W1", "W3"):
+    for key in ("W1", "W3", "N1-200"):
         losses = [result[key].entries[name].loss for name in ("deltarule", "reference")]
         assert math.isclose(*losses, rel_tol=1e-4)
 
@@ -75,7 +75,7 @@ def test_both_engines_do_the_same_work(result):
 def test_missing_peer_is_reported_as_absent(result):
     assert result["W1"].entries["torch"].value is None
     (line,) = result.absences()
-    assert line.startswith("PyTorch is absent from W1, W3: no_such_library is not installed")
+    assert line.startswith("PyTorch is absent from W1, W3, N1-200: no_such_library is not")
     assert line in result.to_markdown()
 
 
@@ -115,14 +115,14 @@ def test_different_numbers_of_threads_in_one_process_are_owned_up_to(result, mon
 
 
 def test_json_has_the_keys_readers_rely_on(result, tmp_path):
-    write(result, tmp_path, "result")
-    read = json.loads((tmp_path / "result.json").read_text())
+    paths = write(result, tmp_path)
+    read = json.loads(paths[0].read_text())
     assert {"form", "date", "machine", "peak", "comparisons", "notes", "seconds"} <= read.keys()
     assert {"cpu", "cores", "threads", "engines", "versions"} <= read["machine"].keys()
     w3 = next(c for c in read["comparisons"] if c["key"] == "W3")
     assert {"network", "batch_size", "rows", "floor", "share_of_floor"} <= w3["details"].keys()
     assert {"value", "samples", "ratio", "best", "loss"} <= w3["entries"]["deltarule"].keys()
-    assert (tmp_path / "result.md").read_text() == result.to_markdown()
+    assert paths[1].read_text() == result.to_markdown()
 
 
 @pytest.mark.skipif(not NATIVE, reason="the compiled core is not built")
@@ -135,6 +135,31 @@ def test_native_engine_is_what_is_measured_where_it_is_built():
 def test_unknown_workload_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown workload 'W9'.*W1, W2, W3, W4, W5, W6"):
         select_workloads(["W9"])
+
+
+def test_a_group_stands_for_its_workloads():
+    keys = [workload.key for workload in select_workloads(["W6", "N2"])]
+    assert keys == ["W6", "N2-sgd", "N2-1", "N2-32", "N2-200", "N2-all"]
+    assert select_workloads(["W", "N"]) == select_workloads(None) == list(WORKLOADS.values())
+
+
+def test_a_result_is_named_after_the_processor_and_its_vector_target(result, tmp_path):
+    changed = dataclasses.replace(result, machine={**result.machine, "cpu": "A (R) B-1 "})
+    target = result.machine["target"] or "reference"
+    assert write(changed, tmp_path)[0].name == f"a-r-b-1-{target.replace('_', '-')}.json"
+
+
+def test_shares_are_of_what_a_core_can_do_at_most(result):
+    peak = result.peak["core_gflops"]
+    if peak is None:
+        assert not NATIVE
+        return
+    entry = result["N1-200"].entries["deltarule"]
+    # 2-8-1: 24 weights, 6 operations for each of them and each row, less 2 in the first layer.
+    flops = 200 * (6 * 24 - 2 * 16)
+    assert entry.details["share_of_core"] == pytest.approx(1e-3 * flops / peak / entry.value)
+    assert 0 < entry.details["share_of_core"] <= entry.details["best_share_of_core"] < 1
+    assert result.peak["gflops"] >= peak
 
 
 def test_unknown_peer_is_refused_with_the_nearest_one():
@@ -151,9 +176,9 @@ def test_a_selection_always_begins_with_deltarule():
 
 
 @pytest.mark.parametrize("key", [key for key in PEERS if key != "torch-compile"])
-@pytest.mark.parametrize("workload", ["W1", "W3"])
+@pytest.mark.parametrize("workload", ["W1", "W3", "N1-sgd", "N3-32"])
 def test_every_installed_peer_does_the_same_work(key, workload):
-    workload = with_rows(WORKLOADS[workload], 400)
+    workload = with_rows(WORKLOADS[workload], 16 if workload == "N1-sgd" else 416)
     data = make_data(workload)
     if not PEERS[key].suits(workload):
         pytest.skip("this way of use is not for this workload")
@@ -162,9 +187,14 @@ def test_every_installed_peer_does_the_same_work(key, workload):
     except Absent as reason:
         pytest.skip(str(reason))
     ours = PEERS["reference"].prepare(workload, data, 1)
-    # Full-batch descent is deterministic: ten steps in float32 agree to 10 * eps * a few.
-    # Shuffles differ: what they make of three epochs is well below the change by an epoch, 10 %.
-    epochs, tolerance = (10, 1e-5) if workload.full_batch else (3, 2e-2)
+    if key == "fann" and workload.optimizer != "sgd":
+        pytest.skip("RPROP takes other steps than Adam")
+    # Without shuffles the steps are the same: ten of full-batch descent, at most 48 otherwise,
+    # agree in float32 up to eps * 48 * a few. (FANN keeps |tanh| below 0.98 where it takes
+    # derivatives, which N1 does not reach.) Shuffles differ: what they make of three epochs is
+    # well below the change by an epoch, 10 %.
+    tolerance = 2e-2 if workload.shuffles and not workload.full_batch else 2e-5
+    epochs = 10 if workload.full_batch else 3
     assert math.isclose(session.run_epochs(epochs), ours.run_epochs(epochs), rel_tol=tolerance)
     session.reset()
     ours.reset()

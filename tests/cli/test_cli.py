@@ -212,7 +212,7 @@ def test_check_answers_a_wrong_description_in_one_line(arguments, says):
 
 def test_bench_prints_its_table_and_writes_its_samples(monkeypatch, tmp_path):
     quick = Budget(turn=1e-3, total=0, rounds=2, least=2)
-    tiny = forms.Form("tiny", quick, None, None, None, 0.01, {}, False, 60)
+    tiny = forms.Form("tiny", quick, quick, None, None, None, 0.01, {}, False, 60)
     monkeypatch.setattr(forms, "SHORT_FORM", tiny)
     monkeypatch.setattr(machine, "_used", set())
     monkeypatch.setattr(floor, "_SIZES", (64,))
@@ -230,7 +230,7 @@ def test_bench_prints_its_table_and_writes_its_samples(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--workloads", "W9"], "unknown workload 'W9'; known: W1"),
+        (["--workloads", "W9"], "unknown workload 'W9'; did you mean 'W'? known: N, N1"),
         (["--workloads", "W1,"], "unknown workload ''"),
         (["--peers", "torhc"], "did you mean 'torch'"),
         (["--threads", "0"], "threads must be a whole number >= 1"),

@@ -18,3 +18,4 @@ from deltarule.bench.result import Entry as Entry
 from deltarule.bench.result import Result as Result
 from deltarule.bench.workloads import WORKLOADS as WORKLOADS
 from deltarule.bench.workloads import Workload as Workload
+from deltarule.bench.workloads import choices as choices

@@ -55,20 +55,21 @@ class Form:
 
     Attributes
     ----------
-    workload, restarts, predict, cold : Budget or None
-        None leaves that part out.
+    workload, narrow, restarts, predict, cold : Budget or None
+        None leaves that part out. ``narrow`` is for the training of N1 to N5.
     peak_seconds : float
     rows : dict of str to int
         The number of rows of the workloads that get fewer.
     memory : bool
         Whether peak memory is measured.
     limit : float
-        Seconds for everything. Each workload gets an equal share of the time left; peers that have
+        Seconds for each workload; what one leaves over is shared by those after it. Peers that have
         not begun when it is spent are left out, and the result says so.
     """
 
     name: str
     workload: Budget | None
+    narrow: Budget | None
     restarts: Budget | None
     predict: Budget | None
     cold: Budget | None
@@ -77,28 +78,34 @@ class Form:
     memory: bool
     limit: float
 
+    def training(self, workload: Workload) -> Budget | None:
+        """Return the budget for training a workload."""
+        return self.narrow if workload.narrow else self.workload
+
 
 SHORT_FORM = Form(
     "short",
     Budget(turn=0.08, total=2.5, rounds=7),
+    Budget(turn=0.03, total=2.5, rounds=5),
     None,
     Budget(turn=0.02, total=0.6, rounds=7),
     None,
     1.0,
     {"W2": 200, "W4": 1280, "W5": 2560, "W6": 512},
     False,
-    60,
+    10,
 )
 FULL_FORM = Form(
     "full",
     Budget(turn=0.3, total=30, rounds=11),
+    Budget(turn=0.1, total=20, rounds=11),
     Budget(turn=0.5, total=30, rounds=7),
     Budget(turn=0.05, total=6, rounds=11),
     Budget(turn=0, total=60, rounds=7),
     6.0,
     {},
     True,
-    600,
+    100,
 )
 
 
@@ -116,7 +123,8 @@ def short_form(
     peers : names, optional
         Keys of ``PEERS``; by default whatever is installed, without torch.compile.
     workloads : names, optional
-        "W1" to "W6"; all by default.
+        "W1" to "W6", "N1" to "N5" at every batch size or "N4-32" at one, or "W" or "N" for all of
+        these; by default "W".
     threads : int
         Threads of every library.
     say : function, optional
@@ -127,7 +135,8 @@ def short_form(
     ValueError
         A workload or a peer is unknown.
     """
-    return run_form(SHORT_FORM, select_peers(peers, SHORT), workloads, threads, say)
+    chosen = ["W"] if workloads is None else workloads
+    return run_form(SHORT_FORM, select_peers(peers, SHORT), chosen, threads, say)
 
 
 def full_form(
@@ -137,7 +146,10 @@ def full_form(
     threads: int = 2,
     say: Callable[[str], object] = _log.info,
 ) -> Result:
-    """Measure everything, in about ten minutes; parameters as in :func:`short_form`."""
+    """Measure everything, in about half an hour; parameters as in :func:`short_form`.
+
+    By default all workloads are measured.
+    """
     return run_form(FULL_FORM, select_peers(peers), workloads, threads, say)
 
 
@@ -160,17 +172,24 @@ def print_short_form(
 def show(result: Result) -> None:
     """Print a result to standard output, by rich where installed, else as Markdown."""
     try:
+        from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
     except ImportError:
         sys.stdout.write(result.to_markdown())
         return
-    headings, rows = result.rows()
-    table = Table(title="time per unit; (peer / deltarule, above 1: the peer takes longer)")
-    for i, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if i < 2 else "right")
+    headings, rows = result.rows(values=False)
+    table = Table(
+        title="deltarule's time per unit; how many times as long the others take",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    used = [i for i in range(len(headings)) if any(row[i] for row in rows)]
+    for i in used:
+        left = i < 2
+        table.add_column(headings[i], justify="left" if left else "right", no_wrap=not left)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(row[i] for i in used))
     console = Console()
     for line in result.header():
         console.print(line, highlight=False)
@@ -194,7 +213,7 @@ def run_form(
     start = time.perf_counter()
     now = datetime.datetime.now().astimezone()
     result = Result(form.name, now.isoformat(timespec="minutes"), describe_machine(threads))
-    others, clock = OtherProcesses(), Clock(form.limit)
+    others, clock = OtherProcesses(), Clock(form.limit * len(chosen))
     with confined(threads) as blas_limited:
         result.machine |= {
             "blas_threads_limited": blas_limited,
@@ -213,8 +232,8 @@ def run_form(
         peak = max(peak, measure_peak(threads, form.peak_seconds), key=lambda p: p.gflops)
     result.machine["busy_with_others"] = others.share()
     result.peak = asdict(peak)
-    if form.workload is not None:
-        for workload in measured:
+    for workload in measured:
+        if form.training(workload) is not None:
             _add_floor(result[workload.key], workload, peak)
     result.installed_megabytes = installed_megabytes() if form.memory else {}
     # Cold starts were measured first and belong last.
@@ -235,7 +254,8 @@ def _measure_workload(
     data = make_data(workload)
     comparison = Comparison(workload.key, workload.title, "us/step")
     sessions = _prepare(workload, data, peers, threads, comparison, say, clock)
-    if form.workload is not None:
+    budget = form.training(workload)
+    if budget is not None:
         result.comparisons.append(comparison)
         comparison.details = {
             "network": workload.network,
@@ -247,7 +267,7 @@ def _measure_workload(
             "gb_per_second": measure_bandwidth(workload.working_set, threads, 0.1),
         }
         say(f"{workload.key}, {workload.title}: {', '.join(sessions)}")
-        _time_training(form.workload, workload, sessions, comparison)
+        _time_training(budget, workload, sessions, comparison)
     if form.restarts is not None and workload.key == "W3":
         say(f"{RESTARTS} restarts of W3")
         result.comparisons.append(_restarts(form.restarts, workload, sessions))
@@ -356,7 +376,8 @@ def _prediction(
     )
     tasks = {}
     for name, session in sessions.items():
-        if name in ("jax-epochs", "torch-fused", "torch-compile"):  # they differ in training only
+        if name in ("one-thread", "jax-epochs", "torch-fused", "torch-compile"):
+            # They differ in training only.
             continue
         predict = session.predictor(data.X[:rows])
         task = Task(_repeat(predict), rows)
@@ -417,8 +438,13 @@ def _measure_processes(
 
 
 def _add_floor(comparison: Comparison, workload: Workload, peak: Peak) -> None:
-    """Add the floor of a workload's mean step and the share of it that each library reaches."""
-    if workload.key == "W1":  # nine weights: their floor means nothing
+    """Add each library's share of a core's peak, and of the floor of a workload's mean step."""
+    for entry in comparison.entries.values():
+        if entry.value and entry.best and peak.core_gflops:
+            step = 1e-3 * workload.flops / peak.core_gflops
+            entry.details["share_of_core"] = step / entry.value
+            entry.details["best_share_of_core"] = step / entry.best
+    if workload.key == "W1" or workload.narrow:  # their floor means nothing
         return
     floor = floor_of(workload, peak, comparison.details["gb_per_second"])
     comparison.details["floor"] = asdict(floor)

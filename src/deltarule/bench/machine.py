@@ -40,6 +40,7 @@ def describe_machine(threads: int) -> dict[str, Any]:
         "load_at_start": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}",
         "engines": dr.engines(),
+        "target": vector_target(),
         "versions": versions,
     }
 
@@ -77,6 +78,15 @@ def cpu_model() -> str:
         if found:
             return found[1].strip()
     return platform.processor() or platform.machine()
+
+
+def vector_target() -> str | None:
+    """Return the native engine's vector target; None without that engine."""
+    try:
+        from deltarule import _native
+    except ImportError:
+        return None
+    return _native.target()
 
 
 @contextmanager

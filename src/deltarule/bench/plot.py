@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from deltarule.bench.peers import OURS, PEERS, Absent
@@ -49,9 +50,15 @@ def plot(result: Result, path: Path) -> Path | None:
     return path
 
 
-def write(result: Result, folder: Path | str, name: str) -> list[Path]:
-    """Write name.json, name.md and, if matplotlib is installed, name.png."""
+def write(result: Result, folder: Path | str) -> list[Path]:
+    """Write a file of samples, a table and, if matplotlib is installed, a plot.
+
+    They are named after the processor and the vector target, "amd-epyc-avx512.json": a newer result
+    of the same machine replaces an older one.
+    """
     folder = Path(folder)
+    machine = f"{result.machine['cpu']} {result.machine['target'] or 'reference'}"
+    name = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.json", folder / f"{name}.md"]
     paths[0].write_text(result.to_json())

@@ -10,6 +10,7 @@ from typing import Any
 
 from deltarule.bench.peers import OURS, PEERS
 
+_SHARES = ("share of a core", "share of floor")
 _BUSY = 0.05
 """Share of the cores' time in other processes above which a result warns."""
 
@@ -134,15 +135,16 @@ class Result:
                 "and thread pools keep the number they started with; start a new process"
             )
         if self.peak:
-            lines.append(
-                f"best matrix product {self.peak['gflops']:.0f} GFLOP/s ({self.peak['by']})"
-            )
+            lines.append(f"peak {self.peak['gflops']:.0f} GFLOP/s (by {self.peak['by']})")
         return lines
 
-    def rows(self) -> tuple[list[str], list[list[str]]]:
-        """Return headings and rows of the table: values, and each peer's ratio to deltarule."""
+    def rows(self, *, values: bool = True) -> tuple[list[str], list[list[str]]]:
+        """Return headings and rows of the table: values, and each peer's ratio to deltarule.
+
+        Without ``values`` of the peers there are their ratios alone.
+        """
         peers = [name for name in self.peers if name != OURS]
-        headings = ["", "unit", OURS, *(PEERS[name].title for name in peers), "floor share"]
+        headings = ["", "unit", OURS, *(PEERS[name].title for name in peers), *_SHARES]
         rows = []
         for comparison in self.comparisons:
             ours = comparison.entries.get(OURS, Entry())
@@ -154,10 +156,11 @@ class Result:
                 elif entry.value is None:
                     row.append("absent")
                 else:
-                    ratio = "" if entry.ratio is None else f" ({_number(entry.ratio)}x)"
-                    row.append(_number(entry.value) + ratio)
-            share = comparison.details.get("share_of_floor")
-            rows.append([*row, "" if share is None else f"{share:.0%}"])
+                    ratio = "" if entry.ratio is None else f"{_number(entry.ratio)}x"
+                    text = f" ({ratio})" if ratio else ""
+                    row.append(_number(entry.value) + text if values else ratio)
+            shares = ours.details.get("share_of_core"), comparison.details.get("share_of_floor")
+            rows.append([*row, *("" if share is None else f"{share:.0%}" for share in shares)])
         return headings, rows
 
     def absences(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,11 +13,13 @@ from deltarule.base.errors import unknown_name
 from deltarule.base.types import Array
 
 _SEED = 20240229
+_SMALL = 10_000
+"""Weights."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A network and how it is trained. All are float32 and shuffled every epoch.
+    """A network and how it is trained, in float32.
 
     Attributes
     ----------
@@ -30,9 +32,13 @@ class Workload:
     learning_rate : float
     rows : int
         Training examples.
-    hidden : "relu" or "sigmoid"
+    hidden : "relu", "sigmoid" or "tanh"
     classifies : bool
-        Softmax with cross-entropy; otherwise identity with squared error, 1/2 (y - a)^2.
+        Softmax with cross-entropy; otherwise identity with squared error, 1/2 (y - a)^2 summed over
+        the outputs.
+    shuffles : bool
+        Whether an epoch's order is random; otherwise it is that of the rows, so that every library
+        takes the same steps.
     """
 
     key: str
@@ -44,11 +50,22 @@ class Workload:
     rows: int
     hidden: str = "relu"
     classifies: bool = True
+    shuffles: bool = True
 
     @property
     def network(self) -> str:
         """The widths as text: "64-100-10"."""
         return "-".join(map(str, self.widths))
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it is one of N1 to N5."""
+        return self.key.startswith("N")
+
+    @property
+    def small(self) -> bool:
+        """Whether calls and threads cost so much beside its steps that they are measured too."""
+        return self.weights < _SMALL
 
     @property
     def steps_per_epoch(self) -> int:
@@ -93,23 +110,55 @@ class Workload:
     def step_bytes(self) -> float:
         """Bytes a mean step must move: parameters and state read and written, the batch read."""
         return 4 * (
-            2 * self.parameters * (1 + self.state_arrays) + self.mean_batch * (self.widths[0] + 1)
+            2 * self.parameters * (1 + self.state_arrays) + self.mean_batch * self._row_values
         )
 
     @property
     def working_set(self) -> int:
         """Bytes of parameters, optimizer state and one batch."""
-        return 4 * (
-            self.parameters * (1 + self.state_arrays) + self.batch_size * (self.widths[0] + 1)
-        )
+        return 4 * (self.parameters * (1 + self.state_arrays) + self.batch_size * self._row_values)
+
+    @property
+    def _row_values(self) -> int:
+        """Features and targets of a row."""
+        return self.widths[0] + (1 if self.classifies else self.widths[-1])
 
 
 class Data(NamedTuple):
-    """Training examples: float32 features, int64 labels or float32 targets (n,), and a source."""
+    """Training examples: float32 features; int64 labels or float32 targets; a source.
+
+    Labels are (n,), as is a single target; several are (n, outputs).
+    """
 
     X: Array
     y: Array
     source: str
+
+
+_NARROW = {
+    "N1": (2, 8, 1),
+    "N2": (10, 10, 10, 1),
+    "N3": (24, 8, 2),
+    "N4": (4, 32, 16, 4),
+    "N5": (30, 64, 32, 1),
+}
+_NARROW_BATCHES = {
+    "sgd": (1, 200, "batch 1, SGD"),
+    "1": (1, 200, "batch 1"),
+    "32": (32, 3200, "batch 32"),
+    "200": (200, 10_000, "batch 200"),
+    "all": (10_000, 10_000, "all 10,000 rows"),
+}
+"""Batch size and rows: the fewer, the fewer steps an epoch has, which the slowest must finish."""
+
+
+def _narrow() -> Iterator[Workload]:
+    """Yield the narrow networks at each batch size: N1-sgd, N1-1, N1-32, N1-200, N1-all, ..."""
+    for network, widths in _NARROW.items():
+        for size, (batch, rows, text) in _NARROW_BATCHES.items():
+            optimizer = "sgd" if size == "sgd" else "adam"
+            key, title = f"{network}-{size}", f"{'-'.join(map(str, widths))}, {text}"
+            yield Workload(key, title, widths, batch, optimizer, 1e-3, rows, "tanh", False, False)
 
 
 WORKLOADS: dict[str, Workload] = {
@@ -121,23 +170,40 @@ WORKLOADS: dict[str, Workload] = {
         Workload("W4", "MNIST-sized", (784, 256, 128, 10), 128, "adam", 1e-3, 6400),
         Workload("W5", "tabular", (100, 256, 256, 256, 1), 256, "adam", 1e-3, 12800, "relu", False),
         Workload("W6", "wide", (1024, 2048, 2048, 10), 512, "adam", 1e-3, 2048),
+        *_narrow(),
     )
 }
 
 
+GROUPS = {
+    "W": "all of these",
+    "N": "narrow networks",
+    **{key: "-".join(map(str, widths)) for key, widths in _NARROW.items()},
+}
+"""What stands for several workloads: those whose keys begin with it."""
+
+
+def choices() -> dict[str, str]:
+    """Return what to call for, and what it is: groups, and the workloads that are not narrow."""
+    wide = {key: workload.title for key, workload in WORKLOADS.items() if not workload.narrow}
+    return wide | GROUPS
+
+
 def select_workloads(names: Iterable[str] | None) -> list[Workload]:
-    """Return workloads by key, all for None.
+    """Return workloads by key or group, all for None.
 
     Raises
     ------
     ValueError
         A key is unknown.
     """
-    chosen = list(WORKLOADS) if names is None else list(names)
-    for name in chosen:
-        if name not in WORKLOADS:
-            raise unknown_name("workload", name, WORKLOADS)
-    return [WORKLOADS[name] for name in chosen]
+    chosen: dict[str, Workload] = {}
+    for name in WORKLOADS if names is None else names:
+        if name not in WORKLOADS and name not in GROUPS:
+            raise unknown_name("workload", name, choices())
+        members = [key for key in WORKLOADS if key.startswith(name)] if name in GROUPS else [name]
+        chosen |= {key: WORKLOADS[key] for key in members}
+    return list(chosen.values())
 
 
 def with_rows(workload: Workload, rows: int) -> Workload:
@@ -168,7 +234,8 @@ def make_data(workload: Workload) -> Data:
     scores = X @ teacher + random.standard_normal((workload.rows, outputs), dtype=np.float32)
     if workload.classifies:
         return Data(X, scores.argmax(axis=1), "synthetic")
-    return Data(X, np.ascontiguousarray(scores[:, 0], dtype=np.float32), "synthetic")
+    targets = scores[:, 0] if outputs == 1 else scores
+    return Data(X, np.ascontiguousarray(targets, dtype=np.float32), "synthetic")
 
 
 def initial_parameters(workload: Workload) -> list[tuple[Array, Array]]:

@@ -9,7 +9,7 @@ import typer
 
 from deltarule.base.files import check_writable, write_atomically
 from deltarule.base.settings import check_integer
-from deltarule.bench import PEERS, WORKLOADS, print_short_form
+from deltarule.bench import PEERS, choices, print_short_form
 
 
 def bench(
@@ -24,9 +24,9 @@ def bench(
         str | None,
         typer.Option(
             help="Workloads, separated by commas: "
-            + ", ".join(f"{key} ({workload.title})" for key, workload in WORKLOADS.items())
+            + ", ".join(f"{key} ({title})" for key, title in choices().items())
             + ".",
-            show_default="all",
+            show_default="W",
         ),
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of every library.")] = 2,

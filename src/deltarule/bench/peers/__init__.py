@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from deltarule.base.errors import unknown_name
 from deltarule.bench.peers.base import Absent, Peer, RestartingSession, Session
+from deltarule.bench.peers.fann import Fann
 from deltarule.bench.peers.jax_peer import Jax
 from deltarule.bench.peers.ours import Deltarule
 from deltarule.bench.peers.pytorch import PyTorch
@@ -28,18 +29,20 @@ PEERS: dict[str, Peer] = {
     peer.key: peer
     for peer in (
         Deltarule(OURS, "deltarule", "auto"),
+        Deltarule("one-thread", "deltarule, one thread", "auto", one_thread=True),
         PyTorch("torch", "PyTorch", fused=False),
         PyTorch("torch-fused", "PyTorch fused", fused=True),
         Jax("jax", "JAX", all_epochs=False),
         Jax("jax-epochs", "JAX epochs", all_epochs=True),
         ScikitLearn(),
+        Fann(),
         # The last are the first to be left out where time runs short.
         Deltarule("reference", "reference engine", "reference"),
         PyTorch("torch-compile", "torch.compile", fused=True, compiled=True),
     )
 }
 
-SHORT = (OURS, "torch", "torch-fused", "jax", "jax-epochs", "sklearn")
+SHORT = (OURS, "one-thread", "torch", "torch-fused", "jax", "jax-epochs", "sklearn", "fann")
 """Peers of the short form, without torch.compile (too slow to start) and the reference engine."""
 
 

@@ -12,9 +12,6 @@ from deltarule.base.types import Array
 from deltarule.bench.peers.base import Session, import_peer
 from deltarule.bench.workloads import Data, Workload, initial_parameters
 
-_SMALL = 10_000
-"""With fewer weights the cost of a call matters: all epochs in one call are measured too."""
-
 
 class Jax:
     """JAX, with one call per epoch or one call for all epochs of a turn."""
@@ -31,7 +28,7 @@ class Jax:
 
     def suits(self, workload: Workload) -> bool:
         """Return whether it suits: all do, but all epochs in one call only if that can matter."""
-        return not self._all_epochs or workload.weights < _SMALL
+        return not self._all_epochs or workload.small
 
     def prepare(self, workload: Workload, data: Data, threads: int) -> Session:
         """Return a session."""
@@ -74,7 +71,7 @@ class _Session:
         n, loss = self._workload.rows, 0.0
         order = np.arange(n, dtype=np.int32)
         for _ in range(epochs):
-            if not self._workload.full_batch:
+            if self._workload.shuffles and not self._workload.full_batch:
                 order = self._random.permutation(n).astype(np.int32)
             self._carry, loss = self._epoch(self._carry, self._X, self._y, order)
         return float(loss)
@@ -89,7 +86,9 @@ def _kind(workload: Workload) -> type[np.generic]:
 
 
 def _forward(jax: Any, workload: Workload) -> Callable[[Any, Any], Any]:
-    activation = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}[workload.hidden]
+    activation = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jax.numpy.tanh}[
+        workload.hidden
+    ]
 
     def forward(parameters: Any, x: Any) -> Any:
         for W, b in parameters[:-1]:
@@ -112,7 +111,7 @@ def _epoch(
         z = forward(parameters, x)
         if workload.classifies:
             return optax.softmax_cross_entropy_with_integer_labels(z, t).mean()
-        return 0.5 * jnp.square(z[:, 0] - t).mean()
+        return 0.5 * jnp.square(z - t.reshape(z.shape)).sum(1).mean()
 
     def step(carry: Any, x: Any, t: Any) -> Any:
         parameters, state = carry
@@ -123,11 +122,17 @@ def _epoch(
     def epoch(carry: Any, X: Any, y: Any, order: Any) -> Any:
         if workload.full_batch:
             return step(carry, X, y)
-        rows = order[: whole * batch].reshape(whole, batch)
-        carry, losses = jax.lax.scan(lambda c, r: step(c, X[r], y[r]), carry, rows)
+        given = order if workload.shuffles else (X, y)
+
+        def on_batch(carry: Any, part: Any) -> Any:
+            return step(carry, *((X[part], y[part]) if workload.shuffles else part))
+
+        batches = jax.tree.map(
+            lambda a: a[: whole * batch].reshape(whole, batch, *a.shape[1:]), given
+        )
+        carry, losses = jax.lax.scan(on_batch, carry, batches)
         if workload.rows % batch:
-            rest = order[whole * batch :]
-            carry, last = step(carry, X[rest], y[rest])
+            carry, last = on_batch(carry, jax.tree.map(lambda a: a[whole * batch :], given))
             losses = jnp.append(losses, last)
         return carry, losses.mean()
 
@@ -140,7 +145,7 @@ def _epochs(jax: Any, workload: Workload, epoch: Callable[..., Any]) -> Callable
     def epochs(carry: Any, X: Any, y: Any, key: Any, count: Any) -> Any:
         def body(i: Any, state: Any) -> Any:
             carry, _ = state
-            if workload.full_batch:
+            if workload.full_batch or not workload.shuffles:
                 return epoch(carry, X, y, None)
             order = jax.random.permutation(jax.random.fold_in(key, i), workload.rows)
             return epoch(carry, X, y, order)

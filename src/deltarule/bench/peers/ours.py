@@ -12,26 +12,28 @@ from deltarule.bench.workloads import Data, Workload, initial_parameters
 
 
 class Deltarule:
-    """deltarule in one of its engines."""
+    """deltarule in one of its engines, or on one thread where the others have several."""
 
-    def __init__(self, key: str, title: str, engine: str) -> None:
+    def __init__(self, key: str, title: str, engine: str, *, one_thread: bool = False) -> None:
         self.key = key
         self.title = title
         self.note = (
             f"Trainer.run(engine={engine!r}), all epochs of a turn in one call; it records loss, "
             "learning rate and every parameter's gradient norm for each epoch"
         )
-        self._engine = engine
+        self._engine, self._one_thread = engine, one_thread
+        if one_thread:
+            self.note += "; one thread"
 
     def suits(self, workload: Workload) -> bool:
-        """Every workload."""
-        return True
+        """Return whether it suits: all do, but one thread only those that are small."""
+        return not self._one_thread or workload.small
 
     def prepare(self, workload: Workload, data: Data, threads: int) -> Session:
         """Return a session."""
         if self._engine == "native" and not dr.engines()["native"].startswith("available"):
             raise Absent(dr.engines()["native"])
-        return _Session(workload, data, threads, self._engine)
+        return _Session(workload, data, 1 if self._one_thread else threads, self._engine)
 
 
 class _Session:
@@ -67,6 +69,7 @@ class _Session:
             self._data.y,
             epochs=epochs,
             batch_size=self._workload.batch_size,
+            shuffle=self._workload.shuffles,
             progress=False,
         )
         return history["loss"][-1]

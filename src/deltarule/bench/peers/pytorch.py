@@ -30,13 +30,13 @@ class PyTorch:
         self.note = (
             f"{'torch.compile of forward and loss' if compiled else 'eager'}, "
             f"{'fused' if fused else 'default'} optimizer; rows by randperm and indexing (views at "
-            "batch 1); the loss of each step is kept as a tensor, one mean per epoch"
+            "batch 1 and without shuffling); each step gives a loss tensor, one mean per epoch"
         )
         self._fused, self._compiled = fused, compiled
 
     def suits(self, workload: Workload) -> bool:
-        """Every workload."""
-        return True
+        """Return whether it suits: all do, but narrow ones in its faster forms only."""
+        return self._fused or not workload.narrow
 
     def prepare(self, workload: Workload, data: Data, threads: int) -> Session:
         """Return a session."""
@@ -71,9 +71,9 @@ class _Session:
         self._torch, self._workload, self._fused = torch, workload, fused
         self._X, self._y = torch.from_numpy(data.X), torch.from_numpy(data.y)
         if not workload.classifies:
-            self._y = self._y.unsqueeze(1)
+            self._y = self._y.reshape(workload.rows, -1)
         nn = torch.nn
-        activation = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}[workload.hidden]
+        activation = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}[workload.hidden]
         layers = []
         for n_in, n_out in zip(workload.widths, workload.widths[1:], strict=False):
             layers += [nn.Linear(n_in, n_out), activation()]
@@ -85,8 +85,9 @@ class _Session:
             return criterion(model(x), y)
 
         self._loss = torch.compile(loss, dynamic=False) if compiled else loss
-        # mse_loss lacks the factor 1/2: half the rate makes the same step.
-        self._scale = 1.0 if workload.classifies else 0.5
+        # mse_loss lacks the factor 1/2 (half the rate makes the same step) and is a mean over the
+        # outputs too. Adam's steps do not depend on a factor.
+        self._scale = 1.0 if workload.classifies else 0.5 * workload.widths[-1]
         self.reset()
 
     def reset(self) -> None:
@@ -112,9 +113,10 @@ class _Session:
             losses: list[Any] = []
             if self._workload.full_batch:
                 losses.append(self._step(X, y))
-            elif batch == 1:
-                for i in torch.randperm(n).tolist():
-                    losses.append(self._step(X[i : i + 1], y[i : i + 1]))
+            elif batch == 1 or not self._workload.shuffles:
+                starts = range(0, n, batch)
+                for i in torch.randperm(n).tolist() if self._workload.shuffles else starts:
+                    losses.append(self._step(X[i : i + batch], y[i : i + batch]))
             else:
                 order = torch.randperm(n)
                 for i in range(0, n, batch):

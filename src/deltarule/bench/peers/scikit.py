@@ -38,14 +38,14 @@ class _Session:
         kind = module.MLPClassifier if workload.classifies else module.MLPRegressor
         self._model = kind(
             hidden_layer_sizes=workload.widths[1:-1],
-            activation={"relu": "relu", "sigmoid": "logistic"}[workload.hidden],
+            activation={"relu": "relu", "sigmoid": "logistic", "tanh": "tanh"}[workload.hidden],
             solver=workload.optimizer,
             alpha=0.0,
             batch_size=workload.batch_size,
             learning_rate_init=workload.learning_rate,
             momentum=0.0,
             nesterovs_momentum=False,
-            shuffle=not workload.full_batch,
+            shuffle=workload.shuffles and not workload.full_batch,
             tol=0.0,
             n_iter_no_change=np.inf,
             warm_start=True,
@@ -62,7 +62,9 @@ class _Session:
 
     def run_epochs(self, epochs: int) -> float:
         self._fit(epochs)
-        return float(self._model.loss_)
+        # Its squared error is a mean over the outputs too.
+        outputs = 1 if self._workload.classifies else self._workload.widths[-1]
+        return float(self._model.loss_) * outputs
 
     def _fit(self, epochs: int) -> None:
         self._model.max_iter = epochs
