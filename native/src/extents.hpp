@@ -22,21 +22,28 @@ DR_INLINE double largest_lane(vec<T> m) {
     return result;
 }
 
-// max |value| over the rows of a tile
+// max |value| over the rows of a tile. Four maxima, since each waits for the one before.
 template <class T>
 double extent_of(const Program& program, const Tile& tile, long place, long columns) {
     constexpr long NR = 2 * lanes<T>, L = lanes<T>;
+    using Bits = integers_of<vec<T>>;
     const T* const base = static_cast<const T*>(tile.base) + place;
-    vec<T> m[2] = {};
+    Bits m[4] = {};
+    const auto look = [&](int i, const T* at) {
+        const Bits size = bitcast<Bits>(abs(load(at)));
+        m[i] = size > m[i] ? size : m[i];
+    };
     for (long p = 0; p < panels<T>(columns); ++p) {
         const T* const panel = base + p * program.capacity * NR;
-        const bool both = vectors_in_use<T>(columns, p) == 2;
-        for (long i = 0; i < tile.rows * NR; i += NR) {
-            m[0] = largest_of(m[0], load(panel + i));
-            if (both) m[1] = largest_of(m[1], load(panel + i + L));
-        }
+        const long step = vectors_in_use<T>(columns, p) == 2 ? L : NR, end = tile.rows * NR;
+        long i = 0;
+        for (; i + 3 * step < end; i += 4 * step)
+            for (int j = 0; j < 4; ++j) look(j, panel + i + j * step);
+        for (; i < end; i += step) look(0, panel + i);
     }
-    return larger(largest_lane<T>(m[0]), largest_lane<T>(m[1]));
+    double result = 0;
+    for (const Bits& bits : m) result = larger(result, largest_lane<T>(bitcast<vec<T>>(bits)));
+    return result;
 }
 
 //   out  of each parameter; what the parameter before has measured is taken from there
