@@ -63,7 +63,7 @@ def test_as_a_process_it_prints_and_leaves_with_the_status():
         text=True,
         encoding="utf-8",
         env=utf8(),
-        timeout=120,
+        timeout=250,
         check=False,
     )
     assert good.returncode == 0, good.stderr
@@ -74,7 +74,7 @@ def test_as_a_process_it_prints_and_leaves_with_the_status():
         text=True,
         encoding="utf-8",
         env=utf8(),
-        timeout=120,
+        timeout=250,
         check=False,
     )
     assert bad.returncode == 2
@@ -92,7 +92,7 @@ def test_without_its_extra_one_line_names_the_libraries():
         "from deltarule.__main__ import main; sys.exit(main())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=250, check=False
     )
     assert done.returncode == 1
     assert "pip install typer rich" in done.stderr
@@ -123,7 +123,7 @@ def test_a_console_without_greek_letters_is_no_obstacle():
         [sys.executable, "-m", "deltarule", "trace"],
         capture_output=True,
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
-        timeout=120,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stderr

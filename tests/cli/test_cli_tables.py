@@ -108,7 +108,7 @@ def test_the_report_does_not_scroll_sideways(report: Path, width: int, tmp_path:
          "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--allow-file-access-from-files", f"--user-data-dir={tmp_path}/profile",
          "--window-size=1600,1000", "--virtual-time-budget=5000", "--dump-dom", page.as_uri()],
-        check=True, capture_output=True, text=True, timeout=120,
+        check=True, capture_output=True, text=True, timeout=250,
     )  # fmt: skip
     found = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
     assert found, done.stdout[:500]

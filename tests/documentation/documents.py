@@ -81,6 +81,8 @@ def run_document(document: Path, folder: Path) -> int:
             elif block.language == "console":
                 run_commands(document, block)
             count += block.language in RUN
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
     return count
 
 
@@ -143,7 +145,7 @@ def run_python(*arguments: str, cwd: Path | None = None) -> subprocess.Completed
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=250,
         check=False,
     )
 

@@ -359,6 +359,19 @@ def test_many_runs_in_threads_show_what_they_can(stderr: Any) -> None:
     assert [history.epochs for history in histories] == [3] * 8
 
 
+def test_threads_that_show_it_for_the_first_time_at_once_leave_the_warnings_as_they_are() -> None:
+    script = """
+import threading, warnings, deltarule as dr
+from deltarule.training.progress import _tqdm
+before, together = list(warnings.filters), threading.Barrier(8)
+threads = [threading.Thread(target=lambda: (together.wait(), _tqdm())) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert warnings.filters == before, warnings.filters
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 @pytest.mark.parametrize("mode", ["yes", None, 1, np.array([1, 2])])
 def test_other_modes_are_refused(mode: Any) -> None:
     with pytest.raises(dr.InvalidValueError, match="progress must be True, False or 'auto'"):

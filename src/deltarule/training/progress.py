@@ -169,13 +169,26 @@ def _output(stream: Any, total: int, start: float) -> _Bar | _PlainLines:
     return _PlainLines(made, stream, total, start)
 
 
+_importing = threading.Lock()
+"""Two threads that catch warnings at once leave the filters of one to all: here, none is shown."""
+
+
+def _forked() -> None:
+    global _importing
+    _importing = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 @cache
 def _tqdm() -> tuple[Any, bool]:
     """Return tqdm's bar for where this runs, and whether that is a notebook.
 
     It is imported with the first line that is shown: that takes as long as the whole package.
     """
-    with warnings.catch_warnings():
+    with _importing, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about missing widgets: then it is a line of text
         import tqdm.auto
         import tqdm.std
