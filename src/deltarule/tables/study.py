@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +114,8 @@ def study(
     Raises
     ------
     TrainingInterrupted
-        Ctrl-C came before there was a model. If it comes later, the study says so in ``stopped``.
+        Ctrl-C came before there was a model. If it comes later, the study says so in ``stopped``
+        and lacks what had not been found yet: the linear model, importances, effects.
     """
     classes = None if target.classes is None else len(target.classes)
     plan = plan_judgement(
@@ -157,18 +158,24 @@ def study(
             outputs[MODEL][held] = outputs[LINEAR][held] = outputs[simple][held]
             continue
         outputs[MODEL][held] = _outputs(estimator, unseen, target)
-        X, Z = (_numbers(estimator.columns_, rows) for rows in (part, unseen))
-        if classes is None:
-            outputs[LINEAR][held] = baselines.ridge(X, encoded[training], Z, seed=wishes.seed)
-        else:
-            outputs[LINEAR][held] = baselines.logistic(
-                X, encoded[training], Z, classes, seed=wishes.seed
+        try:
+            X, Z = (_numbers(estimator.columns_, rows) for rows in (part, unseen))
+            if classes is None:
+                outputs[LINEAR][held] = baselines.ridge(X, encoded[training], Z, seed=wishes.seed)
+            else:
+                outputs[LINEAR][held] = baselines.logistic(
+                    X, encoded[training], Z, classes, seed=wishes.seed
+                )
+            if only is None and len(estimator.columns_.columns) > _SHUFFLED:
+                only = _correlated(estimator.columns_, X, encoded[training], classes)
+            found.append(
+                (len(held), _importances(estimator, unseen, target, encoded[held], wishes, only))
             )
-        if only is None and len(estimator.columns_.columns) > _SHUFFLED:
-            only = _correlated(estimator.columns_, X, encoded[training], classes)
-        found.append(
-            (len(held), _importances(estimator, unseen, target, encoded[held], wishes, only))
-        )
+        except KeyboardInterrupt:
+            if plan.folds:  # there is no model of all rows yet
+                raise
+            stopped = "interrupted"
+            outputs.pop(LINEAR)
     rows = np.sort(np.concatenate([held for _, held in plan.splits]))
     trained_on = len(plan.splits[0][0])
     if plan.folds:
@@ -193,7 +200,11 @@ def study(
     sample = _taken(frame, rows[: 20 * _IMPORTANCE_ROWS])
     columns = {column.name: column for column in estimator.columns_.columns}
     numeric = [i.name for i in importances if columns[i.name].use == "number"][:_EFFECTS]
-    effects = partial_dependence(estimator.model_, sample, numeric, seed=wishes.seed)
+    effects: Sequence[Effect] = ()
+    try:
+        effects = partial_dependence(estimator.model_, sample, numeric, seed=wishes.seed)
+    except KeyboardInterrupt:
+        stopped = "interrupted"
     if not stopped and any(h.stopped == "time limit" for h in estimator.histories_):
         stopped = "time limit"
     return Study(estimator, plan, judgement, importances, tuple(effects), trained_on, stopped)

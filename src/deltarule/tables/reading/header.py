@@ -15,6 +15,8 @@ from deltarule.tables.reading.words import DATE, MEASURE, NUMBER, is_missing, is
 RULE = re.compile(r"\s*(?:[-=:_]{2,}\s*)?")
 """A field of a line that is drawn below the header."""
 
+YEAR = re.compile(r"(?:18|19|20)\d\d")
+
 LOOKED_AT = 300
 """How many columns are looked at to tell a header from a row."""
 
@@ -45,17 +47,27 @@ def find_head(found: Sequence[Record], decimal: str, header: bool | int | None) 
         (i for i, record in enumerate(filled) if _begins(record, width, filled[i + 1 : i + 4])), 0
     )
     top, rows = filled[start], filled[start + 1 :]
-    if (
-        len(top.fields) > width
-        and len(rows) > 2
-        and len(rows[0].fields) == width
-        and looks_like_header(rows[0], rows[1:], decimal)
-    ):
-        top, rows = rows[0], rows[1:]  # what stands above the header is a title
+    if _is_title(top, rows, width, decimal):
+        top, rows = rows[0], rows[1:]
     is_header = looks_like_header(top, rows, decimal) if header is None else header
     if is_header:
         return _head(top, rows, decimal)
     return Head(None, None, (top, *rows), modal_width([top, *rows]))
+
+
+def _is_title(top: Record, rows: Sequence[Record], width: int, decimal: str) -> bool:
+    """Return whether a record is a title with separators in it, above the header."""
+    if len(top.fields) == width or len(rows) < 3 or len(rows[0].fields) != width:
+        return False
+    if not looks_like_header(rows[0], rows[1:], decimal):
+        return False
+    # One name less than columns may be a header without a name for the first of them: then the next
+    # record must be a header beyond doubt, or stand apart.
+    apart = rows[0].line > top.line + 1
+    words = any(
+        not _valued(rows[0].fields[i], decimal) for i in _numeric_columns(rows[1:], decimal)
+    )
+    return len(top.fields) != width - 1 or apart or words
 
 
 def _begins(record: Record, width: int, following: Sequence[Record]) -> bool:
@@ -154,7 +166,7 @@ def looks_like_header(top: Record, rows: Sequence[Record], decimal: str) -> bool
             words += 1
             few = len(set(below)) <= max(2, len(below) // 2)
             votes += 0.5 if few else 0.2
-    if _numbered(names, rows):
+    if _numbered(names, rows) or _are_years(names, rows):
         return True
     return votes > 0 and words > 0
 
@@ -169,6 +181,16 @@ def _numbered(names: Sequence[str], rows: Sequence[Record]) -> bool:
     whole = all("." not in name for name in names)
     finer = any("." in field for row in rows[:9] for field in row.fields)
     return whole and finer and (numbers[0] in (0, 1) or len(numbers) < len(names))
+
+
+def _are_years(names: Sequence[str], rows: Sequence[Record]) -> bool:
+    """Return whether two names or more are years, one after the other, and no value below is."""
+    places = [i for i, name in enumerate(names) if YEAR.fullmatch(name)]
+    years = [int(names[i]) for i in places]
+    if len(years) < 2 or len(years) == len(names) or any(b <= a for a, b in pairwise(years)):
+        return False
+    below = [row.fields[i].strip() for row in rows[:9] for i in places if i < len(row.fields)]
+    return not any(YEAR.fullmatch(field) for field in below)
 
 
 def _in_steps(names: Sequence[str]) -> list[float]:
