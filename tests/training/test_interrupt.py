@@ -298,8 +298,10 @@ import numpy as np, deltarule as dr
 X = np.ones((64, 8)); y = np.ones(64)
 net = dr.Network([dr.Dense(32, "relu"), dr.Dense(1)], inputs=8)
 trainer = dr.Trainer(net, "squared_error")
-due = [None]
-sys.unraisablehook = due.append
+due = [True]
+def thrown_away(what):
+    due.append(True) if what.exc_type is KeyboardInterrupt else sys.__unraisablehook__(what)
+sys.unraisablehook = thrown_away
 def press():
     while True:
         time.sleep(0.2)

@@ -159,8 +159,8 @@ class Contest:
             finally:
                 stop.request()  # whatever still runs ends now
                 for worker in workers:
-                    if worker.ident is not None:
-                        worker.join()
+                    while worker.is_alive():  # a signal just before a wait begins does not end it
+                        worker.join(_LOOK)
         if failures:
             raise failures[min(failures)]
         self.shown.show(final=True)
