@@ -1,4 +1,4 @@
-"""Ctrl-C in each part of ``train`` and ``predict``: 130, one line, and nothing that was made is lost."""
+"""Ctrl-C in each part of ``train`` and ``predict``: 130, one line, nothing that is done is lost."""
 
 from __future__ import annotations
 

@@ -100,6 +100,16 @@ def assert_same(found: dict[str, np.ndarray], expected: TableModel, frame: pd.Da
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
+def test_values_stay_within_the_bounds_of_the_target(runtime: str) -> None:
+    fitted = model("several values")
+    values = fitted.predict(passengers())
+    fitted.target.bounds = np.quantile(values, [0.25, 0.75], axis=0)
+    found = runner(to_onnx(fitted), runtime)(onnx_inputs(fitted, passengers()))["value"]
+    assert_same({"value": found}, fitted, passengers())
+    assert (np.sort(found, axis=0)[[0, -1]] == fitted.target.bounds).all()
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_model_says_what_predict_says_of_known_and_of_strange_rows(
     target: str, runtime: str

@@ -22,7 +22,7 @@ oracle("sklearn")
 
 from tabular_cases import FRAME, LABELS, QUICK, VALUES, table  # noqa: E402
 
-from deltarule.sklearn import TabularClassifier, TabularRegressor  # noqa: E402
+from deltarule.sklearn import TabularClassifier, TabularRegressor, load  # noqa: E402
 from deltarule.tables.recipe import Plain  # noqa: E402
 
 LONG = Plain(hidden=(4,), epochs=100_000, networks=3)
@@ -163,6 +163,20 @@ def test_values_as_text_are_parsed():
     found = TabularRegressor(QUICK).fit(FRAME, text).predict(FRAME)
     expected = TabularRegressor(QUICK).fit(FRAME, numbers).predict(FRAME)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_predictions_stay_within_the_range_of_what_was_given_unless_told_otherwise(tmp_path):
+    frame = {"size": np.random.default_rng(0).permutation(40) / 2}
+    values = 100 + 6 * frame["size"]
+    beyond = {"size": [-500.0, 500.0]}
+    bound = TabularRegressor(Plain(epochs=20)).fit(frame, values)
+    free = TabularRegressor(Plain(epochs=20), within_range=False).fit(frame, values)
+    assert bound.predict(beyond).tolist() == [100.0, 217.0]
+    low, high = free.predict(beyond)
+    assert low < 100
+    assert high > 217
+    free.save(tmp_path / "free.safetensors")
+    assert (load(tmp_path / "free.safetensors").predict(beyond) == (low, high)).all()
 
 
 def test_kinds_override_what_is_found():

@@ -40,3 +40,21 @@ def test_values_are_standardised_output_by_output() -> None:
 def test_one_class_alone_is_refused() -> None:
     with pytest.raises(dr.DeltaruleError, match=r"at least two classes, got only 'x'"):
         Target.fit(["x", "x"])
+
+
+def test_values_stay_between_the_smallest_and_the_largest() -> None:
+    target = Target.fit([[1.0, -5.0], [3.0, -4.0], [2.0, 0.0]])
+    far = [[-100.0, 100.0], [100.0, -100.0]]
+    assert target.decode(far).tolist() == [[1.0, 0.0], [3.0, -5.0]]
+    assert Target.rebuild(target.describe()).decode(far).tolist() == [[1.0, 0.0], [3.0, -5.0]]
+    without = {key: value for key, value in target.describe().items() if key != "bounds"}
+    assert Target.rebuild(without).decode(far)[0, 0] < -50
+
+
+@pytest.mark.parametrize(
+    "bounds", [[0.0], [[1.0], [0.0]], [[0.0, 1.0], [2.0, 3.0]], "all", [[0], []]]
+)
+def test_bounds_that_make_no_sense_are_refused(bounds: object) -> None:
+    described = Target.fit([1.0, 2.5, 4.0]).describe() | {"bounds": bounds}
+    with pytest.raises(ValueError, match="no target is described"):
+        Target.rebuild(described)

@@ -223,6 +223,9 @@ def _append_target(graph: Graph, target: Target, outputs: Value) -> None:
         assert target.centre is not None
         assert target.scale is not None
         values = outputs * target.scale + target.centre
+        if target.bounds is not None:
+            lowest, highest = target.bounds
+            values = graph.call("Min", graph.call("Max", values, lowest), highest)
         if target.single:
             values = graph.call("Reshape", values, np.array([-1]))
         graph.output("value", values, np.float64, None if target.single else len(target.scale))

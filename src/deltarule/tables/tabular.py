@@ -502,6 +502,8 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
     metric : str or Metric
         What decides which epoch is best: "loss" (the mean squared error), "mae", "r2", ... in
         units of the target's standard deviation.
+    within_range : bool
+        Whether predictions stay between the smallest and the largest value of y; True by default.
     recipe, kinds, folds, validation_fraction, time_limit, callbacks, engine, threads, progress,
     on_interrupt, random_state
         As with :class:`TabularClassifier`.
@@ -524,6 +526,7 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
         folds: Any = None,
         validation_fraction: Any = 0.2,
         metric: Any = "loss",
+        within_range: Any = True,
         time_limit: Any = None,
         callbacks: Any = None,
         engine: Any = "auto",
@@ -537,6 +540,7 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
         self.folds = folds
         self.validation_fraction = validation_fraction
         self.metric = metric
+        self.within_range = within_range
         self.time_limit = time_limit
         self.callbacks = callbacks
         self.engine = engine
@@ -545,8 +549,20 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
         self.on_interrupt = on_interrupt
         self.random_state = random_state
 
+    def _checked(self) -> int:
+        check_flag("within_range", self.within_range)
+        return super()._checked()
+
+    def _describe(self, *, named: bool) -> dict[str, Any]:
+        described = super()._describe(named=named)
+        described["parameters"]["within_range"] = bool(self.within_range)
+        return described
+
     def _given_target(self, y: Any, known: Target | None = None) -> tuple[Target, Array]:
-        return given_values(y, known)
+        target, encoded = given_values(y, known)
+        if not self.within_range:
+            target.bounds = None
+        return target, encoded
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -554,7 +570,10 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
         return tags
 
 
-_CLASSES = {"TabularClassifier": TabularClassifier, "TabularRegressor": TabularRegressor}
+_CLASSES: dict[str, type[TabularClassifier | TabularRegressor]] = {
+    "TabularClassifier": TabularClassifier,
+    "TabularRegressor": TabularRegressor,
+}
 
 
 def estimator_of(file: ModelFile, path: object) -> TabularClassifier | TabularRegressor:

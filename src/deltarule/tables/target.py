@@ -31,6 +31,8 @@ class Target:
       labels: such rows have no target.
     - Values in text are read as :class:`Columns` reads them ("$2.39", "1339,69"). A number that
       stands for "no value" (a pile of -200 far from all others) is none.
+    - Outputs of a network that lie beyond all values it was trained on become the nearest of them:
+      a price is never negative where none was.
 
     Attributes
     ----------
@@ -53,6 +55,7 @@ class Target:
         single: bool = True,
         spellings: Sequence[Spelling | None] = (),
         sentinels: Sequence[tuple[float, ...]] = (),
+        bounds: Array | None = None,
     ) -> None:
         self.task = task
         self.classes = classes
@@ -61,6 +64,7 @@ class Target:
         self.single = single
         self.spellings = tuple(spellings)
         self.sentinels = tuple(sentinels)
+        self.bounds = bounds  # (2, outputs): the smallest and the largest values; None: no matter
         self.known: Array = np.empty(0, bool)
         self.reason = ""
 
@@ -133,7 +137,14 @@ class Target:
             scale = kept.std(axis=0)
         scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
         found = cls(
-            "regression", None, kept.mean(axis=0), scale, len(columns) == 1, spellings, absent
+            "regression",
+            None,
+            kept.mean(axis=0),
+            scale,
+            len(columns) == 1,
+            spellings,
+            absent,
+            np.stack([kept.min(axis=0), kept.max(axis=0)]),
         )
         found.known = known
         if any(absent):
@@ -225,7 +236,10 @@ class Target:
         return np.array([*numbers, -1])[text.codes]
 
     def decode(self, outputs: Any) -> Array:
-        """Return labels for class numbers (n,), or values for standardised outputs."""
+        """Return labels for class numbers (n,), or values for standardised outputs.
+
+        Values beyond ``bounds`` become the nearest bound.
+        """
         if self.classes is not None:
             found: Array = self.classes[np.asarray(outputs, np.int64)]
             return found
@@ -233,6 +247,8 @@ class Target:
         assert self.scale is not None
         values = np.asarray(outputs, np.float64).reshape(len(outputs), len(self.centre))
         values = values * self.scale + self.centre
+        if self.bounds is not None:
+            values = np.clip(values, *self.bounds)
         return values[:, 0] if self.single else values
 
     def describe(self) -> dict[str, Any]:
@@ -252,6 +268,7 @@ class Target:
             "single": self.single,
             "spellings": [None if how is None else how.describe() for how in self.spellings],
             "sentinels": [list(values) for values in self.sentinels],
+            "bounds": None if self.bounds is None else self.bounds.tolist(),
         }
 
     @classmethod
@@ -285,7 +302,12 @@ class Target:
             absent = [tuple(map(float, values)) for values in described.get("sentinels", [])]
             if len(spellings) not in (0, len(centre)):
                 raise ValueError
-            return cls("regression", None, centre, scale, single, spellings, absent)
+            bounds = None
+            if described.get("bounds") is not None:
+                bounds = np.array(described["bounds"], np.float64)
+                if bounds.shape != (2, len(centre)) or not (bounds[0] <= bounds[1]).all():
+                    raise ValueError
+            return cls("regression", None, centre, scale, single, spellings, absent, bounds)
         except (KeyError, TypeError, ValueError):
             raise InvalidValueError(
                 f"no target is described by {describe_value(described)}"
