@@ -6,7 +6,16 @@ import os
 import pytest
 
 import deltarule as dr
-from deltarule.bench import PEERS, WORKLOADS, floor, machine, write
+from deltarule.bench import (
+    PEERS,
+    WORKLOADS,
+    Comparison,
+    Result,
+    floor,
+    machine,
+    plot,
+    write,
+)
 from deltarule.bench.floor import Peak, floor_of
 from deltarule.bench.forms import Form, run_form
 from deltarule.bench.machine import confined
@@ -147,6 +156,29 @@ def test_a_result_is_named_after_the_processor_and_its_vector_target(result, tmp
     changed = dataclasses.replace(result, machine={**result.machine, "cpu": "A (R) B-1 "})
     target = result.machine["target"] or "reference"
     assert write(changed, tmp_path)[0].name == f"a-r-b-1-{target.replace('_', '-')}.json"
+
+
+def test_the_chart_names_every_network_and_says_who_takes_how_long(tmp_path):
+    pytest.importorskip("matplotlib")
+    comparisons = []
+    for key, slower in (("W3", 7.0), ("N1-32", 3.0), ("N1-200", 5.0)):
+        workload = WORKLOADS[key]
+        details = {"network": workload.network, "rows": workload.rows}
+        details["batch_size"] = workload.batch_size
+        comparison = Comparison(key, workload.title, "us/step", details=details)
+        comparison.add_samples(
+            {"deltarule": [2.0, 2.0], "jax": [40.0, 40.0], "jax-epochs": [2.0 * slower] * 2}
+        )
+        comparisons.append(comparison)
+    path = plot.plot(Result("full", "", {}, comparisons=comparisons), tmp_path / "chart.svg")
+    text = path.read_text()
+    assert "64-100-10, batch 200" in text
+    assert "2-8-1, batch 32" in text
+    assert "2-8-1, batch 200" not in text  # two batch sizes say enough
+    assert "JAX" in text
+    assert "PyTorch" not in text
+    assert plot._fastest(comparisons[0], ("jax", "jax-epochs")) == 7
+    assert len(text) < 50_000
 
 
 def test_shares_are_of_what_a_core_can_do_at_most(result):

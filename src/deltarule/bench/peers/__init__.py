@@ -8,6 +8,7 @@ from deltarule.base.errors import unknown_name
 from deltarule.bench.peers.base import Absent, Peer, RestartingSession, Session
 from deltarule.bench.peers.fann import Fann
 from deltarule.bench.peers.jax_peer import Jax
+from deltarule.bench.peers.mlpack import Mlpack
 from deltarule.bench.peers.ours import Deltarule
 from deltarule.bench.peers.pytorch import PyTorch
 from deltarule.bench.peers.scikit import ScikitLearn
@@ -36,13 +37,24 @@ PEERS: dict[str, Peer] = {
         Jax("jax-epochs", "JAX epochs", all_epochs=True),
         ScikitLearn(),
         Fann(),
+        Mlpack(),
         # The last are the first to be left out where time runs short.
         Deltarule("reference", "reference engine", "reference"),
         PyTorch("torch-compile", "torch.compile", fused=True, compiled=True),
     )
 }
 
-SHORT = (OURS, "one-thread", "torch", "torch-fused", "jax", "jax-epochs", "sklearn", "fann")
+SHORT = (
+    OURS,
+    "one-thread",
+    "torch",
+    "torch-fused",
+    "jax",
+    "jax-epochs",
+    "sklearn",
+    "fann",
+    "mlpack",
+)
 """Peers of the short form, without torch.compile (too slow to start) and the reference engine."""
 
 
