@@ -9,10 +9,11 @@ from deltarule.base.errors import missing_extra
 from deltarule.network.model_file import load_networks
 
 try:
-    from deltarule.tables import multilayer_file, tabular
+    from deltarule.tables import multilayer_file, tabular_file
     from deltarule.tables.multilayer_classifier import MLPClassifier
     from deltarule.tables.multilayer_regressor import MLPRegressor
-    from deltarule.tables.tabular import TabularClassifier, TabularRegressor
+    from deltarule.tables.tabular_classifier import TabularClassifier
+    from deltarule.tables.tabular_regressor import TabularRegressor
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("deltarule"):
         raise
@@ -37,4 +38,5 @@ def load(path: str | PathLike[str] | BinaryIO) -> Any:
     if multilayer_file.KEY in file.about:
         classes = {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}
         return multilayer_file.estimator_of(file, path, classes)
-    return tabular.estimator_of(file, path)
+    classes = {"TabularClassifier": TabularClassifier, "TabularRegressor": TabularRegressor}
+    return tabular_file.estimator_of(file, path, classes)

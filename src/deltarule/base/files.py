@@ -40,6 +40,11 @@ def shown(path: object) -> str:
     return str(path) if str(path).isprintable() else repr(str(path))
 
 
+def named(path: object) -> str:
+    """Return what a message calls the place of a file: its path, or "the file" of an open one."""
+    return shown(path) if isinstance(path, (str, os.PathLike)) else "the file"
+
+
 def is_file_object(value: Any, method: str) -> bool:
     """Return whether a value is an open file with a method; raise if it is one of text."""
     if isinstance(value, (str, os.PathLike)) or not callable(getattr(value, method, None)):

@@ -32,7 +32,7 @@ from deltarule.tables.cells import Cells
 from deltarule.tables.column import LIMIT, Column
 from deltarule.tables.columns import Columns
 from deltarule.tables.frames import apart, frame_of
-from deltarule.tables.kinds import FALSE, TRUE
+from deltarule.tables.kinds_of_text import FALSE, TRUE
 from deltarule.tables.uses import is_plain, numbers_of, outputs
 from deltarule.tables.words import LONGEST, inner_names, inner_numbers, shape_numbers
 

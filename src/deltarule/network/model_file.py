@@ -299,9 +299,10 @@ def describing(path: object, what: str) -> Iterator[None]:
         OverflowError,
         RecursionError,
     ) as error:
-        shown = path if isinstance(path, (str, PathLike)) else "the file"
+        from deltarule.base.files import named
+
         reason = f"it lacks {error}" if type(error) is KeyError else str(error)
-        raise FileFormatError(f"{shown} does not describe {what}: {reason}") from None
+        raise FileFormatError(f"{named(path)} does not describe {what}: {reason}") from None
 
 
 class _InMemory:

@@ -20,7 +20,8 @@ from deltarule.base.types import Array
 from deltarule.tables.cells import Cells
 from deltarule.tables.column import Column
 from deltarule.tables.frames import Frame, frame_of
-from deltarule.tables.kinds import find, without_sentinels
+from deltarule.tables.kinds import find
+from deltarule.tables.kinds_of_numbers import without_sentinels
 from deltarule.tables.uses import NumberWriter, is_plain, numbers_of, outputs, write
 
 ASKED = ("number", "boolean", "category", "text", "date", "identifier", "left out")

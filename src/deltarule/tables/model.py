@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from deltarule.base.errors import FileFormatError, InvalidTypeError, InvalidValueError
+from deltarule.base.files import named
 from deltarule.base.types import Array
 from deltarule.network.model_file import ModelFile, describing, load_networks, save_networks
 from deltarule.network.network import Network
@@ -116,13 +117,12 @@ class TableModel:
     @classmethod
     def from_file(cls, file: ModelFile, path: object) -> TableModel:
         """Return the model of a file's content; ``path`` is named in messages."""
-        shown = path if isinstance(path, (str, PathLike)) else "the file"
         about = dict(file.about)
         described = [about.pop(key, None) for key in ("columns", "target")]
         if None in described:
             raise FileFormatError(
-                f"{shown} has a network, but no columns and target: it is no model of a table; "
-                "deltarule.load returns a single network"
+                f"{named(path)} has a network, but no columns and target: it is no model of a "
+                "table; deltarule.load returns a single network"
             )
         with describing(path, "a table model"):
             columns, target = Columns.rebuild(described[0]), Target.rebuild(described[1])

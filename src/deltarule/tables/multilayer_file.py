@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from deltarule.base.errors import FileFormatError, InvalidTypeError, InvalidValueError
+from deltarule.base.files import named
 from deltarule.base.settings import describe, rebuild
 from deltarule.base.types import Array
 from deltarule.network.model_file import ModelFile, describing, save_networks
@@ -106,13 +107,12 @@ def estimator_of(file: ModelFile, path: object, classes: dict[str, type]) -> Any
     OSError
         The content is that of no multilayer estimator.
     """
-    shown = path if isinstance(path, (str, PathLike)) else "the file"
     if KEY not in file.about:
-        raise FileFormatError(f"{shown} has no MLPClassifier and no MLPRegressor")
+        raise FileFormatError(f"{named(path)} has no MLPClassifier and no MLPRegressor")
     with describing(path, "an estimator"):
         name = file.about[KEY]["class"]
         if isinstance(name, str) and name not in classes:
-            raise FileFormatError(f"{shown} has a {name}, not a {' or '.join(classes)}")
+            raise FileFormatError(f"{named(path)} has a {name}, not a {' or '.join(classes)}")
         return _rebuilt(file, classes)
 
 

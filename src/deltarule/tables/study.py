@@ -17,7 +17,8 @@ from deltarule.tables.columns import Columns
 from deltarule.tables.effects import Effect, Importance, partial_dependence
 from deltarule.tables.importances import permutation_importances
 from deltarule.tables.judging import Judgement, Plan, judge, plan_judgement
-from deltarule.tables.tabular import TabularClassifier, TabularRegressor
+from deltarule.tables.tabular_classifier import TabularClassifier
+from deltarule.tables.tabular_regressor import TabularRegressor
 from deltarule.tables.target import Target
 from deltarule.training.callbacks import Callback
 

@@ -7,17 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
+from deltarule.base.errors import InvalidValueError, describe_value
 from deltarule.base.settings import check_choice
 from deltarule.base.types import Array
-from deltarule.tables.cells import Cells, of_array, type_of_objects
-from deltarule.tables.frames import frame_of
-from deltarule.tables.kinds import ABSENT, NOT_AVAILABLE, NUMBERLESS
-from deltarule.tables.parsing import Spelling, spelling_of
+from deltarule.tables.cells import Cells
+from deltarule.tables.parsing import Spelling
 from deltarule.tables.sentinels import outliers
-
-FEW = 20
-"""Whole numbers are labels by themselves where no more than so many differ."""
+from deltarule.tables.target_cells import (
+    are_labels,
+    cells_of,
+    key_of,
+    read,
+    spelling_of_cells,
+    text_of,
+    without_absent,
+)
 
 
 class Target:
@@ -100,14 +104,14 @@ class Target:
         array([341.83])
         """
         check_choice("task", task, "classification", "regression", None)
-        columns = _cells(values)
+        columns = cells_of(values)
         if not len(columns[0]):
             raise InvalidValueError("y has no rows; expected at least one example")
-        if all(_without_absent(cells).missing().all() for cells in columns):
+        if all(without_absent(cells).missing().all() for cells in columns):
             raise InvalidValueError("no row has a target; expected at least one")
         if task is None:
             task = "regression"
-            if len(columns) == 1 and _are_labels(columns[0]):
+            if len(columns) == 1 and are_labels(columns[0]):
                 task = "classification"
         if task == "classification":
             if len(columns) > 1:
@@ -120,8 +124,8 @@ class Target:
 
     @classmethod
     def _of_values(cls, columns: Sequence[Cells], sentinels: bool) -> Target:
-        spellings = [_spelling(cells) if cells.is_text else None for cells in columns]
-        parts = [_read(cells, how) for cells, how in zip(columns, spellings, strict=True)]
+        spellings = [spelling_of_cells(cells) if cells.is_text else None for cells in columns]
+        parts = [read(cells, how) for cells, how in zip(columns, spellings, strict=True)]
         absent = []
         for numbers in parts:
             ordered = np.sort(numbers[np.isfinite(numbers)])
@@ -157,17 +161,17 @@ class Target:
 
     @classmethod
     def _of_labels(cls, cells: Cells) -> Target:
-        cells = _without_absent(cells)
+        cells = without_absent(cells)
         known = ~cells.missing()
         reason = ""
         if cells.is_text:
             labels: dict[str, str] = {}
             order = np.argsort(-cells.counts(), kind="stable").tolist()
             for value in (cells.values[i] for i in order):
-                labels.setdefault(_key(value), value)
+                labels.setdefault(key_of(value), value)
             if len(labels) < len(cells.values):
-                merged = next(v for v in cells.values if labels[_key(v)] != v)
-                reason = f"{merged!r} and {labels[_key(merged)]!r} are one class"
+                merged = next(v for v in cells.values if labels[key_of(v)] != v)
+                reason = f"{merged!r} and {labels[key_of(merged)]!r} are one class"
             classes = np.array(sorted(labels.values()), object)
         else:
             assert cells.numbers is not None
@@ -200,7 +204,7 @@ class Target:
         ValueError
             A label is none of the classes, or the number of outputs differs.
         """
-        columns = _cells(values)
+        columns = cells_of(values)
         if self.classes is None:
             assert self.centre is not None
             assert self.scale is not None
@@ -209,7 +213,7 @@ class Target:
                     f"y has {len(columns)} columns, the target was fitted on {len(self.centre)}"
                 )
             spellings = self.spellings or [None] * len(columns)
-            parts = [_read(cells, how) for cells, how in zip(columns, spellings, strict=True)]
+            parts = [read(cells, how) for cells, how in zip(columns, spellings, strict=True)]
             for numbers, absent in zip(parts, self.sentinels, strict=False):
                 for value in absent:
                     numbers[numbers == value] = np.nan
@@ -219,14 +223,14 @@ class Target:
     def _class_numbers(self, cells: Cells) -> Array:
         assert self.classes is not None
         labels = self.classes.tolist()
-        exact: dict[str, int] = {_text(label): i for i, label in enumerate(labels)}
+        exact: dict[str, int] = {text_of(label): i for i, label in enumerate(labels)}
         loose: dict[str, int] = {}
         if all(isinstance(label, str) for label in labels):
-            cells = _without_absent(cells, exact)
+            cells = without_absent(cells, exact)
             for label, i in exact.items():
-                loose.setdefault(_key(label), i)
+                loose.setdefault(key_of(label), i)
         text = cells.as_text()
-        numbers = [exact.get(value, loose.get(_key(value), -1)) for value in text.values]
+        numbers = [exact.get(value, loose.get(key_of(value), -1)) for value in text.values]
         if -1 in numbers:
             unknown = text.values[numbers.index(-1)]
             raise InvalidValueError(
@@ -312,122 +316,3 @@ class Target:
             raise InvalidValueError(
                 f"no target is described by {describe_value(described)}"
             ) from None
-
-
-def _key(label: str) -> str:
-    """Return what labels that people spell differently have in common; a letter is itself."""
-    plain = " ".join(label.split())
-    return plain.casefold() if len(plain) > 1 else plain
-
-
-def _text(label: Any) -> str:
-    """Return a label as :meth:`Cells.as_text` writes it."""
-    if isinstance(label, str):
-        return label
-    cells = of_array(np.array([label]))
-    return cells.as_text().values[0] if not np.isnan(cells.numbers).any() else "nan"  # type: ignore[arg-type]
-
-
-def _without_absent(cells: Cells, kept: Mapping[str, int] | None = None) -> Cells:
-    """Return labels without the texts that stand for none, unless they are known classes."""
-    if not cells.is_text:
-        return cells
-    absent = [token for token in ABSENT if token in cells.values and token not in (kept or ())]
-    if NOT_AVAILABLE in cells.values and not absent and not cells.missing().any() and kept is None:
-        absent = [NOT_AVAILABLE]
-    elif kept is not None and NOT_AVAILABLE not in kept:
-        absent.append(NOT_AVAILABLE)
-    return cells.without(absent)
-
-
-def _cells(values: Any) -> list[Cells]:
-    """Return the cells of each column of targets."""
-    if hasattr(values, "to_frame") and not hasattr(values, "columns"):  # a series
-        array = getattr(values, "dtype", None)
-        if isinstance(array, np.dtype) and array.kind == "O":
-            _check_types(values)
-        values = values.to_frame()
-    elif type(values).__name__ in ("ChunkedArray", "Array") or (
-        hasattr(values, "to_pylist") and not hasattr(values, "column_names")
-    ):
-        return [_of_arrow_column(values)]
-    elif isinstance(values, (list, tuple)):
-        first = values[0] if values else None
-        if isinstance(first, (str, bytes, Mapping)) or not hasattr(first, "__len__"):
-            array = np.empty(len(values), object)
-            array[:] = values
-            values = array
-    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.names is None:
-        if values.dtype.kind == "O":
-            _check_types(values)
-        return [of_array(values)]
-    if isinstance(values, (str, bytes)) or not (
-        hasattr(values, "__len__") or hasattr(values, "shape")
-    ):
-        raise InvalidTypeError(f"y must be a column of targets, got {describe_value(values)}")
-    table = frame_of(values, "y")
-    return [table.cells(i) for i in range(len(table.names))]
-
-
-def _of_arrow_column(values: Any) -> Cells:
-    import pyarrow as pa
-
-    return frame_of(pa.table({"y": values}), "y").cells(0)
-
-
-def _check_types(values: Any) -> None:
-    """Raise where targets are of several types, such as text and numbers."""
-    if type_of_objects(values) is None:
-        shown = sorted({type(v).__name__ for v in values if v is not None and v == v})
-        raise InvalidTypeError(
-            f"y has values of several types, {' and '.join(shown[:4])}; make them all text or all "
-            "numbers"
-        )
-
-
-def _are_labels(cells: Cells) -> bool:
-    """Whether targets are labels: text that is no numbers, booleans, few distinct integers."""
-    if cells.is_text:
-        cells = _without_absent(cells)
-        if not cells.values:
-            return False
-        found = _spelled(cells)
-        if found is None:
-            return True
-        numbers = _read(cells, found)
-    else:
-        assert cells.numbers is not None
-        if cells.type == "boolean":
-            return True
-        numbers = cells.numbers
-    numbers = numbers[np.isfinite(numbers)]
-    if not ((numbers == np.round(numbers)) & (np.abs(numbers) < 2**53)).all():
-        return False
-    distinct = len(np.unique(numbers))
-    return distinct <= FEW and (distinct <= 2 or distinct <= len(numbers) / 5)
-
-
-def _spelled(cells: Cells) -> Spelling | None:
-    tokens = [v for v in cells.values if v in ABSENT or v.casefold() in NUMBERLESS]
-    cells = cells.without(tokens)
-    found = spelling_of(cells.values, cells.counts()) if cells.values else None
-    return None if found is None else found[0]
-
-
-def _spelling(cells: Cells) -> Spelling:
-    found = _spelled(cells)
-    if found is None:
-        known = [value for value in cells.values if value not in ABSENT]
-        shown = ", ".join(describe_value(value) for value in known[:3]) or "no value at all"
-        raise InvalidValueError(
-            f"a regression needs numbers, got targets such as {shown}; "
-            'task="classification" predicts labels'
-        )
-    return found
-
-
-def _read(cells: Cells, how: Spelling | None) -> Array:
-    """Return targets as numbers (n,); NaN for missing."""
-    if cells.numbers is not None:
-        return cells.numbers.astype(np.float64)
-    return np.append((how or Spelling()).read(cells.values), np.nan)[cells.codes]

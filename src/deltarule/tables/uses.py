@@ -11,7 +11,7 @@ from deltarule.base.types import Array
 from deltarule.tables import dates
 from deltarule.tables.cells import Cells
 from deltarule.tables.column import LIMIT, Column
-from deltarule.tables.kinds import FALSE, TRUE
+from deltarule.tables.kinds_of_text import FALSE, TRUE
 from deltarule.tables.parsing import Spelling
 from deltarule.tables.words import inner_names, inner_numbers, shape_numbers, word_table
 

@@ -1,51 +1,35 @@
-"""TabularClassifier and TabularRegressor: scikit-learn's API for tables as people have them."""
+"""What TabularClassifier and TabularRegressor share: a frame in, a table model out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 
-from deltarule.base.errors import (
-    FileFormatError,
-    InvalidTypeError,
-    InvalidValueError,
-    TrainingInterrupted,
-    describe_value,
-    missing_extra,
-)
+from deltarule.base.errors import InvalidValueError, TrainingInterrupted, missing_extra
 from deltarule.base.log import warn
-from deltarule.base.settings import (
-    check_choice,
-    check_flag,
-    check_integer,
-    check_number,
-    describe,
-    rebuild,
-)
+from deltarule.base.settings import check_choice, check_integer, check_number, describe
 from deltarule.base.types import Array
-from deltarule.network.model_file import ModelFile, describing, load_networks
+from deltarule.network.model_file import load_networks
 from deltarule.network.network import Network
 from deltarule.tables.columns import Columns
 from deltarule.tables.fitting import Fitted, Rows, fit_networks, in_folds, in_two
 from deltarule.tables.importances import Importances, accuracy, permutation_importances, r2
 from deltarule.tables.model import TableModel
 from deltarule.tables.recipe import Recipe, Running, Task
+from deltarule.tables.tabular_file import estimator_of
 from deltarule.tables.target import Target
 from deltarule.training.callbacks import check_callbacks
 from deltarule.training.evaluation import resolve_metrics
 
 try:
-    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.base import BaseEstimator
     from sklearn.utils.validation import check_is_fitted
 
     from deltarule.tables.given import (
         given_frame,
-        given_labels,
         given_seed,
-        given_values,
         given_weights,
         is_named,
         rows_of,
@@ -58,7 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class _Tabular(BaseEstimator):  # type: ignore[misc]
+class Tabular(BaseEstimator):  # type: ignore[misc]
     """What both estimators are: a frame in, a table model out."""
 
     recipe: Any
@@ -216,11 +200,7 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
         OSError
             The file has none, is damaged, or comes from a newer version.
         """
-        found = estimator_of(load_networks(path), path)
-        if not isinstance(found, cls):
-            raise FileFormatError(
-                f"{_shown(path)} has a {type(found).__name__}, not a {cls.__name__}"
-            )
+        found: Self = estimator_of(load_networks(path), path, {cls.__name__: cls})
         return found
 
     @property
@@ -341,282 +321,12 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
-    """Classes from a table as people have it: text, dates, gaps and all.
-
-    Columns are found and become numbers (:class:`~deltarule.tables.columns.Columns`), a recipe says
-    how networks are built and trained (:class:`~deltarule.tables.recipe.Plain`), and of each
-    network the epoch is kept that is best on rows that it was not trained on. Probabilities are the
-    mean over the networks.
-
-    Parameters
-    ----------
-    recipe : name or Recipe
-        "plain" by default.
-    kinds : dict of column name to kind, optional
-        What a column is, where that is not to be found out: "number", "category", "date", "left
-        out", ...
-    folds : int, optional
-        Networks, each with another part of the rows held out; by default the recipe decides (5 for
-        small tables, 1 for large ones).
-    validation_fraction : float
-        Share of the rows that is held out where there is one network; every class is trained on.
-    metric : str or Metric
-        What decides which epoch is best, on the rows held out: "loss", "accuracy",
-        "balanced_accuracy", "roc_auc", "f1", ...
-    class_weight : dict of label to weight, "balanced" or None
-        Multiplies the sample weights, also of the rows held out. "balanced" gives every class the
-        same total.
-    time_limit : float, optional
-        Seconds for training; looked at after each epoch. What is best so far is kept. Results then
-        depend on the machine.
-    callbacks : list of Callback, optional
-        As in :func:`deltarule.train`; they see one network after the other.
-    engine, threads, progress
-        As in :func:`deltarule.train`.
-    on_interrupt : "return" or "raise"
-        After Ctrl-C the estimator is fitted with what it has learnt. Then `fit` returns, or raises
-        TrainingInterrupted.
-    random_state : int, RandomState or None
-        The same number gives the same model.
-
-    Attributes
-    ----------
-    classes_ : array (classes,)
-    model_ : TableModel
-        Columns, target and networks; it predicts without scikit-learn.
-    networks_ : tuple of Network
-    columns_ : Columns
-    histories_ : tuple of History
-        One for each network.
-    validation_score_ : float or None
-        Accuracy on the rows held out, each predicted by the networks that were not trained on it;
-        with the weights. These rows also chose the epochs, so it flatters a little. Not kept in
-        files.
-    n_features_in_ : int
-    feature_names_in_ : array of str
-        Where X had names.
-
-    Examples
-    --------
-    >>> from deltarule.sklearn import TabularClassifier
-    >>> frame = {"size": [1.0, 1.5, None, 4.0, 4.5, 5.0] * 5, "colour": ["red", "blue"] * 15}
-    >>> label = ["small", "small", "small", "large", "large", "large"] * 5
-    >>> model = TabularClassifier().fit(frame, label)
-    >>> model.predict({"size": [1.2, 4.8], "colour": ["red", "green"]}).tolist()
-    ['small', 'large']
-    """
-
-    def __init__(
-        self,
-        recipe: Any = "plain",
-        *,
-        kinds: Any = None,
-        folds: Any = None,
-        validation_fraction: Any = 0.2,
-        metric: Any = "loss",
-        class_weight: Any = None,
-        time_limit: Any = None,
-        callbacks: Any = None,
-        engine: Any = "auto",
-        threads: Any = None,
-        progress: Any = "auto",
-        on_interrupt: Any = "return",
-        random_state: Any = 0,
-    ) -> None:
-        self.recipe = recipe
-        self.kinds = kinds
-        self.folds = folds
-        self.validation_fraction = validation_fraction
-        self.metric = metric
-        self.class_weight = class_weight
-        self.time_limit = time_limit
-        self.callbacks = callbacks
-        self.engine = engine
-        self.threads = threads
-        self.progress = progress
-        self.on_interrupt = on_interrupt
-        self.random_state = random_state
-
-    @property
-    def classes_(self) -> Array:
-        """The labels in ascending order."""
-        classes = self._model().target.classes
-        assert classes is not None
-        return classes
-
-    def predict_proba(self, X: Any) -> Array:
-        """Return the probability of each class (n, classes), in the order of ``classes_``."""
-        return self._model().probabilities(given_frame(self, X, fitting=False))
-
-    def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithms of the probabilities (n, classes)."""
-        with np.errstate(divide="ignore"):
-            found: Array = np.log(self.predict_proba(X))
-        return found
-
-    def _given_target(self, y: Any, known: Target | None = None) -> tuple[Target, Array]:
-        return given_labels(y, None if known is None else known.classes)
-
-    def _class_weights(self, target: Target, encoded: Array, weights: Array) -> Array | None:
-        assert target.classes is not None
-        if self.class_weight is None:
-            return None
-        if self.class_weight == "balanced":
-            totals = np.bincount(encoded, weights, minlength=len(target.classes))
-            return totals.sum() / (len(totals) * totals)
-        if not isinstance(self.class_weight, Mapping):
-            raise InvalidTypeError(
-                "class_weight must be a dict of label to weight, 'balanced' or None, got "
-                f"{describe_value(self.class_weight)}"
-            )
-        labels = target.classes.tolist()
-        if unknown := [label for label in self.class_weight if label not in labels]:
-            raise InvalidValueError(
-                f"class_weight has {describe_value(unknown[0])}, which is none of the classes "
-                f"{describe_value(labels)}"
-            )
-        found = [
-            check_number(f"the class weight of {label!r}", self.class_weight.get(label, 1), above=0)
-            for label in labels
-        ]
-        return np.array(found)
-
-    def _describe(self, *, named: bool) -> dict[str, Any]:
-        described = super()._describe(named=named)
-        kept = self.class_weight
-        if isinstance(kept, Mapping):
-            kept = [[_plain(label), float(weight)] for label, weight in kept.items()]
-        described["parameters"]["class_weight"] = kept
-        return described
-
-
-class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
-    """Values from a table as people have it: text, dates, gaps and all.
-
-    Everything is as with :class:`TabularClassifier`; targets are standardised for training, and
-    what is predicted has the targets' own scale. y may have several columns (n, outputs).
-
-    Parameters
-    ----------
-    metric : str or Metric
-        What decides which epoch is best: "loss" (the mean squared error), "mae", "r2", ... in
-        units of the target's standard deviation.
-    within_range : bool
-        Whether predictions stay between the smallest and the largest value of y; True by default.
-    recipe, kinds, folds, validation_fraction, time_limit, callbacks, engine, threads, progress,
-    on_interrupt, random_state
-        As with :class:`TabularClassifier`.
-
-    Examples
-    --------
-    >>> from deltarule.sklearn import TabularRegressor
-    >>> frame = {"size": [float(i) for i in range(40)], "unit": ["m", "cm"] * 20}
-    >>> price = [3.0 * size + 10 for size in frame["size"]]
-    >>> model = TabularRegressor().fit(frame, price)
-    >>> abs(float(model.predict({"size": [20.0], "unit": ["m"]})[0]) - 70) < 5
-    True
-    """
-
-    def __init__(
-        self,
-        recipe: Any = "plain",
-        *,
-        kinds: Any = None,
-        folds: Any = None,
-        validation_fraction: Any = 0.2,
-        metric: Any = "loss",
-        within_range: Any = True,
-        time_limit: Any = None,
-        callbacks: Any = None,
-        engine: Any = "auto",
-        threads: Any = None,
-        progress: Any = "auto",
-        on_interrupt: Any = "return",
-        random_state: Any = 0,
-    ) -> None:
-        self.recipe = recipe
-        self.kinds = kinds
-        self.folds = folds
-        self.validation_fraction = validation_fraction
-        self.metric = metric
-        self.within_range = within_range
-        self.time_limit = time_limit
-        self.callbacks = callbacks
-        self.engine = engine
-        self.threads = threads
-        self.progress = progress
-        self.on_interrupt = on_interrupt
-        self.random_state = random_state
-
-    def _checked(self) -> int:
-        check_flag("within_range", self.within_range)
-        return super()._checked()
-
-    def _describe(self, *, named: bool) -> dict[str, Any]:
-        described = super()._describe(named=named)
-        described["parameters"]["within_range"] = bool(self.within_range)
-        return described
-
-    def _given_target(self, y: Any, known: Target | None = None) -> tuple[Target, Array]:
-        target, encoded = given_values(y, known)
-        if not self.within_range:
-            target.bounds = None
-        return target, encoded
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
-
-_CLASSES: dict[str, type[TabularClassifier | TabularRegressor]] = {
-    "TabularClassifier": TabularClassifier,
-    "TabularRegressor": TabularRegressor,
-}
-
-
-def estimator_of(file: ModelFile, path: object) -> TabularClassifier | TabularRegressor:
-    """Return the fitted estimator of a file's content; ``path`` is named in messages.
-
-    Raises
-    ------
-    OSError
-        The content is that of no table model.
-    """
-    model = TableModel.from_file(file, path)
-    with describing(path, "an estimator"):
-        described = model.about["estimator"]
-        made = _CLASSES[described["class"]]
-        if (made is TabularClassifier) is not (model.target.task == "classification"):
-            raise InvalidValueError(f"a {described['class']} has no {model.target.task}")
-        params = dict(described["parameters"])
-        if isinstance(params.get("class_weight"), list):
-            params["class_weight"] = dict(params["class_weight"])
-        estimator = made(rebuild(model.about["recipe"]), **params)
-        Recipe.resolve(estimator.recipe)
-        estimator._checked()
-        check_flag("named", described["named"])
-        estimator._adopt(model)
-    return estimator
-
-
 def _score(fitted: Fitted, target: Target) -> float | None:
     unseen = fitted.unseen
     if not len(unseen):
         return None
     measure = r2 if target.classes is None else accuracy
     return measure(fitted.outputs, unseen.y, unseen.weights.astype(np.float64))
-
-
-def _shown(path: object) -> str:
-    from deltarule.base.files import shown
-
-    return shown(path) if isinstance(path, (str, PathLike)) else "the file"
-
-
-def _plain(label: Any) -> Any:
-    return label.item() if isinstance(label, np.generic) else label
 
 
 def _weighted(weights: Array, by_class: Array | None, encoded: Array) -> Array:
