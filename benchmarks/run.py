@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import sys
 from pathlib import Path
 
@@ -20,12 +21,15 @@ def main() -> int:
     parser.add_argument("--workloads", nargs="+", metavar="W", help=", ".join(choices()))
     parser.add_argument("--peers", nargs="+", metavar="PEER", help=", ".join(PEERS))
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder (default results/)")
+    parser.add_argument(
+        "--limit", type=float, help="seconds for each workload of the full form (default 100)"
+    )
     options = parser.parse_args()
 
     def say(text: str) -> None:
         print(f"{datetime.datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
 
-    measure = short_form if options.short else full_form
+    measure = short_form if options.short else functools.partial(full_form, limit=options.limit)
     try:
         result = measure(
             options.peers, workloads=options.workloads, threads=options.threads, say=say

@@ -146,6 +146,14 @@ def test_unknown_workload_is_refused_with_the_known_ones():
         select_workloads(["W9"])
 
 
+def test_narrow_networks_have_a_table_of_their_own(result):
+    (headings, narrow), (_, others) = result.tables()
+    assert [row[0] for row in narrow] == ["N1-200 2-8-1, batch 200"]
+    assert [row[0].split()[0] for row in others] == ["W1", "W3", "restarts", "predict", "predict"]
+    assert "share of floor" not in headings  # what is empty throughout is left out
+    assert {len(row) for row in narrow} == {len(headings)}
+
+
 def test_a_group_stands_for_its_workloads():
     keys = [workload.key for workload in select_workloads(["W6", "N2"])]
     assert keys == ["W6", "N2-sgd", "N2-1", "N2-32", "N2-200", "N2-all"]

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from deltarule.bench.floor import Peak, floor_of, measure_bandwidth, measure_peak
@@ -144,13 +144,15 @@ def full_form(
     *,
     workloads: Iterable[str] | None = None,
     threads: int = 2,
+    limit: float | None = None,
     say: Callable[[str], object] = _log.info,
 ) -> Result:
     """Measure everything, in about half an hour; parameters as in :func:`short_form`.
 
-    By default all workloads are measured.
+    By default all workloads are measured, for at most 100 s each: ``limit`` says otherwise.
     """
-    return run_form(FULL_FORM, select_peers(peers), workloads, threads, say)
+    form = FULL_FORM if limit is None else replace(FULL_FORM, limit=limit)
+    return run_form(form, select_peers(peers), workloads, threads, say)
 
 
 def print_short_form(
@@ -178,22 +180,21 @@ def show(result: Result) -> None:
     except ImportError:
         sys.stdout.write(result.to_markdown())
         return
-    headings, rows = result.rows(values=False)
-    table = Table(
-        title="deltarule's time per unit; how many times as long the others take",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    used = [i for i in range(len(headings)) if any(row[i] for row in rows)]
-    for i in used:
-        left = i < 2
-        table.add_column(headings[i], justify="left" if left else "right", no_wrap=not left)
-    for row in rows:
-        table.add_row(*(row[i] for i in used))
     console = Console()
     for line in result.header():
         console.print(line, highlight=False)
-    console.print(table)
+    for headings, rows in result.tables(values=False):
+        table = Table(
+            title="deltarule's time per unit; how many times as long the others take",
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+        )
+        for i, heading in enumerate(headings):
+            left = i < 2
+            table.add_column(heading, justify="left" if left else "right", no_wrap=not left)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
     for name in result.peers:
         note = f"{PEERS[name].title}: {PEERS[name].note}"
         console.print(note, style="dim", highlight=False, markup=False)

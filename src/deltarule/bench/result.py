@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from deltarule.bench.peers import OURS, PEERS
+from deltarule.bench.workloads import WORKLOADS
 
 _SHARES = ("share of a core", "share of floor")
 _BUSY = 0.05
@@ -138,15 +139,23 @@ class Result:
             lines.append(f"peak {self.peak['gflops']:.0f} GFLOP/s (by {self.peak['by']})")
         return lines
 
-    def rows(self, *, values: bool = True) -> tuple[list[str], list[list[str]]]:
-        """Return headings and rows of the table: values, and each peer's ratio to deltarule.
+    def tables(self, *, values: bool = True) -> list[tuple[list[str], list[list[str]]]]:
+        """Return headings and rows of two tables, narrow networks apart; none that is empty.
 
-        Without ``values`` of the peers there are their ratios alone.
+        The cells are values and each peer's ratio to deltarule; without ``values`` of the peers
+        their ratios alone. No column is empty.
         """
+        narrow = [c for c in self.comparisons if c.key in WORKLOADS and WORKLOADS[c.key].narrow]
+        others = [c for c in self.comparisons if c not in narrow]
+        return [self._table(group, values) for group in (narrow, others) if group]
+
+    def _table(
+        self, comparisons: list[Comparison], values: bool
+    ) -> tuple[list[str], list[list[str]]]:
         peers = [name for name in self.peers if name != OURS]
         headings = ["", "unit", OURS, *(PEERS[name].title for name in peers), *_SHARES]
         rows = []
-        for comparison in self.comparisons:
+        for comparison in comparisons:
             ours = comparison.entries.get(OURS, Entry())
             row = [f"{comparison.key} {comparison.title}", comparison.unit, _number(ours.value)]
             for name in peers:
@@ -161,7 +170,8 @@ class Result:
                     row.append(_number(entry.value) + text if values else ratio)
             shares = ours.details.get("share_of_core"), comparison.details.get("share_of_floor")
             rows.append([*row, *("" if share is None else f"{share:.0%}" for share in shares)])
-        return headings, rows
+        used = [i for i in range(len(headings)) if any(row[i] for row in rows)]
+        return [headings[i] for i in used], [[row[i] for i in used] for row in rows]
 
     def absences(self) -> list[str]:
         """Return lines that say which peers are absent, from which comparisons, and why."""
@@ -177,15 +187,14 @@ class Result:
 
     def to_markdown(self) -> str:
         """Return the table as Markdown, with where and how it was measured."""
-        headings, rows = self.rows()
-        cells = [headings, ["---", "---", *["---:"] * (len(headings) - 2)], *rows]
         lines = [*(f"- {line}" for line in self.header()), ""]
         lines += [
             "Medians over interleaved rounds; in brackets the median of the ratios to deltarule "
             "within a round (above 1: the peer takes longer).",
-            "",
-            *(f"| {' | '.join(row)} |" for row in cells),
         ]
+        for headings, rows in self.tables():
+            cells = [headings, ["---", "---", *["---:"] * (len(headings) - 2)], *rows]
+            lines += ["", *(f"| {' | '.join(row)} |" for row in cells)]
         for line in self.absences():
             lines += ["", line]
         lines += ["", *(f"- {PEERS[name].title}: {PEERS[name].note}" for name in self.peers)]
