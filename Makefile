@@ -77,7 +77,7 @@ sanitize-thread: build/thread
 	$${CXX:-c++} -std=c++20 -fsyntax-only -Inative/src native/tools/bench_products.cpp
 	LD_PRELOAD='$(call PRELOAD,tsan)' TSAN_OPTIONS='exitcode=66 die_after_fork=0' \
 	$(SANITIZED) tests/native/test_threads.py tests/native/test_every_batch.py tests/native/test_in_use.py \
-	  tests/native/test_barrier.py
+	  tests/native/test_team.py
 
 # In C++ of the baseline target alone: the others are the same text. Processes that tests start count too.
 coverage: build/coverage $(VENV)/coverage  ## the lines that no test reaches

@@ -4,9 +4,7 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <vector>
 
 #include "compile.hpp"
 #include "pool.hpp"
@@ -38,53 +36,15 @@ inline long panel_group(long panels, int threads) {
 // Calls visit(i) for each i below count, on several threads where there is much to do.
 template <class Visit>
 void share_out(Team& team, int threads, long count, double work, Visit visit) {
-    struct Share {
-        std::atomic<long> next{0};
-        long count;
-        Visit& visit;
-    } share{{0}, count, visit};
-    team.run(
-        work < shared_work ? 1 : threads,
-        [](void* context, int) noexcept {
-            Share& s = *static_cast<Share*>(context);
-            for (long i; (i = s.next.fetch_add(1)) < s.count;) s.visit(i);
-        },
-        &share);
+    team.run(work < shared_work ? 1 : threads, count, [&](long i, int) { visit(i); }, [] { return 0L; });
 }
-
-// Items that threads share out again and again. Each thread has a share of its own, the same in every step, so that
-// what it works on stays in its caches; who has done its own helps the others.
-class Shares {
-public:
-    explicit Shares(int threads) : shares_(static_cast<size_t>(threads)) {}
-    void cut(long count) {
-        const long threads = long(shares_.size());
-        for (long t = 0; t < threads; ++t) {
-            shares_[size_t(t)].next.store(count * t / threads, std::memory_order_relaxed);
-            shares_[size_t(t)].last = count * (t + 1) / threads;
-        }
-    }
-    template <class Visit>
-    void for_each(int thread, Visit visit) {
-        const size_t threads = shares_.size();
-        for (size_t other = 0; other < threads; ++other) {
-            Share& share = shares_[(size_t(thread) + other) % threads];
-            for (long i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.last;) visit(i);
-        }
-    }
-
-private:
-    struct alignas(64) Share {
-        std::atomic<long> next{0};
-        long last = 0;
-    };
-    std::vector<Share> shares_;
-};
 
 // Asks about every 30 ms, however often it is called; once the answer was to stop, it stays.
 class Poll {
 public:
-    Poll(bool (*poll)(void*), void* context) : poll_(poll), context_(context), next_(Clock::now() + pause) {}
+    Poll(bool (*poll)(void*), void* context) : poll_(poll), context_(context) {
+        if (poll_ != nullptr) next_ = Clock::now() + pause;
+    }
     bool stop() {
         if (stopped_ || poll_ == nullptr || Clock::now() < next_) return stopped_;
         stopped_ = poll_(context_);

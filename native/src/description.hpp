@@ -51,7 +51,7 @@ struct Description {
     double clip_value = 0, clip_norm = 0;  // 0: none
     bool bfloat16 = false;  // in training, products of dense layers read numbers rounded to bfloat16
     long parameter_count = 0, state_count = 0;  // of the flat vectors
-    double work_per_thread = 4e5;               // multiplications that repay another thread's barriers
+    double work_per_thread = 4e5;               // multiplications that repay another thread
 
     int states() const { return rule ? rule_traits[int(*rule)].states : 0; }
     int scalars() const { return rule ? rule_traits[int(*rule)].scalars : 0; }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "compile.hpp"
+#include "elastic.hpp"
 #include "kernels.hpp"
 #include "reach.hpp"
 
@@ -113,6 +114,7 @@ private:
     std::shared_ptr<Prediction> prediction_;  // of the last call, for the next of the same shape
     Compiled trained_;                        // the program of the last training, not laid out yet, and its
     long trained_rows_ = 0;                   // rows of a batch
+    Worth worth_;                             // of threads, to its steps
     Buffer parameters_, transposed_, states_, gradient_, running_, statistics_, tiles_, before_;
     Reach reach_;
     std::vector<Tile> tile_table_;

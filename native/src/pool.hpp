@@ -1,48 +1,20 @@
-// Our own threads: started when first needed, parked between calls, never inherited by a fork.
+// Our own threads: started when first needed, asleep between calls, never inherited by a fork.
 //
-// A Team runs one function on several threads at once, the caller being number 0. Inside, the threads
-// meet at a Barrier: the last to arrive does the serial work between two phases, the others spin for a
-// moment and then sleep.
+// A Team does a job: parts, one after the other, each of so many items, which any thread may do in any order. Items
+// are taken, not handed out: each thread has a share of its own, the same in every step, so that what it works on stays
+// in its caches, and who has done its own helps the others. Nobody waits for a thread that has taken nothing. Whoever
+// finishes the last item of a part does what only one thread can do, and opens the next part.
+//
+// docs/design.md has the argument why no item is skipped or done twice, and why no wake-up is lost.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 
+#include "elastic.hpp"
+#include "floating.hpp"
+
 namespace deltarule {
-
-class Barrier {
-public:
-    explicit Barrier(int threads) : threads_(threads), missing_(threads) {}
-
-    // Waits for all threads. `serial` runs once, on the last to arrive, before any other goes on.
-    //
-    // No wake-up is lost: the last to arrive stores round_ and then reads sleepers_; who sleeps adds to sleepers_ and
-    // then reads round_. All four are sequentially consistent, so they have one order. Either the sleeper's addition
-    // comes before the last one's read, which then notifies it: whoever waits for the value of before a store that
-    // happens before the notification is woken ([atomics.wait]); or it comes after that read, hence after the store, and
-    // the sleeper sees the new round and does not sleep.
-    template <class Serial>
-    void meet(Serial&& serial) {
-        const uint32_t round = round_.load(std::memory_order_relaxed);
-        if (missing_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            serial();
-            missing_.store(threads_, std::memory_order_relaxed);
-            round_.store(round + 1, std::memory_order_seq_cst);
-            if (sleepers_.load(std::memory_order_seq_cst) != 0) wake();
-        } else {
-            wait(round);
-        }
-    }
-
-private:
-    void wait(uint32_t round);
-    void wake();
-
-    const int threads_;
-    alignas(64) std::atomic<int> missing_;
-    alignas(64) std::atomic<uint32_t> round_{0};
-    std::atomic<int> sleepers_{0};
-};
 
 struct Pool;
 
@@ -59,11 +31,48 @@ public:
     // system has no more threads.
     int gather(int wanted);
 
-    // Runs work(context, thread) for thread = 0 .. min(threads, those gathered) - 1; returns when all are done.
-    using Work = void (*)(void* context, int thread) noexcept;
-    void run(int threads, Work work, void* context);
+    // Does a job on at most `threads` of those gathered, with denormal numbers flushed to zero; returns when it is
+    // done. item(i, thread) is called once for each i below `count`; then next() on one thread, which returns the
+    // number of items of the next part; 0: the job is done. The caller is thread 0. `worth`: what is known of the laps
+    // of such jobs, or null.
+    template <class Item, class Next>
+    void run(int threads, long count, Item item, Next next, Worth* worth = nullptr) {
+        const FlushDenormals flush;
+        if (threads_ > 1 && threads > 1) {
+            struct Both {
+                Item& item;
+                Next& next;
+            } both{item, next};
+            const Job job{
+                [](void* c, long i, int thread) noexcept { static_cast<Both*>(c)->item(i, thread); },
+                [](void* c) noexcept -> long { return static_cast<Both*>(c)->next(); },
+                &both,
+            };
+            run_together(threads, count, job, worth);
+            return;
+        }
+        while (count > 0) {
+            for (long i = 0; i < count; ++i) item(i, 0);
+            count = next();
+        }
+    }
+
+    // To be called in next(): a lap of the job is done, such as a step. Between laps the number of threads that take
+    // part may change. `whole`: a lap like the others, from which the worth of threads can be seen.
+    void lap(bool whole) {
+        if (threads_ > 1) count_lap(whole);
+    }
+
+    struct Job {
+        void (*item)(void* context, long i, int thread) noexcept;
+        long (*next)(void* context) noexcept;
+        void* context;
+    };
 
 private:
+    void run_together(int threads, long count, const Job& job, Worth* worth);
+    void count_lap(bool whole);
+
     Pool* pool_ = nullptr;  // null: alone
     int threads_ = 1;
 };

@@ -4,7 +4,6 @@
 
 #include "by_threads.hpp"
 #include "engine.hpp"
-#include "floating.hpp"
 #include "sums.hpp"
 #include "vector_lock.hpp"
 
@@ -25,7 +24,6 @@ struct Executor::Prediction {
     long capacity = 0, threads = 1, tile_count = 0;
     size_t tile_bytes = 0;
     char* memory = nullptr;
-    std::atomic<long> next{0};
     std::atomic<bool> stop{false};
 
     Prediction(Executor& executor, Mode wanted, long tile_capacity)
@@ -44,20 +42,16 @@ struct Executor::Prediction {
         tile_bytes = size_t(program.tile_size) * self.size_;
     }
 
-    void work(int thread, Poll* poll) {
+    // One tile of rows, in the thread's own memory.
+    void item(long i, int thread) {
         Tile tile;
         tile.base = memory + size_t(thread) * tile_bytes;
-        while (!stop.load(std::memory_order_relaxed)) {
-            const long i = next.fetch_add(1, std::memory_order_relaxed);
-            if (i >= tile_count) return;
-            if (poll != nullptr && poll->stop()) stop.store(true, std::memory_order_relaxed);
-            tile.first = i * program.capacity;
-            tile.rows = std::min(program.capacity, program.batch - tile.first);
-            self.kernels_.forward(program, 0, int(compiled.instructions.size()), tile);
-            if (out != nullptr)
-                self.kernels_.read_value(program, tile, compiled.output, compiled.output_columns,
-                                         out + size_t(tile.first * compiled.output_columns) * self.size_);
-        }
+        tile.first = i * program.capacity;
+        tile.rows = std::min(program.capacity, program.batch - tile.first);
+        self.kernels_.forward(program, 0, int(compiled.instructions.size()), tile);
+        if (out != nullptr)
+            self.kernels_.read_value(program, tile, compiled.output, compiled.output_columns,
+                                     out + size_t(tile.first * compiled.output_columns) * self.size_);
     }
 };
 
@@ -89,7 +83,6 @@ bool Executor::forward(const void* parameters, const void* running, const Data& 
         }
     }
     now.out = static_cast<char*>(out);
-    now.next.store(0);
     now.stop.store(false);
     now.tile_count = (rows + capacity - 1) / capacity;
     now.memory = static_cast<char*>(tiles_.need(now.tile_bytes * size_t(threads)));
@@ -109,23 +102,12 @@ bool Executor::forward(const void* parameters, const void* running, const Data& 
         reading.unlock();
     }
     threads_used_ = int(threads);
-    struct Together {
-        Prediction& prediction;
-        bool (*poll)(void*);
-    } together{now, poll};
-    team.run(
-        int(threads),
-        [](void* context, int thread) noexcept {
-            const FlushDenormals flush;
-            const Together& t = *static_cast<Together*>(context);
-            if (thread == 0 && t.prediction.tile_count > 1) {  // one tile is soon done
-                Poll asked(t.poll, nullptr);
-                t.prediction.work(thread, &asked);
-            } else {
-                t.prediction.work(thread, nullptr);
-            }
-        },
-        &together);
+    Poll asked(now.tile_count > 1 ? poll : nullptr, nullptr);  // one tile is soon done
+    const auto tile = [&](long i, int thread) {
+        if (thread == 0 && asked.stop()) now.stop.store(true, std::memory_order_relaxed);
+        if (!now.stop.load(std::memory_order_relaxed)) now.item(i, thread);
+    };
+    team.run(int(threads), now.tile_count, tile, [] { return 0L; });
     if (now.stop.load()) return false;
     if (sums == nullptr) return true;
     const double* const w = program.row_weights;

@@ -9,7 +9,6 @@
 
 #include "by_threads.hpp"
 #include "engine.hpp"
-#include "floating.hpp"
 #include "sums.hpp"
 #include "vector_lock.hpp"
 
@@ -75,6 +74,7 @@ struct Executor::Training {
         for (const PackedParameter& p : compiled.parameters)
             root_of_size.push_back(std::sqrt(double(p.inputs) * double(p.outputs)));
         cut_rows();
+        if (threads > 1) self.worth_.of(threads, batch_rows);
         lay_out_memory();
         collect_constraints();
     }
@@ -218,59 +218,29 @@ struct Executor::Training {
         run.steps_done = 0;
         batch = run.first_batch;
         if (run.steps > 0) begin_step();
-        Barrier barrier(threads);
-        Shares shares(threads);
-        shares.cut(count);
-        struct Together {
-            Training& training;
-            Barrier& barrier;
-            Shares& shares;
-        } together{*this, barrier, shares};
-        team.run(
-            threads,
-            [](void* context, int thread) noexcept {
-                Together& t = *static_cast<Together*>(context);
-                const FlushDenormals flush;
-                t.training.work(t.barrier, t.shares, thread);
-            },
-            &together);
-        flush_deferred();
-        save();
-    }
-
-    void work(Barrier& barrier, Shares& shares, int thread) {
         Poll poll(run.poll, run.poll_context);
         const unsigned rarely = is_short() ? 63 : 0;
         unsigned asked = 0;
-        const auto look = [&] {
-            if (thread == 0 && (asked++ & rarely) == 0 && poll.stop())
-                stop.store(true, std::memory_order_relaxed);
+        const auto look = [&] {  // on the calling thread
+            if ((asked++ & rarely) == 0 && poll.stop()) stop.store(true, std::memory_order_relaxed);
         };
-        if (threads == 1) {
-            while (part != Part::done) {
-                for (long i = 0; i < count; ++i) {
-                    look();
-                    item(i, look);
-                }
+        const auto do_item = [&](long i, int thread) {
+            if (thread != 0) return item(i, [] {});
+            look();
+            item(i, look);
+        };
+        const auto next = [&] {
+            advance();
+            // What is too small to share out is done at once.
+            for (int i = 0; threads > 1 && i < inline_parts && part != Part::done && is_small(); ++i) {
+                for (long j = 0; j < count; ++j) item(j, [] {});
                 advance();
             }
-            return;
-        }
-        while (part != Part::done) {
-            shares.for_each(thread, [&](long i) {
-                look();
-                item(i, look);
-            });
-            barrier.meet([&] {
-                advance();
-                // What is too small to share out is done at once.
-                for (int i = 0; i < inline_parts && part != Part::done && is_small(); ++i) {
-                    for (long j = 0; j < count; ++j) item(j, [] {});
-                    advance();
-                }
-                shares.cut(count);
-            });
-        }
+            return part == Part::done ? 0 : count;
+        };
+        team.run(threads, part == Part::done ? 0 : count, do_item, next, &self.worth_);
+        flush_deferred();
+        save();
     }
 
     bool is_short() const { return compiled.multiplications * double(batch_rows) < poll_work; }
@@ -626,6 +596,7 @@ struct Executor::Training {
             ++run.updates[epoch];
             if (!deferred.empty() && !watched) defer();
         }
+        team.lap(program.batch == batch_rows);
         program.outputs_first += program.batch;
         part = Part::done;
         if (++run.steps_done == run.steps) return;
@@ -664,10 +635,8 @@ struct Executor::Training {
         for (; updated < deferred.size(); ++updated) {
             const Instruction& op = compiled.instructions[size_t(deferred[updated])];
             const long items = (panels(op.outputs) + op.panel_group - 1) / op.panel_group;
-            share_out(team, threads, items, double(op.inputs) * double(op.outputs), [&](long i) {
-                const FlushDenormals flush;
-                self.kernels_.flush(program, op, i);
-            });
+            share_out(team, threads, items, double(op.inputs) * double(op.outputs),
+                      [&](long i) { self.kernels_.flush(program, op, i); });
         }
     }
 };

@@ -52,8 +52,8 @@ double peak(int threads) {
     Team team;
     team.gather(threads);
     team.run(
-        threads,
-        [](void*, int) noexcept {
+        threads, threads,
+        [](long, int) {
             vector sum[12] = {}, x{}, y{};
             for (long i = 0; i < repeats; ++i) {
                 asm volatile("" : "+x"(x), "+x"(y));
@@ -63,7 +63,7 @@ double peak(int threads) {
 #pragma GCC unroll 12
             for (int j = 0; j < 12; ++j) asm volatile("" : "+x"(sum[j]));
         },
-        nullptr);
+        [] { return 0L; });
     const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return 1e-9 * 2 * 12 * DR_PEAK_LANES * double(repeats) * threads / took;
 }
