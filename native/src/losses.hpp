@@ -204,6 +204,36 @@ DR_INLINE T sum_of_others(const T* a, long columns, long stride, T largest) {
     return sum_lanes(sums) + (sum_lanes(ties) - T(1)) * largest;
 }
 
+// What the cross-entropy asks of a row: max_k z_k, a_c = max_k a_k, and sum_{k != c} a_k.
+//   out  m, largest, others  of up to L rows
+template <class T>
+DR_INLINE void look_at_rows(long rows, long columns, long stride, const T* z, const T* a, T* m, T* largest,
+                            T* others) {
+    constexpr long NR = 2 * lanes<T>, L = lanes<T>;
+    if (!by_columns<T>(rows, columns)) {
+        for (long i = 0; i < rows; ++i) {
+            m[i] = row_max(z + i * NR, columns, stride);
+            largest[i] = row_max(a + i * NR, columns, stride);
+            others[i] = sum_of_others(a + i * NR, columns, stride, largest[i]);
+        }
+        return;
+    }
+    vec<T> c[L];
+    load_columns(rows, z, c);
+    store(m, max_columns<T>(c, columns));
+    load_columns(rows, a, c);
+    const vec<T> most = max_columns<T>(c, columns);
+    vec<T> ties{};
+    for (long j = 0; j < L; ++j) {
+        const vec<T> aj = j < columns ? c[j] : vec<T>{};
+        const auto tie = aj == most;
+        c[j] = select(tie, vec<T>{}, aj);
+        ties = ties + select(tie, broadcast(T(1)), vec<T>{});
+    }
+    store(largest, most);
+    store(others, sum_columns<T>(c) + (ties - T(1)) * most);
+}
+
 // Cross-entropy behind softmax, for L rows at a time, with m = z_c the largest:
 //     l = log sum_k e^{z_k - m} - sum_k t_k (z_k - m),  log sum_k e^{z_k - m} = log(1 + sum_{k != c} a_k / a_c)
 //     delta = a - t, and (1 - t_c) - sum_{k != c} a_k where both a_c and t_c are above 1/2
@@ -217,14 +247,14 @@ void cross_entropy(const Program& program, const Instruction& op, const Tile& ti
     const T smooth = T(op.loss_setting / double(k)), rest = T(1 - op.loss_setting);
     const T hot_target = rest + smooth;
     for (long r0 = 0; r0 < tile.rows; r0 += L) {
-        alignas(vector_bytes) T odds[L]{}, linear[L];
+        alignas(vector_bytes) T odds[L]{}, linear[L], ms[L], most[L], rests[L];
         const long rows = tile.rows - r0 < L ? tile.rows - r0 : L;
+        look_at_rows(rows, k, stride, z + r0 * NR, a + r0 * NR, ms, most, rests);
         for (long i = 0; i < rows; ++i) {
             const long r = r0 + i, at = r * NR;
             const T w = T(program.row_weights ? program.row_weights[tile.first + r] : 1);
-            const T m = row_max(z + at, k, stride), largest = row_max(a + at, k, stride);
-            const T others = sum_of_others(a + at, k, stride, largest);
-            odds[i] = others / largest;
+            const T m = ms[i], others = rests[i];
+            odds[i] = others / most[i];
             vec<T> sums{};
             if (labels) {
                 const long label = long(

@@ -9,6 +9,7 @@
 
 #include "elementwise.hpp"
 #include "math.hpp"
+#include "transpose.hpp"
 
 namespace deltarule::DR_TARGET {
 
@@ -25,10 +26,56 @@ DR_INLINE T row_max(const T* x, long columns, long stride) {
     return max_lanes(largest);
 }
 
+// Where a row of few columns fits into a vector, L rows at a time are turned into columns: what runs across the lanes
+// of each row is then done for all of them at once, in the same order, and has the same bits.
+template <class T>
+DR_INLINE bool by_columns(long rows, long columns) {
+    return columns <= lanes<T> && 4 * rows >= lanes<T>;
+}
+
+// out  c  column j of up to L rows, one in each lane, for j < L; rows beyond `rows` are zero
+template <class T>
+DR_INLINE void load_columns(long rows, const T* x, vec<T>* c) {
+    constexpr long NR = 2 * lanes<T>, L = lanes<T>;
+    for (long i = 0; i < L; ++i) c[i] = i < rows ? load(x + i * NR) : vec<T>{};
+    transpose<T>(c);
+}
+
+template <class T>
+DR_INLINE vec<T> max_columns(const vec<T>* c, long columns) {
+    vec<T> largest = broadcast(T(-__builtin_inf()));
+    for (long j = 0; j < columns; ++j) largest = max(c[j], largest);
+    return largest;
+}
+
+// The sum of L columns in the order of sum_lanes; c is used up.
+template <class T>
+DR_INLINE vec<T> sum_columns(vec<T>* c) {
+    for (int half = lanes<T> / 2; half > 0; half /= 2)
+        for (int j = 0; j < half; ++j) c[j] = c[j] + c[j + half];
+    return c[0];
+}
+
+// softmax of up to L rows of up to L columns
+template <class T>
+void softmax_block(long rows, long columns, const T* z, T* a) {
+    constexpr long NR = 2 * lanes<T>, L = lanes<T>;
+    vec<T> e[L], sums[L];
+    load_columns(rows, z, e);
+    const vec<T> m = max_columns<T>(e, columns);
+    for (long j = 0; j < L; ++j) sums[j] = e[j] = j < columns ? exp(e[j] - m) : vec<T>{};
+    const vec<T> sum = sum_columns<T>(sums);
+    for (long j = 0; j < columns; ++j) e[j] = e[j] / sum;
+    transpose<T>(e);
+    for (long i = 0; i < rows; ++i) store(a + i * NR, e[i]);
+}
+
 // a_j = e^{z_j - m} / sum_k e^{z_k - m},  m = max_k z_k
 template <class T>
 void softmax_forward(long rows, long columns, long stride, const T* z, T* a) {
-    constexpr long NR = 2 * lanes<T>;
+    constexpr long NR = 2 * lanes<T>, L = lanes<T>;
+    for (; by_columns<T>(rows, columns); rows -= L, z += L * NR, a += L * NR)
+        softmax_block(rows < L ? rows : L, columns, z, a);
     for (long r = 0; r < rows; ++r, z += NR, a += NR) {
         const T m = row_max(z, columns, stride);
         vec<T> sums{};
