@@ -24,12 +24,21 @@ def main() -> int:
     parser.add_argument(
         "--limit", type=float, help="seconds for each workload of the full form (default 100)"
     )
+    parser.add_argument(
+        "--training-only",
+        action="store_true",
+        help="of the full form: no predictions, no processes",
+    )
     options = parser.parse_args()
 
     def say(text: str) -> None:
         print(f"{datetime.datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
 
-    measure = short_form if options.short else functools.partial(full_form, limit=options.limit)
+    measure = (
+        short_form
+        if options.short
+        else functools.partial(full_form, limit=options.limit, training_only=options.training_only)
+    )
     try:
         result = measure(
             options.peers, workloads=options.workloads, threads=options.threads, say=say

@@ -145,13 +145,17 @@ def full_form(
     workloads: Iterable[str] | None = None,
     threads: int = 2,
     limit: float | None = None,
+    training_only: bool = False,
     say: Callable[[str], object] = _log.info,
 ) -> Result:
     """Measure everything, in about half an hour; parameters as in :func:`short_form`.
 
     By default all workloads are measured, for at most 100 s each: ``limit`` says otherwise.
+    ``training_only`` leaves out restarts, prediction and whole processes.
     """
     form = FULL_FORM if limit is None else replace(FULL_FORM, limit=limit)
+    if training_only:
+        form = replace(form, name="training", restarts=None, predict=None, cold=None, memory=False)
     return run_form(form, select_peers(peers), workloads, threads, say)
 
 
