@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deltarule.cli import app
+from narrow_pages import faults
 from oracles import oracle
 
 oracle("pyarrow")
@@ -84,6 +85,31 @@ def test_the_report_needs_nothing_from_outside_and_knows_both_colour_schemes(rep
     assert 'name="viewport"' in text
     assert LONG in text
     assert str(report.parent) not in text
+
+
+def test_nothing_in_the_report_is_wider_than_a_telephone(report: Path) -> None:
+    assert faults(report.read_text(encoding="utf-8")) == []
+
+
+UNBROKEN = "a_name_without_a_place_to_break_" * 6
+
+
+def test_long_labels_and_names_are_cut_in_figures_and_in_the_terminal(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    with (tmp_path / "table.csv").open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow([UNBROKEN, "y"])
+        out.writerows((x, UNBROKEN if x > 0 else "A") for x in rng.normal(size=60).round(3))
+    arguments = ["train", str(tmp_path / "table.csv"), "--target", "y", "--folds", "2"]
+    result = runner.invoke(app, [*arguments, "--out", str(tmp_path), "--time-limit", "2"])
+    assert result.exit_code == 0, result.output
+    assert max(map(len, result.stdout.splitlines()[1:3])) <= 100
+    assert UNBROKEN not in result.stdout
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert faults(text) == []
+    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", text)
+    assert any("…" in label for label in drawn)
+    assert max(map(len, drawn)) <= 60
 
 
 BROWSER = next(

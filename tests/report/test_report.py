@@ -11,6 +11,7 @@ from matplotlib import pyplot
 import deltarule as dr
 from deltarule.report import html, write_report
 from deltarule.report.figures import gradient_norm_figure, loss_figure, metrics_figure
+from narrow_pages import faults
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "wbr"}
 
@@ -82,6 +83,13 @@ def test_it_refers_to_nothing_outside_itself(run, tmp_path):
     assert "@import" not in text
     assert all(target.startswith("#") for target in re.findall(r"url\(['\"]?([^)]*)", text))
     assert "<!DOCTYPE svg" not in text
+
+
+@pytest.mark.parametrize("shape", [(4, 4), None])
+def test_nothing_in_it_is_wider_than_a_telephone(run, tmp_path, shape):
+    net, history, X, y = run
+    path = history.report(tmp_path / "r.html", network=net, X=X, y=y, image_shape=shape)
+    assert faults(path.read_text(encoding="utf-8")) == []
 
 
 def test_ids_are_unique_and_every_reference_finds_its_target(run, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 import deltarule as dr
 from deltarule.tables import baselines
+from deltarule.tables.described import number
 from deltarule.tables.judging import judge, plan_judgement, resamplings, wilson
 from oracles import oracle
 
@@ -196,3 +197,14 @@ def test_a_column_that_does_not_vary_in_training_moves_no_linear_model():
     assert not training[:, 0].any()
     assert not held[:, 0].any()
     assert baselines.ridge(X, X[:, 1].astype(float), X) == pytest.approx(np.arange(30), abs=0.01)
+
+
+# how numbers are written
+
+
+def test_prices_and_populations_are_written_without_an_exponent():
+    assert [number(x, 4) for x in (10863.52, -403.51, 0.01234567, 0.0)] == [
+        "10860", "-403.5", "0.01235", "0",
+    ]  # fmt: skip
+    assert [number(x) for x in (25000.0, 1234567.0, 1e14)] == ["25000", "1234570", "1" + "0" * 14]
+    assert [number(x) for x in (1e15, np.inf, 4e-16)] == ["1e+15", "inf", "4e-16"]

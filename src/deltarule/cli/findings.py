@@ -6,7 +6,7 @@ import numpy as np
 
 from deltarule.base.types import Array
 from deltarule.report.table import Findings, Miss, table_report
-from deltarule.tables.described import cell, describe_column, describe_dialect
+from deltarule.tables.described import cell, describe_column, describe_dialect, number
 from deltarule.tables.study import MODEL, Study
 from deltarule.tables.table import Prepared
 
@@ -68,9 +68,9 @@ def _misses(prepared: Prepared, study: Study, names: list[str]) -> list[Miss]:
     if prepared.target.classes is None:
         error = np.abs(judgement.y - outputs)
         picked = np.argsort(-error, kind="stable")[:_MOST_MISSES]
-        truth = [f"{value:.6g}" for value in judgement.y[picked]]
-        answer = [f"{value:.6g}" for value in outputs[picked]]
-        how = [f"off by {value:.4g}" for value in error[picked]]
+        truth = [number(value) for value in judgement.y[picked]]
+        answer = [number(value) for value in outputs[picked]]
+        how = [f"off by {number(value, 4)}" for value in error[picked]]
     else:
         labels = [str(label) for label in prepared.target.classes.tolist()]
         guess = outputs.argmax(axis=1)

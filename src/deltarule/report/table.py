@@ -17,7 +17,7 @@ from deltarule.base.types import Array
 from deltarule.report import figures, table_figures
 from deltarule.report.answers import LARGEST_MATRIX, Matrix, matrix_of
 from deltarule.report.page import Panel, render, themed_svg
-from deltarule.tables.described import Described, between, name_of, shown, verdict
+from deltarule.tables.described import Described, between, name_of, number, shown, verdict
 from deltarule.tables.effects import Effect, Importance
 from deltarule.tables.judging import Judgement
 from deltarule.training.history import History
@@ -28,6 +28,8 @@ _FEW_CLASSES = 4
 """Up to so many, the confusion matrix stands beside a figure."""
 _MOST_COLUMNS = 60
 _LONGEST = 48
+_LONGEST_LABEL = 32
+"""Of an axis; more would not fit beside a figure."""
 _EXPLAINED = {
     "accuracy": "share of rows whose class is predicted rightly",
     "balanced_accuracy": "mean over the classes of the share found: rare ones count as much",
@@ -203,7 +205,7 @@ def _figures(findings: Findings) -> list[Panel]:
     drawn: list[tuple[str, Figure, str, str]] = []
     if not classes:
         residual = judgement.y - outputs
-        within = np.quantile(np.abs(residual), [0.5, 0.9])
+        near, far = (number(q, 4) for q in np.quantile(np.abs(residual), [0.5, 0.9]))
         drawn = [
             (
                 "Predicted and true",
@@ -221,15 +223,15 @@ def _figures(findings: Findings) -> list[Panel]:
             (
                 "How large errors are",
                 table_figures.spread_figure(residual),
-                f"Half of the errors are within {within[0]:.4g}, nine of ten within "
-                f"{within[1]:.4g}.",
-                f"Half of them are within ±{within[0]:.4g}, nine of ten within ±{within[1]:.4g}.",
+                f"Half of the errors are within {near}, nine of ten within "
+                f"{far}.",
+                f"Half of them are within ±{near}, nine of ten within ±{far}.",
             ),
         ]
     else:
         if len(classes) == 2:
             sure, right = outputs[:, 1], judgement.y == 1
-            label = f"predicted probability of {_short(classes[1])}"
+            label = f"predicted probability of {_short(classes[1], _LONGEST_LABEL)}"
         else:
             sure, right = outputs.max(axis=1), outputs.argmax(axis=1) == judgement.y
             label = "probability of the predicted class"
@@ -260,14 +262,14 @@ def _effects(findings: Findings) -> list[Panel]:
                     effect.grid,
                     {_short(who): curve for who, curve in effect.curves.items()},
                     effect.values,
-                    _short(_axis(findings, effect)),
+                    _short(_axis(findings, effect), _LONGEST_LABEL),
                     shares=shares,
                 ),
                 f"effect{i}",
             ),
             "; ".join(
-                f"{who}: from {curve[0]:.4g} at {effect.grid[0]:.4g} to {curve[-1]:.4g} at "
-                f"{effect.grid[-1]:.4g}"
+                f"{who}: from {number(curve[0], 4)} at {number(effect.grid[0], 4)} to "
+                f"{number(curve[-1], 4)} at {number(effect.grid[-1], 4)}"
                 for who, curve in effect.curves.items()
             ),
             "",
@@ -331,5 +333,5 @@ def _curves(history: History | None) -> list[Panel]:
     ]
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+def _short(text: str, longest: int = _LONGEST) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -13,6 +13,7 @@ from deltarule.base.types import Array
 from deltarule.report.figures import GRID, INK, MUTED, SERIES, blank, dress, thinned
 from deltarule.tables.judging import wilson
 
+_HALF_A_LINE = 24
 _DASHES = ((), (5, 1.5), (1, 1), (3, 1, 1, 1), (7, 2), (2, 2))
 
 
@@ -49,7 +50,9 @@ def effect_figure(
         above.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         low, high = above.get_ylim()
         above.set_ylim(max(low - 0.02, 0), min(high + 0.02, 1))
-    dress(above, label, x="", legend=len(curves) > 1)
+    dress(above, label, x="")
+    if len(curves) > 1:
+        _legend_above(above, list(curves))
     _floor(below, "")
     return figure
 
@@ -132,6 +135,19 @@ def contenders_figure(names: Sequence[str], scores: Sequence[tuple[float, float,
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return figure
+
+
+def _legend_above(axes: Axes, names: Sequence[str]) -> None:
+    """Put the legend above the axes, where it hides no curve; long names one below the other."""
+    axes.legend(
+        frameon=False,
+        labelcolor=INK,
+        fontsize=8,
+        ncols=2 if max(map(len, names)) <= _HALF_A_LINE else 1,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        borderaxespad=0.2,
+    )
 
 
 def _two(figure: Figure) -> tuple[Axes, Axes]:

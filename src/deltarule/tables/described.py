@@ -80,13 +80,13 @@ def _share(missing: float) -> str:
 
 def _values(column: Column) -> str:
     if column.levels:
-        shown = ", ".join(_shortened(level, 24) for level in column.levels[:_MOST_LEVELS])
+        shown = ", ".join(shortened(level, 24) for level in column.levels[:_MOST_LEVELS])
         more = len(column.levels) > _MOST_LEVELS or column.others
         return f"{shown}, ..." if more else shown
     if column.kind == "date" and (column.low or column.high):
         return f"{_day(column.low)} to {_day(column.high)}"
     if column.low != column.high:
-        return f"{column.low:.6g} to {column.high:.6g}"
+        return f"{number(column.low)} to {number(column.high)}"
     return ""
 
 
@@ -97,7 +97,18 @@ def _day(days: float) -> str:
         return f"{days:.6g} days"
 
 
-def _shortened(text: str, most: int) -> str:
+def number(value: float, digits: int = 6) -> str:
+    """Return a number with so many significant digits, without an exponent below 1e15.
+
+    >>> number(10863.5, 4), number(1234567.0), number(0.0123456, 4), number(6.02e23)
+    ('10860', '1234570', '0.01235', '6.02e+23')
+    """
+    text = f"{value:.{digits}g}"
+    return f"{float(text):.0f}" if "e+" in text and abs(value) < 1e15 else text
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most so many characters."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
@@ -106,8 +117,8 @@ def cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return "" if value != value else f"{value:.6g}"
-    return _shortened(" ".join(str(value).split()), 60)
+        return "" if value != value else number(value)
+    return shortened(" ".join(str(value).split()), 60)
 
 
 _NAMES = {
@@ -128,7 +139,7 @@ def shown(score: Score, value: float | None = None, *, unit: bool = True) -> str
     value = score.value if value is None else value
     if score.name in _SHARES:
         return _signs(f"{100 * value:.1f}{_PERCENT if unit else ''}")
-    return _signs(f"{value:.4g}" if score.name in ("mae", "rmse") else f"{value:.3f}")
+    return _signs(number(value, 4) if score.name in ("mae", "rmse") else f"{value:.3f}")
 
 
 def between(score: Score) -> str:

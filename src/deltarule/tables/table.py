@@ -58,14 +58,16 @@ class Prepared:
 
     def task_line(self) -> str:
         """Say what is predicted."""
+        from deltarule.tables.described import number, shortened
+
         rows = f"{len(self.rows):,} rows, {self.frame.num_columns:,} columns"
         if self.target.classes is None:
             low, high = self.encoded.min(), self.encoded.max()
-            return f"{rows}; regression: {self.name!r}, from {low:.6g} to {high:.6g}"
+            return f"{rows}; regression: {self.name!r}, from {number(low)} to {number(high)}"
         classes = [str(label) for label in self.target.classes.tolist()]
         counts = np.bincount(self.encoded, minlength=len(classes))
         order = np.argsort(-counts, kind="stable")[:8]
-        shown = ", ".join(f"{classes[i]} ({counts[i]:,})" for i in order)
+        shown = ", ".join(f"{shortened(classes[i], 40)} ({counts[i]:,})" for i in order)
         more = ", ..." if len(classes) > 8 else ""
         return f"{rows}; classification: {self.name!r} is one of {len(classes)}: {shown}{more}"
 
