@@ -88,6 +88,20 @@ def test_principal_components_have_like_variance_and_stay_fixed():
     np.testing.assert_array_equal(net.parameters["0.weight"], before)
 
 
+def test_a_decomposition_that_does_not_converge_ends_no_training(monkeypatch):
+    """Some LAPACKs find no singular values where columns are equal, as a state and its code are."""
+
+    def diverged(*args, **options):
+        raise np.linalg.LinAlgError("SVD did not converge")
+
+    monkeypatch.setattr(np.linalg, "svd", diverged)
+    X, label = spectra()
+    twice = np.hstack([X, X])
+    weights, _ = principal_components(np.float32(twice))
+    np.testing.assert_allclose(weights[:120], weights[120:], atol=1e-6 * np.abs(weights).max())
+    assert TabularClassifier(Plain(hidden=(4,), epochs=1)).fit(twice, label).score(twice, label) > 0
+
+
 @pytest.mark.parametrize("X", [rows(200, 40), rows(200, 5), np.zeros((50, 40), np.float32)])
 def test_columns_of_their_own_are_left_as_they_are(X):
     assert principal_components(X) is None

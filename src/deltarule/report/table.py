@@ -223,8 +223,7 @@ def _figures(findings: Findings) -> list[Panel]:
             (
                 "How large errors are",
                 table_figures.spread_figure(residual),
-                f"Half of the errors are within {near}, nine of ten within "
-                f"{far}.",
+                f"Half of the errors are within {near}, nine of ten within {far}.",
                 f"Half of them are within ±{near}, nine of ten within ±{far}.",
             ),
         ]

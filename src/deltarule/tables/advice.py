@@ -295,7 +295,8 @@ def _of_powers(powers: list[tuple[str, Power]], target: Target, classes: int) ->
     for name, found in leaks:
         ways.setdefault(_way(found, target, classes), []).append(name)
     for text, names in ways.items():
-        yield Advice("leak", tuple(names), text.replace("{names}", _named(names)))
+        each = "Each of " if len(names) > 1 and text.startswith("{names}") else ""
+        yield Advice("leak", tuple(names), each + text.replace("{names}", _named(names)))
     measure: Callable[[Power], float] = lambda p: p.auc if classes == 2 else p.alone  # noqa: E731
     rest = sorted(
         ((name, p) for name, p in powers if not is_leak(p, classes)), key=lambda e: -measure(e[1])

@@ -208,7 +208,10 @@ def _linear(columns: list[tuple[str, Array]], y: Array) -> tuple[str, ...]:
     half = permutation(0, Purpose.SPLIT, len(y))
     learn, test = half[: len(y) // 2], half[len(y) // 2 :]
     X = np.hstack([X, np.ones((len(y), 1))])
-    weights = np.linalg.lstsq(X[learn], y[learn], rcond=1e-10)[0]
+    try:
+        weights = np.linalg.lstsq(X[learn], y[learn], rcond=1e-10)[0]
+    except np.linalg.LinAlgError:  # no convergence, as of equal columns in some LAPACKs
+        return ()
     left = y[test] - X[test] @ weights
     if float(left @ left) > (1 - _FITTED) * float(y[test] @ y[test]):
         return ()
