@@ -63,8 +63,8 @@ class Form:
     memory : bool
         Whether peak memory is measured.
     limit : float
-        Seconds for each workload; what one leaves over is shared by those after it. Peers that have
-        not begun when it is spent are left out, and the result says so.
+        Seconds for each workload; what one leaves over is shared by those after it. When it is
+        spent, peers that have not begun are left out, which the result says, and rounds are few.
     """
 
     name: str
@@ -272,7 +272,8 @@ def _measure_workload(
             "gb_per_second": measure_bandwidth(workload.working_set, threads, 0.1),
         }
         say(f"{workload.key}, {workload.title}: {', '.join(sessions)}")
-        _time_training(budget, workload, sessions, comparison)
+        rest = replace(budget, total=min(budget.total, clock.left))
+        _time_training(rest, workload, sessions, comparison)
     if form.restarts is not None and workload.key == "W3":
         say(f"{RESTARTS} restarts of W3")
         result.comparisons.append(_restarts(form.restarts, workload, sessions))
