@@ -136,7 +136,8 @@ def fork(number, choice):
 
     def steps():
         while True:
-            trainer.step(X, Y)
+            with suppress(dr.InUseError):  # the main thread was a moment earlier
+                trainer.step(X, Y)
 
     for work in (steps, lambda: predict(nets[1])):
         threading.Thread(target=work, daemon=True).start()

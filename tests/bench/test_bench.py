@@ -26,7 +26,7 @@ from deltarule.bench.processes import cold_starts
 from deltarule.bench.workloads import initial_parameters, make_data, select_workloads, with_rows
 
 QUICK = Budget(turn=1e-3, total=0, rounds=2, least=2)
-TINY = Form("tiny", QUICK, QUICK, QUICK, QUICK, None, 0.01, {"W3": 210}, False, 60)
+TINY = Form("tiny", QUICK, QUICK, QUICK, QUICK, None, 0.01, {"W3": 210}, False, 10**6)
 NATIVE = dr.engines()["native"].startswith("available")
 
 
