@@ -13,7 +13,6 @@
 #include "kernels.hpp"
 #include "names.hpp"
 #include "permutations.hpp"
-#include "pool.hpp"
 
 namespace deltarule {
 
@@ -116,7 +115,6 @@ NB_MODULE(_native, m) {
         "target", &target_name,
         "Name of the vector target in use; empty where DELTARULE_TARGET names one that this machine lacks.");
     m.def("targets", &target_names, "Names of the vector targets that this machine has, the best first.");
-    m.def("processors", &available_processors, "Processors this process may use.");
     m.def("kinds", &kinds,
           "What the core knows: {\"activation\" | \"loss\" | \"rule\" | \"operation\": {name: what it "
           "needs}}.");

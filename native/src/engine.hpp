@@ -70,7 +70,7 @@ struct TrainingRun {
 
 class Executor {
 public:
-    // bits: 32 or 64. threads: at most so many; 0: all processors. Throws std::invalid_argument (description.hpp).
+    // bits: 32 or 64. threads: at most so many. Throws std::invalid_argument (description.hpp).
     Executor(Description network, int bits, int threads, const Target& target);
     // Throws std::bad_alloc; the network is then as after the last whole step.
     void train(TrainingRun& run);

@@ -9,9 +9,6 @@
 #include <thread>
 #include <vector>
 
-#if defined(__linux__)
-#include <sched.h>
-#endif
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #endif
@@ -310,14 +307,5 @@ void Team::run_together(int threads, long count, const Job& job, Worth* worth) {
 void Team::count_lap(bool whole) { pool_->lap(whole); }
 
 void allow_threads(bool allowed) { the_pool().allow(allowed); }
-
-int available_processors() {
-#if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-#endif
-    const unsigned n = std::thread::hardware_concurrency();
-    return n == 0 ? 1 : int(n);
-}
 
 }  // namespace deltarule

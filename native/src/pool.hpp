@@ -80,7 +80,4 @@ private:
 // false: the threads of the pool end, and no others are started.
 void allow_threads(bool allowed);
 
-// Processors this process may use.
-int available_processors();
-
 }  // namespace deltarule

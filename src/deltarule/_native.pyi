@@ -15,9 +15,6 @@ def target() -> str:
 def targets() -> list[str]:
     """Names of the vector targets that this machine has, the best first."""
 
-def processors() -> int:
-    """Processors this process may use."""
-
 def kinds() -> dict:
     """
     What the core knows: {"activation" | "loss" | "rule" | "operation": {name: what it needs}}.

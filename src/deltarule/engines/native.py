@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from deltarule.base.cores import cores
 from deltarule.base.errors import InvalidValueError
 from deltarule.base.settings import Setting, members
 from deltarule.base.types import Array
@@ -233,7 +234,7 @@ class NativeExecutor:
         self._core = _core.Executor(
             _description(plan, network),
             bits=8 * plan.dtype.itemsize,
-            threads=min(threads or 0, _MOST_THREADS),
+            threads=min(threads or cores(), _MOST_THREADS),
         )
         self._states = 0
         if plan.optimizer is not None:

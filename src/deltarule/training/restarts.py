@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from deltarule.base.cores import cores
 from deltarule.base.errors import InvalidValueError
 from deltarule.base.random import Purpose, check_seed, words
 from deltarule.base.settings import check_integer
@@ -84,8 +84,9 @@ def restart(
     best_is : "min", "max" or None
         None uses the metric's own direction, lower for losses. Metrics of your own need it.
     threads : int, optional
-        How many restarts run at a time, each on one thread; by default one per core. (In the
-        reference engine, whose BLAS has threads of its own, by default one.)
+        How many restarts run at a time, each on one thread; by default one per core that
+        this process may use (as in :func:`train`). In the reference engine, whose BLAS has threads
+        of its own, by default one.
     callbacks : list of Callback, optional
         Every restart gets deep copies of its own; those passed are not changed. Callbacks, and
         metrics of your own, are called from several threads.
@@ -184,7 +185,7 @@ def restart(
     )
     if threads is None:
         # The reference engine's BLAS already has a thread per core; several restarts would compete.
-        threads = _cores() if trainer.engine.name == "native" else 1
+        threads = cores() if trainer.engine.name == "native" else 1
     return contest.run(min(count, threads), raises=on_interrupt == "raise")
 
 
@@ -192,10 +193,3 @@ def restart_seeds(network: Network, seed: int, count: int) -> tuple[int, ...]:
     """Return the seeds of the initial parameters: the network's own, then one word each."""
     drawn = words(seed, Purpose.RESTART, rows=count, columns=1)[1:, 0]
     return (network.seed, *drawn.tolist())
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

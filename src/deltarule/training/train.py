@@ -81,8 +81,9 @@ def train(
     seed : int
         Seed of the shuffles, the dropout masks and the validation fraction.
     threads : int, optional
-        The largest number of threads; by default as many cores as speed up this network. Results
-        of the native engine are identical for any number.
+        The largest number of threads; by default as many of the cores that this process may use
+        as speed up this network: those of its affinity, of its container's quota, of
+        ``OMP_NUM_THREADS``. Results of the native engine are identical for any number.
     precision : None, "float32", "float64" or "bfloat16"
         None computes in the network's dtype. With "bfloat16", for float32 networks, the products of
         dense layers read numbers rounded to bfloat16 (8 significant bits) in training; sums,
