@@ -110,7 +110,7 @@ def _blocks(model: TableModel, file: str, options: dict[str, Any]) -> Generator[
     dialect = known.get("dialect", {})
     if dialect.get("format") == "delimited":
         options.setdefault("header", dialect.get("header") is not None)
-        options.setdefault("text", list(dialect.get("text", ())))
+        options |= {name: list(dialect.get(name, ())) for name in ("text", "integers", "floats")}
     with read_blocks(place, **options) as blocks:
         for block in blocks:
             yield _named(block, known, dialect)

@@ -83,7 +83,7 @@ def identifies(name: str, cells: Cells, ordered: Array) -> str:
     """Return why a column of whole numbers identifies rows; "" if it does not."""
     assert cells.numbers is not None
     n = len(ordered)
-    if n < 10:
+    if n < 10 or not np.isfinite(ordered[[0, -1]]).all():
         return ""
     distinct = 1 + int(np.count_nonzero(np.diff(ordered)))
     named = bool(_ID.search(name))
@@ -160,7 +160,8 @@ def date_of(name: str, ordered: Array, form: str, known: dict[str, Any], **more:
     """Return a column of dates, given as days in ascending order."""
     parts = ("hour",) if form == "clock" else dates.parts_of(ordered)
     if ordered[0] == ordered[-1]:
-        return Column(name, "constant", "left out", "every value is the same date", **known)
+        reason = {"reason": "every value is the same date"}
+        return Column(name, "constant", "left out", **(known | reason))
     column = Column(
         name, "date", "date parts", indicator=known["missing"] > 0 or "unread" in more, form=form,
         parts=parts, **known, **more,

@@ -87,16 +87,22 @@ def totals(frame: Frame) -> list[tuple[int, str, str]]:
     excluded = np.zeros(n, bool)
     excluded[list(labelled)] = True
     plain = [np.where(excluded, np.nan, column) for column in numbers]
-    sums = [float(np.nansum(column)) for column in plain]
+    sums = list(map(_sum, plain))
     for row, (name, label) in sorted(labelled.items()):
         if row >= n - 3 or _sums(row, numbers, sums):
             found.append((row, name, label))
     last = n - 1
     if not labelled:
-        above = [float(np.nansum(column[:last])) for column in numbers]
+        above = [_sum(column[:last]) for column in numbers]
         if _sums(last, numbers, above) >= 2:
             found.append((last, "", ""))
     return found
+
+
+def _sum(column: Array) -> float:
+    """Return the sum of the known numbers; NaN where it has both infinities."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(np.nansum(column))
 
 
 def _sums(row: int, columns: list[Array], sums: list[float]) -> int:

@@ -30,6 +30,7 @@ def outliers(ordered: Array, proven: frozenset[float] = frozenset()) -> tuple[fl
         else:
             rest = ordered[np.searchsorted(ordered, value, "right") :]
         count = len(ordered) - len(rest)
+        rest = rest[np.isfinite(rest)]
         if not len(rest) or count < 3:
             continue
         spread = float(rest[-1] - rest[0])

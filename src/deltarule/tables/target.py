@@ -182,7 +182,11 @@ class Target:
             elif (classes == np.round(classes)).all() and (np.abs(classes) < 2**53).all():
                 classes = classes.astype(np.int64)
         if len(classes) < 2:
-            got = f"only {classes.tolist()[0]!r}" if len(classes) else "no row with a target"
+            got = (
+                f"only {describe_value(classes.tolist()[0])}"
+                if len(classes)
+                else "no row with a target"
+            )
             raise InvalidValueError(f"the target must have at least two classes, got {got}")
         rows = int(known.sum())
         if rows > 20 and len(classes) > 0.9 * rows:

@@ -139,6 +139,9 @@ def _holds_numbers(shape: str, unique: bool) -> bool:
 
 
 def _shape(value: str) -> str:
+    """Return a text with # for each number; "" where # stands in the text itself."""
+    if "#" in value:
+        return ""
     return _NUMBER.sub("#", value.strip().lstrip("+-\u2212"))
 
 

@@ -9,14 +9,22 @@ from typing import Any
 
 from deltarule.base.errors import FileFormatError, InvalidTypeError, InvalidValueError
 from deltarule.tables.reading import columnar, encodings
-from deltarule.tables.reading.delimited import needs_rewriting, rewritten
+from deltarule.tables.reading.delimited import NotUtf8Error, needs_rewriting, rewritten
 from deltarule.tables.reading.dialect import Dialect
-from deltarule.tables.reading.opening import Source, arrow
+from deltarule.tables.reading.opening import Source
 from deltarule.tables.reading.options import Options
-from deltarule.tables.reading.reader import Encoding, find_in, peek, undecodable
-from deltarule.tables.reading.rows import NotUtf8Error, Rows, Stretch
+from deltarule.tables.reading.reader import (
+    Encoding,
+    columns_by_type,
+    find_in,
+    peek,
+    undecodable,
+)
+from deltarule.tables.reading.rows import Rows, Stretch
 
 LARGEST_RECORD = 1 << 28
+MOST_TITLES = 1 << 16
+"""Bytes of lines, one below the other, that may be titles or a footer."""
 
 
 class Blocks:
@@ -105,7 +113,7 @@ class Blocks:
         if known is not None:
             options = _as_before(options, known, head)
         found = find_in(source.name, head, whole, encoding, options)
-        rows = self._rows = Rows(source.name, found, options.text, options.index)
+        rows = self._rows = Rows(source.name, found, options)
         rewrite = needs_rewriting(found.dialect, found.spaced)
         self._notes = encoding.note()
         self.dialect = replace(
@@ -115,7 +123,7 @@ class Blocks:
         )
         line = found.line
         skip = found.offset
-        for piece, last in self._records(encoding, skip):
+        for piece, last in self._records(encoding, skip, len(found.names)):
             if not piece:
                 continue
             text = rewritten(piece, found.dialect, found.spaced) if rewrite else piece
@@ -124,23 +132,22 @@ class Blocks:
             except NotUtf8Error:
                 if options.encoding is not None:
                     raise undecodable(piece, options.encoding, source.name) from None
-                older = Encoding(fallback) if fallback else Encoding(*encodings.older(piece))
+                name, errors = (fallback, "strict") if fallback else encodings.older(head + piece)
+                older = Encoding(name, errors)
                 self._notes = older.note()
                 self.dialect = replace(self.dialect, encoding=older.name)
                 text = b"".join(encodings.decoded([text], older.name, "replace"))
                 table = rows.read(Stretch.of(text, line), last)
-            if rows.rows == table.num_rows > 0:  # the first block says which columns are text
-                types = arrow().types
-                rows.fix_text(f.name for f in table.schema if types.is_string(f.type))
-                self.dialect = replace(
-                    self.dialect, index="" if rows.indexed else None, text=tuple(sorted(rows.fixed))
-                )
+            if rows.rows == table.num_rows > 0:  # the first block says what columns hold
+                index = "" if rows.indexed else None
+                self.dialect = replace(self.dialect, index=index, **columns_by_type(table))
+            rows.learn(table)
             line += piece.count(b"\n") or piece.count(b"\r")
             if table.num_rows:
                 yield table
 
-    def _records(self, encoding: Encoding, skip: int) -> Iterator[tuple[bytes, bool]]:
-        """Yield the text below the header in pieces that end with a record."""
+    def _records(self, encoding: Encoding, skip: int, width: int) -> Iterator[tuple[bytes, bool]]:
+        """Yield the text below the header in pieces that end with a record, if they can a row."""
         dialect = self.dialect
         carry = bytearray()
         pieces = self._text(encoding)
@@ -153,6 +160,8 @@ class Blocks:
             if len(carry) < self._block_bytes or following is None:
                 continue
             end = last_record(carry, dialect)
+            if end and dialect.separator and width > 2:
+                end = last_row(carry, end, dialect)
             if end:
                 yield bytes(memoryview(carry)[:end]), False
                 carry = carry[end:]
@@ -165,7 +174,7 @@ class Blocks:
 
     def _text(self, encoding: Encoding) -> Iterator[bytes]:
         """Yield the file as UTF-8, in pieces."""
-        size = max(1, min(self._block_bytes, 1 << 20))
+        size = max(4, min(self._block_bytes, 1 << 20))  # a byte order mark is not cut
         raw = iter(lambda: self._source.read(size), b"")
         if encoding.is_utf8:
             first = True
@@ -202,6 +211,8 @@ def _as_before(options: Options, known: Dialect, head: bytes) -> Options:
         header=known.header is not None if options.header is None else options.header,
         comment=options.comment or known.comment,
         text=(*options.text, *known.text),
+        integers=known.integers,
+        floats=known.floats,
     )
 
 
@@ -222,6 +233,24 @@ def last_record(content: bytes | bytearray, dialect: Dialect) -> int:
             break
         end = max(content.rfind(b"\n", 0, start), content.rfind(b"\r", 0, start)) + 1
     return end
+
+
+def last_row(content: bytes | bytearray, end: int, dialect: Dialect) -> int:
+    """Return where the last record ends that has more than a first field.
+
+    What follows may be a title or a footer: the lines below tell. Where no such record is near,
+    or within quotes, ``end`` is returned.
+    """
+    separator, place = (dialect.separator or "").encode(), end
+    while place > max(0, end - MOST_TITLES):
+        start = max(content.rfind(b"\n", 0, place - 1), content.rfind(b"\r", 0, place - 1)) + 1
+        rest = bytes(content[start:place]).lstrip().partition(separator)[2]
+        if rest.replace(separator, b"").strip(b' "\t\r\n'):
+            break
+        place = start
+    if place == end or not place or last_record(content[:place], dialect) != place:
+        return end
+    return place
 
 
 def _quoted(content: bytes | bytearray, dialect: Dialect) -> list[tuple[int, int, bool]]:

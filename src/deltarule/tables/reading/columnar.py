@@ -55,7 +55,10 @@ def tables(source: Source, kind: str, rows: int | None) -> Iterator[Any]:
     """Yield the table in pieces of at most some rows; in one piece, or as stored, for None."""
     pa = arrow()
     try:
-        yield from _tables(source, kind, rows)
+        for table in _tables(source, kind, rows):
+            table.validate(full=True)
+            _ = table.column_names  # raises where they are no text
+            yield table
     except FileFormatError:
         raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
@@ -102,7 +105,7 @@ def _seekable(source: Source) -> Any:
     """Return a file in which pyarrow can go back and forth."""
     if source.plain:
         return arrow().OSFile(str(source.path))
-    file = tempfile.TemporaryFile()  # noqa: SIM115  closed with the last reference
+    file = source.beside(tempfile.TemporaryFile())  # noqa: SIM115  closed with the source
     while piece := source.read(1 << 22):
         file.write(piece)
     file.seek(0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from deltarule.tables.reading.dialect import Dialect
@@ -19,6 +21,10 @@ NULLS = [
 ]
 
 LARGEST_BLOCK = 2**31 - 1
+
+
+class NotUtf8Error(Exception):
+    """Bytes below the head are not UTF-8."""
 
 
 def delimiter(dialect: Dialect) -> str:
@@ -61,7 +67,10 @@ def parse(
     dialect: Dialect,
     on_bad: Callable[[Any], str],
 ) -> Any:
-    """Read a stream that stands at the first row into a table; raise pyarrow's ArrowInvalid."""
+    """Read a stream that stands at the first row into a table.
+
+    Raise NotUtf8Error, or pyarrow's ArrowInvalid for what is no table.
+    """
     from pyarrow import csv
 
     pa = arrow()
@@ -69,25 +78,31 @@ def parse(
     block, across = 1 << 20, False
     while True:
         try:
-            return csv.read_csv(
-                stream,
-                read_options=csv.ReadOptions(column_names=list(names), block_size=block),
-                parse_options=csv.ParseOptions(
-                    delimiter=delimiter(dialect),
-                    quote_char=dialect.quote or False,
-                    escape_char=dialect.escape or False,
-                    newlines_in_values=across,
-                    invalid_row_handler=on_bad,
-                ),
-                convert_options=csv.ConvertOptions(
-                    column_types=dict.fromkeys(text, pa.string()),
-                    null_values=NULLS,
-                    true_values=[],
-                    false_values=[],
-                    decimal_point=dialect.decimal,
-                ),
-            )
+            with _undecodable_rows(on_bad) as found:
+                table = csv.read_csv(
+                    stream,
+                    read_options=csv.ReadOptions(column_names=list(names), block_size=block),
+                    parse_options=csv.ParseOptions(
+                        delimiter=delimiter(dialect),
+                        quote_char=dialect.quote or False,
+                        escape_char=dialect.escape or False,
+                        newlines_in_values=across,
+                        invalid_row_handler=on_bad,
+                    ),
+                    convert_options=csv.ConvertOptions(
+                        column_types=dict.fromkeys(text, pa.string()),
+                        null_values=NULLS,
+                        true_values=[],
+                        false_values=[],
+                        decimal_point=dialect.decimal,
+                    ),
+                )
+            if found:
+                raise NotUtf8Error
+            return table
         except pa.ArrowInvalid as error:
+            if found or "UTF8" in str(error):
+                raise NotUtf8Error from None
             if not re.search("straddl|out of sync", str(error)):
                 raise
             if across and block >= min(max(size, 1), LARGEST_BLOCK):
@@ -96,6 +111,28 @@ def parse(
             block = min(block * 16, LARGEST_BLOCK) if across else block
             across = True
             stream.seek(start)
+
+
+@contextmanager
+def _undecodable_rows(on_bad: Callable[[Any], str]) -> Iterator[list[object]]:
+    """Give a list that gets an entry where pyarrow cannot decode a row for ``on_bad``.
+
+    pyarrow does not raise then: it prints a traceback, by way of `sys.unraisablehook`.
+    """
+    found: list[object] = []
+    before = sys.unraisablehook
+
+    def hook(raised: Any) -> None:
+        if raised.object is on_bad and isinstance(raised.exc_value, UnicodeDecodeError):
+            found.append(raised.exc_type)
+        else:
+            before(raised)
+
+    sys.unraisablehook = hook
+    try:
+        yield found
+    finally:
+        sys.unraisablehook = before
 
 
 def with_lines(content: bytes, replaced: dict[bytes, bytes]) -> bytes:

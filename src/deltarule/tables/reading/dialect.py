@@ -40,6 +40,8 @@ class Dialect:
         "" if the first column has no name and merely counts the rows: it is left out.
     text : tuple of str
         Columns that are read as text, verbatim; any other is read as numbers if it can be.
+    integers, floats : tuple of str
+        Columns of whole numbers, and of other numbers.
     """
 
     format: str = "delimited"
@@ -56,10 +58,12 @@ class Dialect:
     units: bool = False
     index: str | None = None
     text: tuple[str, ...] = ()
+    integers: tuple[str, ...] = ()
+    floats: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
-        return {**asdict(self), "text": list(self.text)}
+        return {**asdict(self), **{name: list(getattr(self, name)) for name in _COLUMNS}}
 
     @classmethod
     def rebuild(cls, description: dict[str, Any]) -> Dialect:
@@ -67,7 +71,11 @@ class Dialect:
         known = {field.name for field in fields(cls)}
         if not isinstance(description, dict) or not description.keys() <= known:
             raise InvalidValueError(f"a dialect's description has the names {', '.join(known)}")
-        return cls(**{**description, "text": tuple(description.get("text", ()))})
+        columns = {name: tuple(description.get(name, ())) for name in _COLUMNS}
+        return cls(**{**description, **columns})
+
+
+_COLUMNS = ("text", "integers", "floats")
 
 
 @dataclass(frozen=True)

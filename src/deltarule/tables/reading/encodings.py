@@ -50,6 +50,8 @@ def older(content: bytes) -> tuple[str, str]:
     Western text ("cp1252", or "latin-1" where a byte means nothing there) has single bytes of 128
     and more among ASCII letters. Long runs of them are Cyrillic, pairs of them East Asian.
     """
+    if content.startswith(codecs.BOM_UTF8):
+        return "utf-8", "replace"
     sample = content[: 1 << 22]
     if not HIGH.search(sample):
         match = HIGH.search(content)

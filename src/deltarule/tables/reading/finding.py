@@ -124,7 +124,7 @@ def find(content: str, whole: bool, name: str, options: Options) -> Found:
         if wanted < 1:
             raise FileFormatError(f"{name} has no header in line {options.header}: it is skipped")
     head = find_head(sample, decimal, wanted)
-    if wanted is None and commented:
+    if (wanted is None or wanted is True) and commented:
         head = _commented_header(sample, head, commented, separator, quote, decimal)
     names, repaired = column_names(head)
     notes += repaired

@@ -65,7 +65,9 @@ def _is_title(top: Record, rows: Sequence[Record], width: int, decimal: str) -> 
     # record must be a header beyond doubt, or stand apart.
     apart = rows[0].line > top.line + 1
     words = any(
-        not _valued(rows[0].fields[i], decimal) for i in _numeric_columns(rows[1:], decimal)
+        not _valued(rows[0].fields[i], decimal)
+        for i in _numeric_columns(rows[1:], decimal)
+        if i < width
     )
     return len(top.fields) != width - 1 or apart or words
 

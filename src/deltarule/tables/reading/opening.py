@@ -169,6 +169,10 @@ class Source:
                 f"({self.compression}: {reason}); get a whole copy of it"
             ) from None
 
+    def beside(self, file: Any) -> Any:
+        """Return a file that is closed together with this one."""
+        return self._own.enter_context(file)
+
     def peek(self, size: int) -> bytes:
         """Return the first ``size`` bytes, decompressed, or all where there are fewer."""
         with self.reading():

@@ -35,6 +35,8 @@ class Options:
     skip: int | None = None
     index: bool | None = None
     text: Sequence[str] = ()
+    integers: Sequence[str] = ()  # of the table that is read in the same way
+    floats: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for name in ("separator", "quote", "encoding", "decimal", "comment"):
@@ -63,10 +65,12 @@ class Options:
             _check_count("header", self.header, 1, "True, False, ")
         if self.index not in (None, True, False):
             raise InvalidTypeError(f"index must be True or False, got {describe_value(self.index)}")
-        if isinstance(self.text, str) or not all(isinstance(name, str) for name in self.text):
-            raise InvalidTypeError(
-                f"text must be a list of names of columns, got {describe_value(self.text)}"
-            )
+        for name in ("text", "integers", "floats"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(column, str) for column in value):
+                raise InvalidTypeError(
+                    f"{name} must be a list of names of columns, got {describe_value(value)}"
+                )
 
 
 def _check_encoding(name: str) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 from deltarule.base.errors import FileFormatError
 from deltarule.tables.reading import columnar, encodings
-from deltarule.tables.reading.delimited import needs_rewriting, rewritten
+from deltarule.tables.reading.delimited import NotUtf8Error, needs_rewriting, rewritten
 from deltarule.tables.reading.dialect import Reading
 from deltarule.tables.reading.finding import Found, find, refuse_other_text
 from deltarule.tables.reading.opening import Source, arrow
 from deltarule.tables.reading.options import Options
-from deltarule.tables.reading.rows import NotUtf8Error, Rows, Stretch
+from deltarule.tables.reading.rows import Rows, Stretch
 
 LINE_ENDS = re.compile(rb"\r\n|[\r\n]")
 
@@ -86,6 +86,8 @@ class Encoding:
     def of(cls, head: bytes, whole: bool, name: str, fallback: str | None = None) -> Encoding:
         """Return the encoding that the head of a file shows."""
         marked = encodings.marked(head)
+        if marked == "utf-8-sig" and not encodings.is_utf8(head, whole):
+            return cls("utf-8", "replace")
         if marked is not None:
             return cls(marked)
         if encodings.is_utf8(head, whole):
@@ -119,7 +121,7 @@ def _read_delimited(source: Source, head: bytes, whole: bool, options: Options) 
     content: bytes | None = None
     while True:
         found = find_in(name, head, whole, encoding, options)
-        rows = Rows(name, found, options.text, options.index)
+        rows = Rows(name, found, options)
         rewrite = needs_rewriting(found.dialect, found.spaced)
         if content is None and source.plain and encoding.is_utf8 and not rewrite:
             stretch = _of_path(source, found, head)
@@ -150,9 +152,20 @@ def _read_delimited(source: Source, head: bytes, whole: bool, options: Options) 
         compression=source.compression,
         encoding=encoding.name.removesuffix("-sig"),
         index="" if rows.indexed else None,
-        text=tuple(f.name for f in table.schema if arrow().types.is_string(f.type)),
+        **columns_by_type(table),
     )
     return Reading(table, dialect, (*encoding.note(), *rows.summary()), rows.dropped)
+
+
+def columns_by_type(table: Any) -> dict[str, Any]:
+    """Return which columns hold text, whole numbers and other numbers, as a dialect has them."""
+    types = arrow().types
+    kinds = {"text": types.is_string, "integers": types.is_integer, "floats": types.is_floating}
+    known = [name for name in table.column_names if table[name].null_count < table.num_rows]
+    return {
+        kind: tuple(name for name in known if belongs(table.schema.field(name).type))
+        for kind, belongs in kinds.items()
+    }
 
 
 def _of_path(source: Source, found: Found, head: bytes) -> Stretch:

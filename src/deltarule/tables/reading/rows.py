@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from deltarule.base.errors import FileFormatError
 from deltarule.tables.reading import arrays, tidying
-from deltarule.tables.reading.delimited import delimiter, parse, with_lines
+from deltarule.tables.reading.delimited import NotUtf8Error, delimiter, parse, with_lines
 from deltarule.tables.reading.dialect import Dialect
 from deltarule.tables.reading.finding import Found
 from deltarule.tables.reading.opening import arrow
+from deltarule.tables.reading.options import Options
 from deltarule.tables.reading.records import records
 from deltarule.tables.reading.sniffing import is_comment
 
 MOST_BAD = 0.25
 """A larger share of lines with a wrong number of fields makes a text no table."""
-
-
-class NotUtf8Error(Exception):
-    """Bytes below the head are not UTF-8."""
+ENOUGH = 100_000
+"""After so many lines this is judged, before the file has been read to its end."""
 
 
 class Stretch:
@@ -50,38 +49,47 @@ class Rows:
         Of the file, for messages.
     found : Found
         What its head says.
-    text : sequence of str
-        Names of the columns that are text, whatever is in them.
-    index : bool or None
-        Whether a nameless first column of distinct integers is left out (None: if it is one).
+    options : Options
+        Which columns are text, whatever is in them, or hold numbers; and whether a nameless first
+        column of distinct integers is left out (None: if it is one).
     """
 
-    def __init__(
-        self, name: str, found: Found, text: Sequence[str] = (), index: bool | None = None
-    ) -> None:
+    def __init__(self, name: str, found: Found, options: Options) -> None:
+        pa = arrow()
         self.name = name
         self.dialect: Dialect = found.dialect
         self.found = found
-        self.index = index
-        self.keys = [name or f"\x00{position}" for position, name in enumerate(found.names)]
-        self.fixed = set(text)
+        self.index = options.index
+        self.keys = _distinct(found.names)
+        self.fixed = set(options.text)
+        self.types: dict[str, Any] = {  # what columns are known to hold
+            **dict.fromkeys(options.integers, pa.int64()),
+            **dict.fromkeys(options.floats, pa.float64()),
+            **dict.fromkeys(options.text, pa.string()),
+        }
         self.text = {self.keys[i] for i in found.text} | (self.fixed & set(self.keys))
         self.width = max((len(r.fields) for r in found.rows), default=len(self.keys))
         self.width = min(max(self.width, 1), len(self.keys))
-        self.kept: list[tuple[int, str]] | None = None  # columns of the file that are delivered
+        self.kept: list[int] | None = None  # columns of the file that are delivered
+        self.after_no_row = False
         self.notes: list[str] = list(found.notes)
         self.dropped = 0
         self.rows = 0
         self.padded = self.shortened = self.odd = 0
+        self.first_odd = ""
         self.wrong: list[str] = []  # what is said of lines that are no rows
         self.indexed = False
 
-    def fix_text(self, names: Iterable[str]) -> None:
-        """Read these columns as text from now on."""
-        self.fixed |= set(names)
-        self.text |= {
-            self.keys[position] for position, name in self.kept or () if name in self.fixed
-        }
+    def learn(self, table: Any) -> None:
+        """Read further columns as those of this table, where it has values."""
+        types = arrow().types
+        for field, column in zip(table.schema, table.columns, strict=True):
+            if field.name in self.types or column.null_count == len(column):
+                continue
+            self.types[field.name] = field.type
+            if types.is_string(field.type):
+                self.fixed.add(field.name)
+                self.text.add(field.name)
 
     def read(self, stretch: Stretch, last: bool) -> Any:
         """Return the rows of a stretch as a table; ``last`` if the file ends with it."""
@@ -92,7 +100,7 @@ class Rows:
             if fixes:
                 content = with_lines(stretch.content(), fixes)
                 table, bad = self._parse(Stretch.of(content, stretch.line))
-            self._count_bad(bad, table.num_rows, stretch)
+            self._count_bad(bad, table.num_rows, stretch, last)
         if last:
             self._check_end(table, stretch)
         columns = [
@@ -102,7 +110,7 @@ class Rows:
         table = pa.Table.from_arrays(columns, names=table.column_names)
         table = self._only_rows(table, stretch, last, len(bad))
         self.rows += table.num_rows
-        return self._named(table)
+        return self._kept(table)
 
     def _parse(self, stretch: Stretch) -> tuple[Any, list[Any]]:
         """Return what pyarrow reads, and the records that have too many or too few fields."""
@@ -122,8 +130,6 @@ class Rows:
                     stream, stretch.size, names, self.text & set(names), self.dialect, skip
                 )
             except pa.ArrowInvalid as error:
-                if "UTF8" in str(error):
-                    raise NotUtf8Error from None
                 raise FileFormatError(f"cannot read {self.name}: {error}") from None
             finally:
                 stream.close()
@@ -175,7 +181,7 @@ class Rows:
                 if not extra:
                     fixes[row.text.encode()] = text.encode()
                     long += 1
-        if short == 1 and last and stretch.content().rstrip().endswith(ending.rstrip().encode()):
+        if short == 1 and not self.padded and last and _ends_with(stretch.content(), ending):
             fixes.pop(ending.encode())  # the file was cut, or this is a footer
             short = 0
         self.padded += short
@@ -185,17 +191,19 @@ class Rows:
     def _is_comment(self, text: str) -> bool:
         return bool(self.dialect.comment) and is_comment(text, self.dialect.comment or "")
 
-    def _count_bad(self, bad: Sequence[Any], rows: int, stretch: Stretch) -> None:
+    def _count_bad(self, bad: Sequence[Any], rows: int, stretch: Stretch, last: bool) -> None:
         """Note the lines that have a wrong number of fields; raise if they are many."""
         bad = [row for row in bad if not self._is_comment(row.text)]
         odd = [row for row in bad if sum(1 for f in self._fields(row.text)[0] if f.strip()) > 1]
+        if odd and not self.odd:
+            place = _place(odd[0].text, stretch)
+            self.first_odd = f"{place} has {odd[0].actual_columns}"
         self.odd += len(odd)
         lines = self.rows + rows + self.odd
-        if self.odd > MOST_BAD * lines:
+        if self.odd > MOST_BAD * lines and (last or lines >= ENOUGH):
             raise FileFormatError(
                 f"{self.name} is no table: {self.odd:,} of {lines:,} lines do not have "
-                f"{self.width} fields; {_place(odd[0].text, stretch)} has "
-                f"{odd[0].actual_columns}; fields that contain the separator "
+                f"{self.width} fields; {self.first_odd}; fields that contain the separator "
                 f"{self.dialect.separator!r} must be quoted, or name another separator"
             )
         for row in bad[: max(0, 4 - len(self.wrong))]:
@@ -237,8 +245,11 @@ class Rows:
         out = tidying.blank_rows(table)
         if self.dialect.header is not None:
             out |= tidying.header_rows(table, self.found.labels)
-        titles = tidying.title_rows(table, out, last)
-        out |= titles
+        first = self.types.get(self.keys[0])
+        numbers = None if first is None or first == arrow().string() else True
+        out |= tidying.title_rows(table, out, last, self.after_no_row, numbers)
+        if len(out):
+            self.after_no_row = bool(out[-1])
         comments = None
         if self.dialect.comment:
             comments = tidying.comment_rows(table, self.dialect.comment)
@@ -256,45 +267,47 @@ class Rows:
         for key, column in zip(table.column_names, table.columns, strict=True):
             numbers = None
             if not tidying.is_numeric(column) and key not in self.fixed:
-                numbers = tidying.as_numbers(column, self.dialect.decimal)
+                numbers = self._as_numbers(key, column)
             columns.append(column if numbers is None else numbers)
         return arrow().Table.from_arrays(columns, names=table.column_names)
 
-    def _named(self, table: Any) -> Any:
+    def _as_numbers(self, key: str, column: Any) -> Any | None:
+        return tidying.as_numbers(column, self.dialect.decimal, known=key in self.types)
+
+    def _kept(self, table: Any) -> Any:
         """Return a table with the columns that are delivered."""
-        pa = arrow()
         if self.kept is None:
             self.kept = self._choose(table)
         columns = []
-        for position, name in self.kept:
+        names = [self.keys[position] for position in self.kept]
+        for position, name in zip(self.kept, names, strict=True):
             column = table.column(position)
             if not tidying.is_numeric(column) and name not in self.fixed:
-                numbers = tidying.as_numbers(column, self.dialect.decimal)
+                numbers = self._as_numbers(name, column)
                 column = column if numbers is None else numbers
+            if (known := self.types.get(name)) is not None:
+                column = tidying.as_known(column, known, self.dialect.decimal)
             columns.append(column)
-        return pa.Table.from_arrays(columns, names=[name for _, name in self.kept])
+        return arrow().Table.from_arrays(columns, names=names)
 
-    def _choose(self, table: Any) -> list[tuple[int, str]]:
-        """Return position and name of the columns that are delivered."""
-        kept: list[tuple[int, str]] = []
+    def _choose(self, table: Any) -> list[int]:
+        """Return the positions of the columns that are delivered."""
+        kept: list[int] = []
         nameless = []
-        taken = set(self.found.names)
-        for position, name in enumerate(self.found.names):
+        for position, (name, key) in enumerate(zip(self.found.names, self.keys, strict=True)):
             column = table.column(position)
-            if not name and column.null_count == len(column):
+            known = key in self.types
+            if not name and column.null_count == len(column) and not known:
                 nameless.append(position + 1)
                 continue
-            if position == 0 and name in ("", "Unnamed: 0") and self._is_index(column):
+            unnamed = name in ("", "Unnamed: 0")
+            if position == 0 and unnamed and not known and self._is_index(column):
                 self.indexed = True
                 self.notes.append("the first column has no name and numbers the rows: left out")
                 continue
             if not name:
-                name = str(position)
-                while name in taken:
-                    name += ".2"
-                taken.add(name)
-                self.notes.append(f"column {position + 1} has no name: it is called {name!r}")
-            kept.append((position, name))
+                self.notes.append(f"column {position + 1} has no name: it is called {key!r}")
+            kept.append(position)
         if nameless:
             those = ", ".join(map(str, nameless[:8])) + (", ..." if len(nameless) > 8 else "")
             self.notes.append(
@@ -325,6 +338,26 @@ class Rows:
         if self.dropped and told >= 4:
             notes.append(f"in all, {self.dropped:,} lines below the header are no rows")
         return tuple(notes)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return names in which a column without one is called by its position."""
+    taken = set(names)
+    found = []
+    for position, name in enumerate(names):
+        if not name:
+            name = str(position)
+            while name in taken:
+                name += ".2"
+            taken.add(name)
+        found.append(name)
+    return found
+
+
+def _ends_with(content: bytes, line: str) -> bool:
+    """Return whether a line is the last of a text."""
+    before, found, _ = content.rstrip().rpartition(line.rstrip().encode())
+    return bool(found) and content.rstrip().endswith(found) and before[-1:] in (b"", b"\n", b"\r")
 
 
 def _lines(count: int) -> str:

@@ -49,23 +49,25 @@ def first_values(column: Any, count: int = 100) -> list[str]:
     return values[:count]
 
 
-def as_numbers(column: Any, decimal: str) -> Any | None:
-    """Return a column of stripped text as numbers, or None if something in it is none."""
+def as_numbers(column: Any, decimal: str, *, known: bool = False) -> Any | None:
+    """Return a column of stripped text as numbers, or None if something in it is none.
+
+    Codes such as 00501 are no numbers, unless the column is ``known`` to hold numbers.
+    """
     import pyarrow.compute as pc
 
     pa = arrow()
     some = first_values(column)
-    if not some or not all(is_number(value, decimal) for value in some):
+    if not (some or known) or not all(is_number(value, decimal) for value in some):
         return None
-    if any(ZERO_LED.fullmatch(value) or LONG.fullmatch(value) for value in some):
+    if not known and any(ZERO_LED.fullmatch(value) or LONG.fullmatch(value) for value in some):
         return None
     missing = pc.is_in(column, value_set=arrays.strings(MISSING))
     column = pc.if_else(missing, arrays.nothing(), column)
     if decimal == ",":
         if not pc.all(pc.match_substring_regex(column, GROUPED)).as_py():
             return None
-        column = pc.replace_substring_regex(column, GROUPS, "")
-        column = pc.replace_substring(column, ",", ".")
+        column = _pointed(column)
     column = pc.replace_substring_regex(column, r"^\+", "")
     for kind in (pa.int64(), pa.float64()):
         try:
@@ -73,6 +75,33 @@ def as_numbers(column: Any, decimal: str) -> Any | None:
         except pa.ArrowInvalid:
             continue
     return None
+
+
+def _pointed(column: Any) -> Any:
+    """Return text of numbers with decimal commas as Python writes them."""
+    import pyarrow.compute as pc
+
+    return pc.replace_substring(pc.replace_substring_regex(column, GROUPS, ""), ",", ".")
+
+
+def as_known(column: Any, kind: Any, decimal: str) -> Any:
+    """Return a column as near as it comes to the type that it is known to have.
+
+    Text among numbers stays; the numbers beside it get decimal points.
+    """
+    import pyarrow.compute as pc
+
+    pa = arrow()
+    if column.type == kind:
+        return column
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column), kind)])
+    if pa.types.is_floating(kind) and pa.types.is_integer(column.type):
+        return pc.cast(column, kind, safe=False)
+    if decimal == "," and not pa.types.is_string(kind) and pa.types.is_string(column.type):
+        numbers = pc.match_substring_regex(column, GROUPED)
+        return pc.if_else(numbers, _pointed(column), column)
+    return column
 
 
 def blank_rows(table: Any) -> np.ndarray:
@@ -89,25 +118,27 @@ def header_rows(table: Any, labels: Sequence[str]) -> np.ndarray:
     if not table.num_rows or not any(labels):
         return _none(table)
     for column, label in zip(table.columns, labels, strict=True):
-        if is_numeric(column):
+        if not label:
+            same = column.is_null()
+        elif is_numeric(column):
             if not is_number(label):
                 return _none(table)
-            same = pc.equal(column.cast(pa.float64()), float(label))
-        elif label:
-            same = pc.equal(column, arrays.constant(label))
+            same = pc.equal(column.cast(pa.float64(), safe=False), float(label))
         else:
-            continue
+            same = pc.equal(column, arrays.constant(label))
         again &= arrays.flags(same)
         if not again.any():
             break
     return again
 
 
-def title_rows(table: Any, no_rows: np.ndarray, last: bool) -> np.ndarray:
+def title_rows(
+    table: Any, no_rows: np.ndarray, last: bool, after_no_row: bool, numbers: bool | None
+) -> np.ndarray:
     """Return which rows are titles or footers: they have a value in the first column only.
 
     They are beside lines that are no rows, or at the end of the file, or words where the first
-    column has numbers.
+    column has numbers; whether it has (``numbers``) is found for None.
     """
     if table.num_columns < 3 or is_numeric(table.column(0)):
         return _none(table)
@@ -116,15 +147,18 @@ def title_rows(table: Any, no_rows: np.ndarray, last: bool) -> np.ndarray:
         return alone
     column = table.column(0)
     places = np.flatnonzero(alone)
-    some = np.flatnonzero(~(alone | no_rows))[:500].tolist()
-    others = [v for v in (column[place].as_py() for place in some) if v is not None]
     words = np.array([not is_number(column[place].as_py()) for place in places.tolist()])
-    if others and all(is_number(v) or is_missing(v) for v in others):
+    if numbers is None:
+        some = np.flatnonzero(~(alone | no_rows))[:500].tolist()
+        others = [v for v in (column[place].as_py() for place in some) if v is not None]
+        numbers = bool(others) and all(is_number(v) or is_missing(v) for v in others)
+    if numbers:
         alone[places[~words]] = False
         return alone
     titles = _none(table)
+    beside = np.concatenate([[after_no_row], no_rows, [False]])
     for place in places.tolist():
-        titles[place] = no_rows[max(place - 1, 0)] or no_rows[min(place + 1, len(alone) - 1)]
+        titles[place] = beside[place] or beside[place + 2]
     if last:
         place = len(alone) - 1
         while place >= 0 and alone[place] and NOTE.search(column[place].as_py()):
