@@ -15,14 +15,21 @@ constexpr double copied_weights_most = 1 << 20;  // weights whose transposed cop
 constexpr long panel_rows_most = 16;             // batches whose large layers are cut by panels
 constexpr double panel_work_least = 16384;       // multiplications per row of such a layer
 
+// Columnar programs. A tile's values should stay in the second-level cache, its sums across lanes be rare; every group
+// has a gradient of its own, and there are enough groups to share out among any number of threads.
+constexpr long columnar_tile_most = 256, columnar_tile_elements = 1 << 16;
+constexpr long columnar_groups_most = 64;
+constexpr long columnar_weights_most =
+    8192;  // they are read for each tile: they should stay in the first-level cache
+
 class Compiler {
 public:
     Compiler(const Description& network, Mode mode, int panel, long rows)
         : net_(network), training_(mode == Mode::train), has_loss_(mode != Mode::predict),
           rounds_(training_ && network.bfloat16), panel_(panel), rows_(rows),
-          value_(network.widths.size(), -1), delta_(network.widths.size(), -1),
-          written_(network.widths.size(), false), consumers_(network.widths.size(), 0),
-          learns_(network.widths.size(), false) {}
+          columnar_(training_ && fits_columns()), value_(network.widths.size(), -1),
+          delta_(network.widths.size(), -1), written_(network.widths.size(), false),
+          consumers_(network.widths.size(), 0), learns_(network.widths.size(), false) {}
 
     Compiled compile() {
         for (const Operation& op : net_.operations) {
@@ -45,6 +52,8 @@ public:
             make_tasks();
         }
         make_stages();
+        out_.columnar = columnar_;
+        if (columnar_) cut_columns();
         return out_;
     }
 
@@ -53,8 +62,40 @@ private:
     // A place for one value; in elements per row for now, times the capacity when the tiles are laid out.
     long place(long columns) {
         const long at = out_.row_size;
-        out_.row_size += round_up(columns);
+        out_.row_size += columnar_ ? columns : round_up(columns);
         return at;
+    }
+
+    // Whether rows should fill the lanes: where that leaves fewer lanes idle than panels do. Decided by shapes alone,
+    // and for the whole network.
+    bool fits_columns() const {
+        const long lanes = panel_ / 2;
+        const auto whole = [&](long n) { return double((n + lanes - 1) / lanes * lanes); };
+        double in_columns = 0, in_panels = 0;  // products, each lane that works or idles counted
+        for (const Operation& op : net_.operations) {
+            if (op.kind != Kind::dense && op.kind != Kind::activation) return false;
+            if (op.kind != Kind::dense) continue;
+            const long inputs = width(op.source()), outputs = width(op.target);
+            in_columns += whole(rows_) * double(inputs) * double(outputs);
+            in_panels += double(rows_) * double(inputs) * whole(outputs);
+        }
+        for (const Parameter& p : net_.parameters)
+            if (p.max_norm > 0) return false;
+        return !net_.bfloat16 && rows_ >= lanes / 2 && net_.parameter_count <= columnar_weights_most &&
+               in_columns < in_panels;
+    }
+
+    // Rows of a tile and of a group, cut as evenly as the lanes allow.
+    void cut_columns() {
+        const long lanes = panel_ / 2;
+        const auto whole = [&](long n) { return (n + lanes - 1) / lanes * lanes; };
+        const auto parts = [](long n, long most) { return (n + most - 1) / most; };
+        out_.ones = place(1);
+        long most = columnar_tile_elements / out_.row_size / lanes * lanes;
+        most = std::clamp(most, lanes, columnar_tile_most);
+        const long tiles = parts(rows_, most);
+        out_.capacity = whole(parts(rows_, tiles));
+        out_.group_rows = out_.capacity * parts(parts(rows_, out_.capacity), columnar_groups_most);
     }
     // The same for words of two rows each, which take half as many.
     long place_for_row_pairs(long columns) {
@@ -77,8 +118,9 @@ private:
     void pack_parameters() {
         for (const Parameter& p : net_.parameters) {
             PackedParameter s;
-            s.inputs = p.rows;
-            s.outputs = p.columns;
+            s.inputs = columnar_ ? 1 : p.rows;
+            s.outputs = columnar_ ? p.rows * p.columns : p.columns;
+            if (columnar_) s.form = PackedParameter::Form::by_groups;
             s.at = out_.packed;
             s.canonical = p.offset;
             s.factor = p.factor;
@@ -87,11 +129,11 @@ private:
             s.over_batch = p.over_batch;
             s.decays = p.decays;
             s.max_norm = p.max_norm;
-            out_.packed += p.rows * round_up(p.columns);
+            out_.packed += s.inputs * round_up(s.outputs);
             out_.parameters.push_back(s);
         }
         // Zeros that a layer without bias starts from.
-        zeros_ = out_.packed;
+        zeros_ = out_.zeros = out_.packed;
         long widest = 0;
         for (const long w : net_.widths) widest = w > widest ? w : widest;
         out_.packed += round_up(widest);
@@ -234,6 +276,7 @@ private:
         const bool last = i + 2 == net_.operations.size();
         now.activation = next->activation;
         now.setting = only_setting(next->settings);
+        out_.applied += double(now.outputs);
         const bool keep =
             (training_ && activation_traits[int(next->activation)].reads == Reads::z) ||
             (has_loss_ && last && net_.canonical && loss_traits[int(*net_.loss)].canonical_reads == Reads::z);
@@ -286,7 +329,7 @@ private:
                     PackedParameter& weight = packed(op, "weight");
                     weight.x = now.in;
                     weight.d = now.d_out;
-                    if (op.parameter("bias") >= 0) {
+                    if (op.parameter("bias") >= 0 && !columnar_) {
                         packed(op, "bias").form = PackedParameter::Form::column_sum;
                         packed(op, "bias").d = now.d_out;
                     }
@@ -295,7 +338,7 @@ private:
                     now.d_in = input_delta(op.source(), -1, false, now.add_d_in);
                     if (rounds_) weight.d_by_rows = now.d_by_rows = place_for_row_pairs(now.outputs);
                     if (rounds_ && now.d_in >= 0) now.d_by_columns = place((now.outputs + 1) / 2);
-                    if (now.d_in >= 0) {
+                    if (now.d_in >= 0 && !columnar_) {
                         // (Narrow layers gain nothing from dot products: their copy is small.)
                         const double size = double(now.inputs) * double(now.outputs);
                         now.direct = !rounds_ && rows_ <= direct_rows_most && now.outputs > 4;
@@ -304,8 +347,8 @@ private:
                         else if (!now.direct && size < copied_weights_most)
                             now.transposed = copies(round_up(now.inputs) * now.outputs);
                         weight.transposed = now.transposed;
-                        fuse_source(op, now);
                     }
+                    if (now.d_in >= 0) fuse_source(op, now);
                     break;
                 }
                 case Kind::activation:
@@ -475,6 +518,7 @@ private:
     const bool training_, has_loss_, rounds_;  // rounds_: operands of products, to bfloat16
     const int panel_;
     const long rows_;
+    const bool columnar_;
     std::vector<long> value_, delta_;
     std::vector<bool> written_;
     std::vector<int> consumers_;
@@ -504,6 +548,7 @@ void lay_out(Compiled& program, long capacity) {
         for (long* place : {&p.x, &p.d, &p.x_by_rows, &p.d_by_rows}) scale(*place);
     }
     scale(program.output);
+    scale(program.ones);
 }
 
 }  // namespace deltarule

@@ -25,6 +25,11 @@ struct Compiled {
     double by_panels = 0;        // of them, those of layers that are cut by panels
     bool only_dense = true;      // no other parameters than those of dense layers
     bool cut = false;            // batch statistics: a step needs all its rows at once
+    // Rows fill the lanes (columnar_products.hpp): rows of a tile and of a group of tiles, the place of a column of ones.
+    bool columnar = false;
+    long capacity = 0, group_rows = 0, ones = -1;
+    long zeros = 0;      // in the packed parameters: zeros up to their end
+    double applied = 0;  // numbers that pass an activation, per row
 };
 
 enum class Mode : int { train, evaluate, predict };

@@ -17,21 +17,22 @@ DR_INLINE int vectors_in_use(long columns, long p) {
     return columns - p * 2 * lanes<T> > lanes<T> ? 2 : 1;
 }
 
-// visit(offset) for each vector in use of `rows` rows of a panel.
+// visit(offset) for each vector of `count` elements, or for the first of every two.
 template <class T, class Visit>
-DR_INLINE void for_panel(long rows, int vectors, Visit visit) {
-    constexpr long NR = 2 * lanes<T>, L = lanes<T>;
-    if (vectors == 2)
-        for (long i = 0; i < rows * NR; i += L) visit(i);
+DR_INLINE void for_vectors(long count, bool second, Visit visit) {
+    constexpr long L = lanes<T>;
+    if (second)
+        for (long i = 0; i < count; i += L) visit(i);
     else
-        for (long i = 0; i < rows * NR; i += NR) visit(i);
+        for (long i = 0; i < count; i += 2 * L) visit(i);
 }
 
 // visit(offset) for each vector in use of a whole value in a row tile.
 template <class T, class Visit>
 DR_INLINE void for_value(long rows, long columns, long stride, Visit visit) {
     for (long p = 0; p < panels<T>(columns); ++p)
-        for_panel<T>(rows, vectors_in_use<T>(columns, p), [&](long i) { visit(p * stride + i); });
+        for_vectors<T>(rows * 2 * lanes<T>, vectors_in_use<T>(columns, p) == 2,
+                       [&](long i) { visit(p * stride + i); });
 }
 
 // visit(offset, mask of valid lanes) for each vector of a row.
@@ -55,22 +56,32 @@ DR_INLINE vec<T> sign(vec<T> x) {  // NaN stays NaN
     return select(x > zero, one, select(x < zero, -one, x));
 }
 
-// a = f(z) over a panel; a may be z.
+// a = f(z) over `count` elements, a multiple of the lanes, or over one vector of every two; a may be z.
 template <class T>
-void activate(Activation activation, double setting, long rows, int vectors, const T* z, T* a) {
+void activate_run(Activation activation, double setting, long count, const T* z, T* a, bool second = true) {
     with_activation<T>(activation, T(setting), [&](auto f) {
-        for_panel<T>(rows, vectors, [&](long i) { store(a + i, f.value(load(z + i))); });
+        for_vectors<T>(count, second, [&](long i) { store(a + i, f.value(load(z + i))); });
+    });
+}
+// d = d * f'(z), in the same way.
+template <class T>
+void differentiate_run(Activation activation, double setting, long count, const T* z, const T* a, T* d,
+                       bool second = true) {
+    with_activation<T>(activation, T(setting), [&](auto f) {
+        for_vectors<T>(count, second,
+                       [&](long i) { store(d + i, load(d + i) * f.derivative(load(z + i), load(a + i))); });
     });
 }
 
-// d = d * f'(z) over a panel.
+// The same over a panel.
+template <class T>
+void activate(Activation activation, double setting, long rows, int vectors, const T* z, T* a) {
+    activate_run(activation, setting, rows * 2 * lanes<T>, z, a, vectors == 2);
+}
 template <class T>
 void differentiate(Activation activation, double setting, long rows, int vectors, const T* z, const T* a,
                    T* d) {
-    with_activation<T>(activation, T(setting), [&](auto f) {
-        for_panel<T>(rows, vectors,
-                     [&](long i) { store(d + i, load(d + i) * f.derivative(load(z + i), load(a + i))); });
-    });
+    differentiate_run(activation, setting, rows * 2 * lanes<T>, z, a, d, vectors == 2);
 }
 
 }  // namespace deltarule::DR_TARGET

@@ -19,6 +19,17 @@ Executor::Executor(Description network, int bits, int threads, const Target& tar
     states_.need(packed_ * size_t(network_.states()));
 }
 
+void Executor::arrange_states(const Compiled& program) {
+    if (program.columnar == columnar_) return;
+    std::vector<char> flat(size_t(network_.states()) * size_t(network_.parameter_count) * size_);
+    get_optimizer_state(flat.data());
+    states_.need(size_t(program.packed) * size_ * size_t(network_.states()));
+    layout_ = program.parameters;
+    packed_ = size_t(program.packed) * size_;
+    columnar_ = program.columnar;
+    set_optimizer_state(flat.data());
+}
+
 template <class Visit>
 void Executor::for_states(Visit visit) const {
     for (int i = 0; i < network_.states(); ++i)

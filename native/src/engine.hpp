@@ -101,6 +101,8 @@ private:
     // visit(parameter, panels, packed state, offset in bytes of that state in the flat array)
     template <class Visit>
     void for_states(Visit visit) const;
+    // The optimizer's state is kept as that program lays out the parameters; what it holds stays.
+    void arrange_states(const Compiled& program);
     void* state(int i) const { return static_cast<char*>(states_.data()) + size_t(i) * packed_; }
 
     const Description network_;
@@ -111,11 +113,13 @@ private:
     int threads_used_ = 1;
     std::vector<PackedParameter> layout_;     // where each parameter lies in the packed vectors
     size_t packed_ = 0;                       // bytes of one of them
+    bool columnar_ = false;                   // they belong to a columnar program
     std::shared_ptr<Prediction> prediction_;  // of the last call, for the next of the same shape
     Compiled trained_;                        // the program of the last training, not laid out yet, and its
     long trained_rows_ = 0;                   // rows of a batch
     Worth worth_;                             // of threads, to its steps
-    Buffer parameters_, transposed_, states_, gradient_, running_, statistics_, tiles_, before_;
+    Buffer parameters_, transposed_, states_, gradient_, group_gradients_, running_, statistics_, tiles_,
+        before_;
     Reach reach_;
     std::vector<Tile> tile_table_;
     std::vector<double> losses_, weights_;

@@ -11,6 +11,8 @@ struct Kernels {
     int panel_width;  // NR
     void (*forward)(const Program&, int first, int last, const Tile&);
     void (*backward)(const Program&, int first, int last, const Tile&);
+    // A group of tiles of a columnar program; out: its gradient, and one extent for each parameter.
+    void (*columnar)(const Program&, const Tile& group, void* gradient, int parameters, Extent* out);
     // Products of a dense layer with few rows: item i of those below.
     void (*outputs)(const Program&, const Instruction&, long item);
     void (*inputs)(const Program&, const Instruction&, long item);

@@ -29,7 +29,7 @@ template <class T>
 void consume_block(const Program& program, const PackedParameter& parameter, Consume consume,
                    const Block<T>& block, T* g, TaskSums& sums) {
     constexpr long NR = panel_width<T>, L = lanes<T>;
-    const long count = block.rows * NR;
+    const long count = block.rows == 1 && block.columns <= L ? L : block.rows * NR;
     T* const w = static_cast<T*>(program.parameters) + block.at;
     T* const whole = static_cast<T*>(program.gradient) + (program.gradient ? block.at : 0);
     if (consume == Consume::accumulate) {
@@ -263,12 +263,33 @@ void lookup_task(const Program& program, const PackedParameter& parameter, const
         }
 }
 
+// The sum of the groups' gradients, in their order. All whole panels are one block of rows of NR.
+template <class T>
+void groups_task(const Program& program, const PackedParameter& parameter, Consume consume, TaskSums& sums) {
+    constexpr long NR = panel_width<T>, L = lanes<T>, most = 64;
+    alignas(vector_bytes) T g[most * NR];
+    for (long p = 0, all = panels<T>(parameter.outputs); p < all;) {
+        const long whole = parameter.outputs / NR - p;
+        const long rows = whole > most ? most : whole > 0 ? whole : 1;
+        const long at = parameter.at + p * NR;
+        const T* from = static_cast<const T*>(program.group_gradients) + at;
+        __builtin_memcpy(g, from, sizeof(T) * size_t(rows * NR));
+        for (int i = 1; i < program.tile_count; ++i) {
+            from += program.packed;
+            for (long j = 0; j < rows * NR; j += L) store(g + j, load(g + j) + load(from + j));
+        }
+        consume_block<T>(program, parameter, consume, {at, int(rows), parameter.outputs - p * NR}, g, sums);
+        p += rows;
+    }
+}
+
 template <class T>
 void run_task(const Program& program, const Task& task, Consume consume, TaskSums& sums) {
     const PackedParameter& parameter = program.layout[task.parameter];
     switch (parameter.form) {
         case PackedParameter::Form::product: product_task<T>(program, parameter, task, consume, sums); break;
         case PackedParameter::Form::looked_up: lookup_task<T>(program, parameter, task, consume, sums); break;
+        case PackedParameter::Form::by_groups: groups_task<T>(program, parameter, consume, sums); break;
         case PackedParameter::Form::column_sum:
         case PackedParameter::Form::column_dot:
             column_task<T>(program, parameter, task, consume, sums);

@@ -90,6 +90,8 @@ bool Executor::forward(const void* parameters, const void* running, const Data& 
     program.flat = rows <= few_rows_most && now.compiled.only_dense ? parameters : nullptr;
     if (program.flat == nullptr) {
         program.parameters = parameters_.need(size_t(now.compiled.packed) * size_);
+        std::memset(static_cast<char*>(program.parameters) + size_t(now.compiled.zeros) * size_, 0,
+                    size_t(now.compiled.packed - now.compiled.zeros) * size_);
         program.statistics = statistics_.need(size_t(now.compiled.statistics) * size_);
         program.running = running_.need(size_t(network_.state_count) * size_);
         if (network_.state_count > 0)

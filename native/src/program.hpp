@@ -5,6 +5,10 @@
 // mask) has a place in the tile, given as an offset in elements; there it lies in column panels of NR
 // (see gemm.hpp), panels capacity * NR apart. The tiles of a batch follow each other, tile_size
 // elements apart, and stay until the parameters phase has read them.
+//
+// In a columnar program rows fill the lanes instead (columnar_products.hpp): tiles come in groups, a thread's tiles
+// have the same memory one after the other, and what stays of a group is its gradient. A parameter then lies as in
+// the network's flat vector: as one row, in panels.
 #pragma once
 
 #include <cstddef>
@@ -79,6 +83,7 @@ struct PackedParameter {
         column_sum,  // db[n]    = sum_r d[r, n]
         column_dot,  // ds[n]    = sum_r x[r, n] d[r, n]
         looked_up,   // dt[k, n] = sum of d[r, n] over the rows and columns whose code is k
+        by_groups,   // columnar: the sum of what the groups of row tiles give
     };
     Form form = Form::product;
     long inputs = 0, outputs = 0;
@@ -177,6 +182,11 @@ struct Program {
     const Tile* tiles = nullptr;
     int tile_count = 0;
     long capacity = 0, tile_size = 0;  // rows; elements
+    // Columnar: the instructions' number, the place of a column of ones, and the gradients of `tile_count` groups,
+    // each of `packed` elements.
+    int instruction_count = 0;
+    long ones = -1, packed = 0;
+    void* group_gradients = nullptr;
     // The parameters' values, in panels; the optimizer's state and the gradient in the same layout.
     void* parameters = nullptr;
     const void* flat = nullptr;      // few rows to predict: the network's own vector is read instead

@@ -1,4 +1,5 @@
 // Compiled once per target, with -DDR_TARGET=<name> and the target's flags.
+#include "columnar.hpp"
 #include "kernels.hpp"
 #include "parameters.hpp"
 #include "peak.hpp"
@@ -93,6 +94,7 @@ constexpr Kernels table() {
             panel_width<T>,
             run_forward<T>,
             run_backward<T>,
+            columnar_group<T>,
             run_outputs<T>,
             run_inputs<T>,
             flush_update<T>,

@@ -18,7 +18,8 @@ namespace {
 
 constexpr size_t chunk_bytes = size_t(32) << 20;  // row tiles of one chunk
 constexpr long chunk_rows_least = 2048;
-constexpr double poll_work = 1e6;  // multiplications of a step that is not asked about every time
+constexpr double applied_work = 20;  // an activation and its derivative, in multiplications
+constexpr double poll_work = 1e6;    // multiplications of a step that is not asked about every time
 
 }  // namespace
 
@@ -32,6 +33,7 @@ struct Executor::Training {
     Program program;
     int threads = 1;
     long batch_rows = 0, chunk_rows = 0;
+    long item_rows = 0;  // of an item of the rows phase: a tile, or a group of tiles
 
     Part part = Part::done;
     long count = 0;
@@ -65,6 +67,7 @@ struct Executor::Training {
             self.trained_ = compile(self.network_, Mode::train, self.kernels_.panel_width, batch_rows);
         self.trained_rows_ = batch_rows;
         compiled = self.trained_;
+        self.arrange_states(compiled);
         for (size_t i = 0; i < compiled.parameters.size(); ++i) {
             PackedParameter& p = compiled.parameters[i];
             if (run.group != nullptr) p.scalars = long(run.group[i]) * self.network_.scalars();
@@ -85,6 +88,10 @@ struct Executor::Training {
 
     // How many threads, how many rows each chunk and each tile.
     void cut_rows() {
+        if (compiled.columnar) {
+            cut_columns();
+            return;
+        }
         const size_t row_bytes = size_t(compiled.row_size) * self.size_;
         chunk_rows = batch_rows;
         if (!compiled.cut)
@@ -100,6 +107,7 @@ struct Executor::Training {
             capacity = tile_capacity(chunk_rows, threads);
         }
         if (self.network_.bfloat16) capacity += capacity % 2;  // rows are read in pairs
+        item_rows = capacity;
         lay_out(compiled, capacity);
         program.capacity = capacity;
         program.tile_size = compiled.row_size * capacity;
@@ -109,15 +117,34 @@ struct Executor::Training {
             if (!p.deferred) task_work += double(p.inputs) * double(p.outputs) * double(batch_rows);
     }
 
+    // Groups of tiles are cut by shapes alone; threads share them out.
+    void cut_columns() {
+        chunk_rows = batch_rows;
+        item_rows = compiled.group_rows;
+        const double work = 3 * compiled.multiplications + applied_work * compiled.applied;
+        const long groups = (batch_rows + item_rows - 1) / item_rows;
+        threads = team.gather(threads_for(work * double(batch_rows), self.network_.work_per_thread,
+                                          std::min(groups, long(self.threads_))));
+        lay_out(compiled, compiled.capacity);
+        program.capacity = compiled.capacity;
+        program.tile_size = compiled.row_size * compiled.capacity;
+        program.instruction_count = int(compiled.instructions.size());
+        program.ones = compiled.ones;
+        program.packed = compiled.packed;
+        program.group_gradients = self.group_gradients_.need(size_t(groups) * self.packed_);
+        task_work = double(compiled.packed) * double(groups);
+    }
+
     void lay_out_memory() {
-        const size_t tiles = size_t((chunk_rows + program.capacity - 1) / program.capacity);
+        const size_t items = size_t((chunk_rows + item_rows - 1) / item_rows);
+        const size_t tiles = compiled.columnar ? size_t(threads) : items;  // in memory at once
         const size_t tile_bytes = size_t(program.tile_size) * self.size_;
         for (size_t i = 0; i < compiled.instructions.size(); ++i)
             if (compiled.instructions[i].deferred) deferred.push_back(int(i));
         char* const memory =
             static_cast<char*>(self.tiles_.need((tiles + (deferred.empty() ? 0 : 1)) * tile_bytes));
-        self.tile_table_.resize(tiles);
-        for (size_t i = 0; i < tiles; ++i) self.tile_table_[i].base = memory + i * tile_bytes;
+        self.tile_table_.resize(items);
+        for (size_t i = 0; i < items; ++i) self.tile_table_[i].base = memory + i % tiles * tile_bytes;
         other_tile = memory + tiles * tile_bytes;
 
         program.instructions = compiled.instructions.data();
@@ -141,7 +168,7 @@ struct Executor::Training {
             program.row_weights = self.weights_.data();
         }
         self.sums_.resize(compiled.tasks.size());
-        self.extents_.resize(tiles * compiled.parameters.size());
+        self.extents_.resize(items * compiled.parameters.size());
         step_extents.resize(compiled.parameters.size());
         program.input = run.input;
         program.targets = run.targets;
@@ -184,6 +211,8 @@ struct Executor::Training {
         return pieces;
     }
     void load() {
+        std::memset(static_cast<char*>(program.parameters) + size_t(compiled.zeros) * self.size_, 0,
+                    size_t(compiled.packed - compiled.zeros) * self.size_);
         const std::shared_lock<FairLock> reading(lock_of(run.parameters));
         const std::vector<Piece> pieces = for_pieces([&](Piece& piece) {
             piece.largest = self.kernels_.pack(*piece.parameter, piece.p0, piece.p1, run.parameters,
@@ -225,15 +254,15 @@ struct Executor::Training {
             if ((asked++ & rarely) == 0 && poll.stop()) stop.store(true, std::memory_order_relaxed);
         };
         const auto do_item = [&](long i, int thread) {
-            if (thread != 0) return item(i, [] {});
+            if (thread != 0) return item(i, thread, [] {});
             look();
-            item(i, look);
+            item(i, thread, look);
         };
         const auto next = [&] {
             advance();
             // What is too small to share out is done at once.
             for (int i = 0; threads > 1 && i < inline_parts && part != Part::done && is_small(); ++i) {
-                for (long j = 0; j < count; ++j) item(j, [] {});
+                for (long j = 0; j < count; ++j) item(j, 0, [] {});
                 advance();
             }
             return part == Part::done ? 0 : count;
@@ -249,7 +278,7 @@ struct Executor::Training {
 
     // `look`: to be called now and then during long items.
     template <class Look>
-    void item(long i, Look look) {
+    void item(long i, int thread, Look look) {
         const Kernels& k = self.kernels_;
         switch (part) {
             case Part::stage: {
@@ -257,7 +286,12 @@ struct Executor::Training {
                 const Instruction* op =
                     now.instruction < 0 ? nullptr : &compiled.instructions[size_t(now.instruction)];
                 switch (now.over) {
-                    case Stage::Over::rows: rows(now, i, look); break;
+                    case Stage::Over::rows:
+                        if (compiled.columnar)
+                            group(i, thread);
+                        else
+                            rows(now, i, look);
+                        break;
                     case Stage::Over::outputs: k.outputs(program, *op, i); break;
                     case Stage::Over::inputs: k.inputs(program, *op, i); break;
                     case Stage::Over::statistics: k.column_statistics(program, *op, i); break;
@@ -278,6 +312,18 @@ struct Executor::Training {
             }
             case Part::done: break;
         }
+    }
+
+    // A group of tiles of a columnar program, in the memory of that thread.
+    void group(long i, int thread) {
+        if (stop.load(std::memory_order_relaxed)) return;
+        Tile tile = program.tiles[i];
+        tile.base =
+            static_cast<char*>(self.tiles_.data()) + size_t(thread) * size_t(program.tile_size) * self.size_;
+        const size_t parameters = compiled.parameters.size();
+        self.kernels_.columnar(program, tile,
+                               static_cast<char*>(program.group_gradients) + size_t(i) * self.packed_,
+                               int(parameters), self.extents_.data() + size_t(i) * parameters);
     }
 
     // One tile through a stage; given up between instructions where the step will be dropped.
@@ -322,10 +368,10 @@ struct Executor::Training {
     void begin_chunk() {
         chunk_count = std::min(chunk_rows, program.batch - chunk_first);
         int tiles = 0;
-        for (long row = 0; row < chunk_count; row += program.capacity, ++tiles) {
+        for (long row = 0; row < chunk_count; row += item_rows, ++tiles) {
             Tile& tile = self.tile_table_[size_t(tiles)];
             tile.first = chunk_first + row;
-            tile.rows = std::min(program.capacity, chunk_count - row);
+            tile.rows = std::min(item_rows, chunk_count - row);
         }
         program.tile_count = tiles;
         stage = 0;

@@ -2,7 +2,7 @@
 // of a panel of weights.
 #pragma once
 
-#include "simd.hpp"
+#include "gemm.hpp"
 
 namespace deltarule::DR_TARGET {
 

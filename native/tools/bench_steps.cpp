@@ -2,7 +2,7 @@
 // what a change in the core is worth.
 //
 //     cmake -S . -B build/tools -DDELTARULE_SYMBOLS=ON && cmake --build build/tools --target bench_steps
-//     build/tools/bench_steps W3 2 5       (workload, threads, seconds)
+//     build/tools/bench_steps W3 2 5       (workload, threads, seconds; another batch size)
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -41,6 +41,11 @@ const Workload workloads[] = {
     {"W4", {784, 256, 128, 10}, 128, 6400, true, true, Activation::relu},
     {"W5", {100, 256, 256, 256, 1}, 256, 12800, true, false, Activation::relu},
     {"W6", {1024, 2048, 2048, 10}, 512, 2048, true, true, Activation::relu},
+    {"N1", {2, 8, 1}, 200, 10000, true, false, Activation::tanh},
+    {"N2", {10, 10, 10, 1}, 200, 10000, true, false, Activation::tanh},
+    {"N3", {24, 8, 2}, 200, 10000, true, false, Activation::tanh},
+    {"N4", {4, 32, 16, 4}, 200, 10000, true, false, Activation::tanh},
+    {"N5", {30, 64, 32, 1}, 200, 10000, true, false, Activation::tanh},
 };
 
 // GFLOP/s of fused multiply-adds in registers on all threads, now: a machine that others use too has no
@@ -109,13 +114,15 @@ Description describe(const Workload& w) {
 int main(int argc, char** argv) {
     if (argc < 4) return 1;
     const double seconds = std::atof(argv[3]);
-    for (const Workload& w : workloads) {
+    for (Workload w : workloads) {
         if (std::strstr(argv[1], w.name) == nullptr) continue;
+        if (argc > 4) w.batch = std::atol(argv[4]);
+        const long outputs = w.widths.back();
         const Description d = describe(w);
         Executor executor(d, 32, std::atoi(argv[2]), *chosen_target());
         std::mt19937 random(1);
         std::normal_distribution<float> normal;
-        std::vector<float> x(size_t(w.rows * w.widths[0])), y(size_t(w.rows)),
+        std::vector<float> x(size_t(w.rows * w.widths[0])), y(size_t(w.rows * outputs)),
             parameters(size_t(d.parameter_count));
         std::vector<int64_t> labels(size_t(w.rows));
         for (float& v : x) v = normal(random);
@@ -147,7 +154,7 @@ int main(int argc, char** argv) {
             if (w.classifies)
                 run.targets = {labels.data(), Number::int64, 0, 1};
             else
-                run.targets = {y.data(), Number::float32, 1, 1};
+                run.targets = {y.data(), Number::float32, outputs, outputs};
             run.visited = w.rows;
             run.batch_size = w.batch;
             run.steps_per_epoch = steps;
