@@ -24,9 +24,9 @@ constexpr long columnar_weights_most =
 
 class Compiler {
 public:
-    Compiler(const Description& network, Mode mode, int panel, long rows)
+    Compiler(const Description& network, Mode mode, int panel, long rows, long batch_size)
         : net_(network), training_(mode == Mode::train), has_loss_(mode != Mode::predict),
-          rounds_(training_ && network.bfloat16), panel_(panel), rows_(rows),
+          rounds_(training_ && network.bfloat16), panel_(panel), rows_(rows), batch_size_(batch_size),
           columnar_(training_ && fits_columns()), value_(network.widths.size(), -1),
           delta_(network.widths.size(), -1), written_(network.widths.size(), false),
           consumers_(network.widths.size(), 0), learns_(network.widths.size(), false) {}
@@ -76,12 +76,12 @@ private:
             if (op.kind != Kind::dense && op.kind != Kind::activation) return false;
             if (op.kind != Kind::dense) continue;
             const long inputs = width(op.source()), outputs = width(op.target);
-            in_columns += whole(rows_) * double(inputs) * double(outputs);
-            in_panels += double(rows_) * double(inputs) * whole(outputs);
+            in_columns += whole(batch_size_) * double(inputs) * double(outputs);
+            in_panels += double(batch_size_) * double(inputs) * whole(outputs);
         }
         for (const Parameter& p : net_.parameters)
             if (p.max_norm > 0) return false;
-        return !net_.bfloat16 && rows_ >= lanes / 2 && net_.parameter_count <= columnar_weights_most &&
+        return !net_.bfloat16 && batch_size_ >= lanes / 2 && net_.parameter_count <= columnar_weights_most &&
                in_columns < in_panels;
     }
 
@@ -93,9 +93,9 @@ private:
         out_.ones = place(1);
         long most = columnar_tile_elements / out_.row_size / lanes * lanes;
         most = std::clamp(most, lanes, columnar_tile_most);
-        const long tiles = parts(rows_, most);
-        out_.capacity = whole(parts(rows_, tiles));
-        out_.group_rows = out_.capacity * parts(parts(rows_, out_.capacity), columnar_groups_most);
+        const long tiles = parts(batch_size_, most);
+        out_.capacity = whole(parts(batch_size_, tiles));
+        out_.group_rows = out_.capacity * parts(parts(batch_size_, out_.capacity), columnar_groups_most);
     }
     // The same for words of two rows each, which take half as many.
     long place_for_row_pairs(long columns) {
@@ -517,7 +517,7 @@ private:
     const Description& net_;
     const bool training_, has_loss_, rounds_;  // rounds_: operands of products, to bfloat16
     const int panel_;
-    const long rows_;
+    const long rows_, batch_size_;
     const bool columnar_;
     std::vector<long> value_, delta_;
     std::vector<bool> written_;
@@ -531,8 +531,8 @@ private:
 
 }  // namespace
 
-Compiled compile(const Description& network, Mode mode, int panel, long rows) {
-    return Compiler(network, mode, panel, rows).compile();
+Compiled compile(const Description& network, Mode mode, int panel, long rows, long batch_size) {
+    return Compiler(network, mode, panel, rows, batch_size).compile();
 }
 
 void lay_out(Compiled& program, long capacity) {

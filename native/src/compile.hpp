@@ -35,8 +35,9 @@ struct Compiled {
 enum class Mode : int { train, evaluate, predict };
 
 // panel: NR of the target; rows: of a batch, at most. Few rows have large layers cut by panels, and up to four
-// let backward products read the weights themselves.
-Compiled compile(const Description& network, Mode mode, int panel, long rows);
+// let backward products read the weights themselves. batch_size: what the caller asked for, perhaps more than there are
+// rows; a columnar program is chosen and cut by it, so that a batch has the same bits alone and as the last of many.
+Compiled compile(const Description& network, Mode mode, int panel, long rows, long batch_size = 0);
 
 // Places are per row until the capacity of a tile is known: from then on they are places in a tile.
 void lay_out(Compiled& program, long capacity);

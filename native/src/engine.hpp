@@ -116,8 +116,8 @@ private:
     bool columnar_ = false;                   // they belong to a columnar program
     std::shared_ptr<Prediction> prediction_;  // of the last call, for the next of the same shape
     Compiled trained_;                        // the program of the last training, not laid out yet, and its
-    long trained_rows_ = 0;                   // rows of a batch
-    Worth worth_;                             // of threads, to its steps
+    long trained_rows_ = 0, trained_batch_size_ = 0;  // rows of a batch, and of those asked for
+    Worth worth_;                                     // of threads, to its steps
     Buffer parameters_, transposed_, states_, gradient_, group_gradients_, running_, statistics_, tiles_,
         before_;
     Reach reach_;

@@ -63,9 +63,11 @@ struct Executor::Training {
 
     Training(Executor& executor, TrainingRun& r, Team& t) : self(executor), run(r), team(t) {
         batch_rows = std::min(run.batch_size, run.visited);
-        if (self.trained_rows_ != batch_rows)
-            self.trained_ = compile(self.network_, Mode::train, self.kernels_.panel_width, batch_rows);
+        if (self.trained_rows_ != batch_rows || self.trained_batch_size_ != run.batch_size)
+            self.trained_ =
+                compile(self.network_, Mode::train, self.kernels_.panel_width, batch_rows, run.batch_size);
         self.trained_rows_ = batch_rows;
+        self.trained_batch_size_ = run.batch_size;
         compiled = self.trained_;
         self.arrange_states(compiled);
         for (size_t i = 0; i < compiled.parameters.size(); ++i) {
