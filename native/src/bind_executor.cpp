@@ -138,6 +138,7 @@ public:
         expect(run.visited >= 1 && steps_per_epoch <= (run.visited - 1) / batch_size + 1,
                "an epoch has fewer batches");
         run.batch_size = std::min(batch_size, run.visited);
+        run.wanted_batch_size = std::min(batch_size, 1L << 40);
         run.steps_per_epoch = steps_per_epoch;
         run.first_batch = first_batch;
         run.steps = steps;

@@ -38,6 +38,7 @@ struct TrainingRun {
     const int64_t* order = nullptr;  // (orders, visited) rows of the data; null: 0, 1, 2, ...
     bool order_each = false;         // one for each epoch that is touched; otherwise one for all
     long batch_size = 0, steps_per_epoch = 0;
+    long wanted_batch_size = 0;  // as the caller gave it: perhaps more than there are rows; 0: batch_size
     // in: from where, and how far
     long first_batch = 0, steps = 0;
     uint64_t first_step = 0, seed = 0;  // of the random words

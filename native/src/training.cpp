@@ -63,11 +63,12 @@ struct Executor::Training {
 
     Training(Executor& executor, TrainingRun& r, Team& t) : self(executor), run(r), team(t) {
         batch_rows = std::min(run.batch_size, run.visited);
-        if (self.trained_rows_ != batch_rows || self.trained_batch_size_ != run.batch_size)
+        const long wanted = std::max(run.wanted_batch_size, batch_rows);
+        if (self.trained_rows_ != batch_rows || self.trained_batch_size_ != wanted)
             self.trained_ =
-                compile(self.network_, Mode::train, self.kernels_.panel_width, batch_rows, run.batch_size);
+                compile(self.network_, Mode::train, self.kernels_.panel_width, batch_rows, wanted);
         self.trained_rows_ = batch_rows;
-        self.trained_batch_size_ = run.batch_size;
+        self.trained_batch_size_ = wanted;
         compiled = self.trained_;
         self.arrange_states(compiled);
         for (size_t i = 0; i < compiled.parameters.size(); ++i) {
