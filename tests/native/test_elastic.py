@@ -1,7 +1,7 @@
 """How many threads take part: decided by what was lost and what was gained, in simulated time."""
 
 import pytest
-from harness import compiled, output
+from compiled_programs import compiled, output
 
 
 def simulated(scenario, *numbers):

@@ -7,7 +7,7 @@ model of their protocol, of which every interleaving is tried.
 import os
 
 import pytest
-from harness import compiled, output
+from compiled_programs import compiled, output
 from team_model import FAULTS, BrokenError, Model
 
 SOAK = os.environ.get("DELTARULE_SOAK") == "1"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pyarrow
 from pyarrow import feather, parquet
-from test_small_files import CASES
+from small_files import CASES
 
 import deltarule as dr
 from deltarule.tables.advice import advise
