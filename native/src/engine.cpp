@@ -4,13 +4,12 @@
 #include <climits>
 #include <stdexcept>
 
-
 namespace deltarule {
 
 Executor::Executor(Description network, int bits, int threads, const Target& target)
     : network_((check(network), std::move(network))), size_(bits == 64 ? 8 : 4),
-      threads_(std::max(threads, 1)),
-      kernels_(bits == 64 ? *target.float64 : *target.float32), pairs_in_hardware_(target.pairs_in_hardware) {
+      threads_(std::max(threads, 1)), kernels_(bits == 64 ? *target.float64 : *target.float32),
+      pairs_in_hardware_(target.pairs_in_hardware) {
     if (network_.bfloat16 && bits != 32)
         throw std::invalid_argument("native core: bfloat16 products need a float32 network");
     const Compiled layout = compile(network_, Mode::predict, kernels_.panel_width, LONG_MAX);
