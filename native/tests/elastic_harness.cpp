@@ -1,8 +1,10 @@
 // What Elastic and Worth decide, in simulated time: the arguments are a scenario's name and its numbers; what is printed
 // are milliseconds or laps that its test looks at.
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "../src/elastic.hpp"
 
@@ -61,14 +63,13 @@ void disturbance(int threads, double stall) {
 void worth(int threads, char** microseconds) {
     Worth w;
     w.of(threads, 200);
-    long done[16] = {};
+    std::vector<long> done(std::bit_width(unsigned(threads)));
     for (long i = 0; i < 20'000; ++i) {
-        int k = 0;
-        while (1 << (k + 1) <= w.members()) ++k;
-        ++done[k];
+        const size_t k = std::bit_width(unsigned(w.members())) - 1;
+        ++done.at(k);
         w.lap(int64_t(std::atof(microseconds[k]) * double(microsecond)), w.members());
     }
-    for (int k = 0; 1 << k <= threads; ++k) std::printf(k ? " %ld" : "%ld", done[k]);
+    for (long laps : done) std::printf("%ld ", laps);
     std::printf("\n");
 }
 
