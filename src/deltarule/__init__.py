@@ -95,13 +95,15 @@ from deltarule.network.layers import (
 )
 from deltarule.network.model_file import load, save
 from deltarule.network.network import Network
-from deltarule.training.callbacks import Callback, EarlyStopping, ReduceOnPlateau, State
+from deltarule.training.callbacks import Callback
 from deltarule.training.contest import Restarts
 from deltarule.training.evaluation import evaluate
 from deltarule.training.history import History
 from deltarule.training.restarts import restart
+from deltarule.training.state import State
 from deltarule.training.train import train
 from deltarule.training.trainer import Trainer
+from deltarule.training.watching import EarlyStopping, ReduceOnPlateau
 
 __all__ = [
     "L1",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import deltarule as dr
-from deltarule.training.callbacks import Monitor
+from deltarule.training.watching import Monitor
 
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((23, 3))

@@ -15,7 +15,7 @@ import pytest
 import deltarule as dr
 from ctrl_c import interrupted
 from deltarule.base.random import Purpose, permutation
-from deltarule.training.callbacks import lower_is_better
+from deltarule.training.watching import lower_is_better
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((23, 3))

@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from deltarule.cli.output import console
-from deltarule.training.callbacks import Callback, State
+from deltarule.training.callbacks import Callback
+from deltarule.training.state import State
 
 
 class Watch(Callback):

@@ -16,8 +16,9 @@ from deltarule.base.types import Array
 from deltarule.data.split import split_rows
 from deltarule.network.network import Network
 from deltarule.tables.recipe import Recipe, Running, Task
-from deltarule.training.callbacks import Callback, State
+from deltarule.training.callbacks import Callback
 from deltarule.training.history import History
+from deltarule.training.state import State
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from deltarule.base.types import Array
 from deltarule.data.source import Orders
 from deltarule.network.network import Network
 from deltarule.tables.multilayer_choices import Reported
-from deltarule.training.callbacks import Callback, State
+from deltarule.training.callbacks import Callback
+from deltarule.training.state import State
 
 
 class DrawnOrders(Orders):

@@ -25,9 +25,10 @@ from deltarule.network.layers import (
     whole_numbers,
 )
 from deltarule.network.network import Network
-from deltarule.training.callbacks import Callback, EarlyStopping
+from deltarule.training.callbacks import Callback
 from deltarule.training.history import History
 from deltarule.training.train import train
+from deltarule.training.watching import EarlyStopping
 
 Examples = tuple[Array, Array, Array]
 """X, y and sample weights."""

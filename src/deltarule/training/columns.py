@@ -16,8 +16,8 @@ from deltarule.formulas.metric_arguments import one_number
 from deltarule.formulas.metrics import Metric
 from deltarule.network.network import Network
 from deltarule.plan import Plan
-from deltarule.training.callbacks import is_of_network
 from deltarule.training.evaluation import evaluate_dataset, naming, with_penalty
+from deltarule.training.watching import is_of_network
 
 _TINY = float(np.finfo(np.float64).tiny)
 """Below every sum of weights that is not 0."""

@@ -20,10 +20,11 @@ from deltarule.base.interrupt import Interrupt, deferred_interrupt, obeying
 from deltarule.base.log import warn
 from deltarule.base.words import helpful
 from deltarule.network.network import Network
-from deltarule.training.callbacks import Callback, Monitor
+from deltarule.training.callbacks import Callback
 from deltarule.training.history import History
 from deltarule.training.progress import Quiet, SharedProgress
 from deltarule.training.trainer import Trainer
+from deltarule.training.watching import Monitor
 
 _LOOK = 0.1
 """Seconds between two looks of the waiting thread at Ctrl-C and progress."""

@@ -13,17 +13,12 @@ from deltarule.base.words import helpful
 from deltarule.data.frames import names_of
 from deltarule.network.network import Network
 from deltarule.plan import ClipLike, ConstraintLike, LossLike, OptimizerLike, PenaltyLike
-from deltarule.training.callbacks import (
-    Callback,
-    Monitor,
-    check_best_is,
-    check_callbacks,
-    is_of_network,
-)
+from deltarule.training.callbacks import Callback, check_callbacks
 from deltarule.training.columns import column_names
 from deltarule.training.contest import Contest, Restarts
 from deltarule.training.progress import SharedProgress
 from deltarule.training.trainer import Trainer, check_on_interrupt
+from deltarule.training.watching import Monitor, check_best_is, is_of_network
 
 
 @helpful

@@ -49,12 +49,13 @@ from deltarule.plan import (
     Plan,
     compile_network,
 )
-from deltarule.training.callbacks import Callback, State, check_callbacks, check_rate_factor
+from deltarule.training.callbacks import Callback, check_callbacks
 from deltarule.training.columns import Columns, Seen, losses_of
 from deltarule.training.evaluation import check_metrics_fit, resolve_metrics
 from deltarule.training.history import History
 from deltarule.training.pace import Pace
 from deltarule.training.progress import Display, Progress, Quiet
+from deltarule.training.state import State, check_rate_factor
 
 _INTERRUPTED = "interrupted"
 

@@ -1,0 +1,113 @@
+"""What a callback sees of a run, and may change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from deltarule.base.guards import Guarded
+from deltarule.base.settings import check_number
+from deltarule.base.types import Array
+from deltarule.base.words import helpful
+from deltarule.network.network import Network
+from deltarule.training.history import History
+
+
+@helpful
+class State(Guarded):
+    """What a callback sees and may change.
+
+    Attributes
+    ----------
+    network : Network
+    history : History
+        All finished epochs of this run; ``history["val_loss"][-1]`` is the last value.
+    columns : tuple of str
+        The columns that the history will have.
+    epochs, epoch : int
+        The number of epochs of this run, and how many of them are finished.
+    rate_factor : float
+        A factor on the scheduled learning rate; what :class:`ReduceOnPlateau` changes.
+    stop : str
+        Set it to a reason to end the run.
+    """
+
+    rate_factor: float
+    stop: str
+    _instead: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("lr", "learning_rate"), "set state.rate_factor, a factor on the scheduled rate"
+    ) | dict.fromkeys(
+        ("stop_training", "stopped", "should_stop"), "set state.stop to a reason to end the run"
+    )
+
+    def __init__(
+        self,
+        network: Network,
+        history: History,
+        columns: tuple[str, ...],
+        epochs: int,
+        score: Callable[[str], float],
+    ) -> None:
+        self._network, self._history = network, history
+        self._columns, self._epochs, self._score = columns, epochs, score
+        self.rate_factor, self.stop = 1.0, ""
+        self._step_losses, self._pending = np.empty((0, 2)), list[Array]()
+
+    @property
+    def network(self) -> Network:
+        """The network that is trained; its values may be changed."""
+        return self._network
+
+    @property
+    def history(self) -> History:
+        """All finished epochs of this run."""
+        return self._history
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the history will have."""
+        return self._columns
+
+    @property
+    def step_losses(self) -> Array:
+        """Data loss and penalty, (steps, 2), of the epoch that was just finished, before each step.
+
+        0 where all weights of a batch were 0. After several epochs at once it has the steps of all.
+        """
+        return self._step_losses
+
+    def _took(self, losses: Array, unfinished: int) -> None:
+        """Take the losses of steps, of which the last ones belong to an epoch in progress."""
+        self._pending.append(losses)
+        steps = np.concatenate(self._pending)
+        end = len(steps) - unfinished
+        self._step_losses, self._pending = steps[:end], [steps[end:]]
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs of this run."""
+        return self._epochs
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are finished."""
+        return self._history.epochs
+
+    def score(self, column: str) -> float:
+        """Return a loss or metric of the network as it is now, by its column's name.
+
+        The history's training columns are measured during an epoch, each batch before its step:
+        they belong to no network that is left. Whoever keeps a network by a number calls this. For
+        "loss" or a metric it evaluates the network on the training data, with their sample and
+        class weights, as :func:`deltarule.evaluate` does: without dropout, with BatchNorm's running
+        statistics. For "val_..." it returns the history's number, unless a callback has changed the
+        network since; then it evaluates it on the validation data.
+        """
+        return self._score(column)
+
+
+def check_rate_factor(state: State) -> float:
+    """Return the factor on the learning rate that the callbacks have set, or raise."""
+    return check_number("state.rate_factor", state.rate_factor, at_least=0)
