@@ -308,7 +308,8 @@ def test_a_column_that_there_will_not_be_is_refused_in_one_error(
         ("on_epochs", "call it on_epoch"),
         ("onEpoch", "call it on_epoch"),
         ("on_strat", "call it on_start"),
-        ("on_batch_end", "there is none for this moment"),
+        ("on_batch_end", "call it on_steps"),
+        ("on_batch_begin", "there is none for this moment"),
         ("on_epoch_begin", "there is none for this moment"),
     ],
 )

@@ -112,8 +112,8 @@ class UpdateCounts:
 class Observer(Protocol):
     """Sees outputs as training makes them."""
 
-    def saw(self, data: Dataset, outputs: Array) -> None:
-        """Take the outputs (rows, outputs) of some examples."""
+    def saw(self, data: Dataset, rows: Array | None, outputs: Array) -> None:
+        """Take the outputs (rows, outputs) of some examples; None: of all, as they are."""
         ...
 
 
@@ -215,15 +215,11 @@ class Outputs:
         data, done = self._stretch.data, self._rows[:steps_done]
         count = sum(map(_count, done))
         if count == len(data) and self.by_row:
-            observer.saw(data, self.array)
+            observer.saw(data, None, self.array)
         elif count:
             numbers = np.arange(len(data))
             rows = np.concatenate([numbers[rows] for rows in done])
-            if self.by_row:
-                rows = np.sort(rows)
-                observer.saw(data.take(rows), self.array[rows])
-            else:
-                observer.saw(data.take(rows), self.array[:count])
+            observer.saw(data, rows, self.array[rows] if self.by_row else self.array[:count])
 
 
 def _count(rows: slice | Array) -> int:

@@ -1,4 +1,4 @@
-"""Callbacks: what may happen between epochs.
+"""Callbacks: what may happen between epochs, or between steps.
 
 A callback is an object with any of the methods of :class:`Callback`. Each receives one small
 :class:`State`.
@@ -7,7 +7,8 @@ A callback is an object with any of the methods of :class:`Callback`. Each recei
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from deltarule.base.errors import (
     InvalidAttributeError,
@@ -22,7 +23,15 @@ class Callback:
     """Base of the callbacks; every method does nothing by default.
 
     ``on_end`` is called where ``on_start`` has succeeded, however the run ends.
+
+    Attributes
+    ----------
+    every_steps : int
+        ``on_steps`` is called after every so many steps of the run; 0, the default, is never.
     """
+
+    every_steps: int = 0
+    _after_others: ClassVar[bool] = False  # whether its hooks come after those of the others
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -36,6 +45,9 @@ class Callback:
     def on_epoch(self, state: State) -> None:
         """Called after each epoch, with the history up to date."""
 
+    def on_steps(self, state: State) -> None:
+        """Called after every ``every_steps`` steps; at the end of an epoch, after ``on_epoch``."""
+
     def epochs_at_once(self, state: State) -> int:
         """Return how many epochs may be done before :meth:`on_epoch` is next called; 1 by default.
 
@@ -44,8 +56,25 @@ class Callback:
         """
         return 1
 
+    def on_interrupt(self, state: State) -> None:
+        """Called where Ctrl-C or a signal ends the run, before any ``on_end``.
+
+        The network is still the one that was trained last; an ``on_end`` may restore another.
+        """
+
     def on_end(self, state: State) -> None:
         """Called once at the end, also after an interrupt or a divergence."""
+
+    def get_state(self) -> Mapping[str, Any]:
+        """Return what a checkpoint has to keep of this callback, besides its settings.
+
+        Names with numbers, strings, arrays, or lists and dictionaries of these. Nothing by default:
+        a callback that counts or remembers across epochs returns it here.
+        """
+        return {}
+
+    def set_state(self, saved: Mapping[str, Any]) -> None:
+        """Take what :meth:`get_state` returned; called after ``on_start`` of a resumed run."""
 
 
 _HOOKS = {
@@ -53,14 +82,16 @@ _HOOKS = {
     "before_fit before_training training_start train_begin setup_run",
     "on_epoch": "on_epoch_end on_train_epoch_end on_validation_end on_validation_epoch_end "
     "after_epoch epoch_end after_iteration",
+    "on_steps": "on_batch_end on_train_batch_end on_step on_step_end after_batch on_batch",
+    "on_interrupt": "on_exception on_keyboard_interrupt",
     "on_end": "on_train_end on_fit_end on_finish after_train after_fit after_training training_end "
     "train_end",
 }
 _NO_HOOKS = (
-    "on_epoch_begin on_epoch_start on_train_epoch_start before_epoch on_batch_end on_batch_begin "
-    "on_train_batch_end on_train_batch_begin on_train_batch_start on_batch_start on_step "
-    "on_step_end on_step_begin on_test_begin on_test_end on_predict_end on_validation_start "
-    "after_batch before_batch on_batch on_after_backward on_before_optimizer_step"
+    "on_epoch_begin on_epoch_start on_train_epoch_start before_epoch on_batch_begin "
+    "on_train_batch_begin on_train_batch_start on_batch_start on_step_begin on_test_begin "
+    "on_test_end on_predict_end on_validation_start before_batch on_after_backward "
+    "on_before_optimizer_step"
 )
 
 
@@ -78,8 +109,8 @@ def _check_hook(cls: type, name: str) -> None:
         hint = f"call it {meant}" if meant else "there is none for this moment"
         raise InvalidAttributeError(
             f"{cls.__name__}.{name} would never be called; {hint}: the hooks of a callback are "
-            "on_start, on_epoch (after each epoch) and on_end, each with the State as its one "
-            "argument"
+            "on_start, on_epoch (after each epoch), on_steps (after each every_steps steps), "
+            "on_interrupt and on_end, each with the State as its one argument"
         )
 
 

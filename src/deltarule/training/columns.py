@@ -33,6 +33,8 @@ class Columns:
         Of all columns that the history will have.
     seen : Seen or None
         What the metrics have seen of the epoch in progress; None where there are no metrics.
+
+    ``unit``: the rows whose outputs metrics take together.
     """
 
     def __init__(
@@ -43,13 +45,14 @@ class Columns:
         held_out: Dataset | None,
         *,
         asked: bool,
+        unit: int,
     ) -> None:
         self._plan, self._metrics = plan, metrics
         self._training, self._held_out = training, held_out
         self._asked = asked  # whether somebody may ask for scores
         self._scores: dict[bool, _Scores] = {}
         self.names = column_names(plan, metrics, held_out is not None)
-        self.seen = Seen(plan, metrics) if metrics else None
+        self.seen = Seen(plan, metrics, unit) if metrics else None
 
     @property
     def each_epoch(self) -> bool:
@@ -126,31 +129,68 @@ def _digest(network: Network) -> bytes:
 
 
 class Seen:
-    """The metrics of the outputs that training has made in an epoch so far."""
+    """The metrics of the outputs that training has made in an epoch so far.
 
-    def __init__(self, plan: Plan, metrics: Mapping[str, Metric]) -> None:
+    Outputs are kept until those of a unit of rows are there, or the epoch ends; then they are taken
+    together, in the order of the rows. So it does not matter in how many calls they came.
+    """
+
+    def __init__(self, plan: Plan, metrics: Mapping[str, Metric], unit: int) -> None:
         assert plan.loss is not None
-        self._targets, self._metrics = plan.loss.metric_targets, metrics
+        self._targets, self._metrics, self._unit = plan.loss.metric_targets, metrics, unit
         self._tallies: dict[str, Any] = {}
+        self._waiting: list[tuple[Dataset, Array, Array]] = []
 
-    def saw(self, data: Dataset, outputs: Array) -> None:
-        """Take the outputs of some examples."""
-        y = self._targets(data.y)
+    def saw(self, data: Dataset, rows: Array | None, outputs: Array) -> None:
+        """Take the outputs of some examples; None: of all, as they are."""
+        if rows is None:
+            self._take(data.y, data.weights, outputs)
+            return
+        self._waiting.append((data, rows, outputs))
+        if sum(len(rows) for _, rows, _ in self._waiting) >= self._unit:
+            self._take_waiting()
+
+    def _take_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        rows = np.concatenate([rows for _, rows, _ in waiting])
+        by_row = np.argsort(rows, kind="stable")
+        y, outputs = (
+            np.concatenate(parts)[by_row]
+            for parts in ([data.y[rows] for data, rows, _ in waiting], [a for _, _, a in waiting])
+        )
+        weights = [data.weights[rows] for data, rows, _ in waiting if data.weights is not None]
+        self._take(y, np.concatenate(weights)[by_row] if weights else None, outputs)
+
+    def _take(self, y: Array, weights: Array | None, outputs: Array) -> None:
+        y = self._targets(y)
         for name, metric in self._metrics.items():
             with naming(_TRAINING):
-                tally = by_output.tally(metric, y, outputs, data.weights)
+                tally = by_output.tally(metric, y, outputs, weights)
             if name in self._tallies:
                 tally = by_output.merge(metric, self._tallies[name], tally)
             self._tallies[name] = tally
 
     def finish(self) -> dict[str, float]:
         """Return the metrics by name, and begin anew."""
+        self._take_waiting()
         tallies, self._tallies = self._tallies, {}
         with naming(_TRAINING):
             return {
                 name: one_number(name, by_output.finish(self._metrics[name], tally))
                 for name, tally in tallies.items()
             }
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what there is of an epoch in progress, for a checkpoint."""
+        waiting = [{"rows": rows, "outputs": outputs} for _, rows, outputs in self._waiting]
+        return {"tallies": self._tallies, "waiting": waiting}
+
+    def set_state(self, saved: Mapping[str, Any], data: Dataset) -> None:
+        """Take what :meth:`get_state` returned, of the same examples."""
+        self._tallies = dict(saved["tallies"])
+        self._waiting = [(data, part["rows"], part["outputs"]) for part in saved["waiting"]]
 
 
 def column_names(plan: Plan, metrics: Mapping[str, Metric], validation: bool) -> tuple[str, ...]:

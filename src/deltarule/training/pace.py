@@ -14,6 +14,11 @@ ROWS_PER_CALL = 1 << 16
 """About so many rows in a call whose outputs the metrics want: what is kept of them is small."""
 
 
+def steps_per_unit(batches: Batches) -> int:
+    """Return after how many steps of an epoch the metrics take the outputs together."""
+    return max(1, ROWS_PER_CALL // batches.size)
+
+
 class Pace:
     """The length of the calls of one run.
 
@@ -28,7 +33,7 @@ class Pace:
     ) -> None:
         self._per_epoch = batches.steps_per_epoch
         self._each_epoch, self._together = each_epoch, together
-        self._most = max(1, ROWS_PER_CALL // batches.size) if outputs else self._per_epoch
+        self._unit = steps_per_unit(batches) if outputs else self._per_epoch
         self._largest = max(1, STEPS_PER_CALL // self._per_epoch)
         self._epochs = 1
 
@@ -39,7 +44,8 @@ class Pace:
         """
         if self._each_epoch:
             epochs = max(1, min(at_once, self._largest)) if self._together else 1
-            return min(epochs * self._per_epoch - batch, self._most if epochs == 1 else 1 << 62)
+            end = self._unit - batch % self._unit if epochs == 1 else 1 << 62
+            return min(epochs * self._per_epoch - batch, end)
         return self._epochs * self._per_epoch - batch
 
     def took(self, seconds: float) -> None:

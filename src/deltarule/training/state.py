@@ -28,6 +28,12 @@ class State(Guarded):
         The columns that the history will have.
     epochs, epoch : int
         The number of epochs of this run, and how many of them are finished.
+    steps : int
+        How many steps of this run are done.
+    step_losses : array (steps, 2)
+        Data loss and penalty of each step of the epoch, before the step.
+    resumed : bool
+        Whether the run goes on from a checkpoint.
     rate_factor : float
         A factor on the scheduled learning rate; what :class:`ReduceOnPlateau` changes.
     stop : str
@@ -49,11 +55,16 @@ class State(Guarded):
         columns: tuple[str, ...],
         epochs: int,
         score: Callable[[str], float],
+        *,
+        resumed: bool = False,
+        checkpoint: Callable[[], bytes] | None = None,
     ) -> None:
         self._network, self._history = network, history
         self._columns, self._epochs, self._score = columns, epochs, score
+        self._resumed, self._checkpoint = resumed, checkpoint
         self.rate_factor, self.stop = 1.0, ""
-        self._step_losses, self._pending = np.empty((0, 2)), list[Array]()
+        self._losses = [np.empty((0, 2))]
+        self._made, self._batch = 0, 0  # steps whose losses there are; of the epoch in progress
 
     @property
     def network(self) -> Network:
@@ -72,18 +83,37 @@ class State(Guarded):
 
     @property
     def step_losses(self) -> Array:
-        """Data loss and penalty, (steps, 2), of the epoch that was just finished, before each step.
+        """Data loss and penalty, (steps, 2), of the epoch's steps, before each step.
 
-        0 where all weights of a batch were 0. After several epochs at once it has the steps of all.
+        In :meth:`Callback.on_epoch` those of the epoch that was just finished, or of several that
+        were done at once; within an epoch (:meth:`Callback.on_steps`) those so far. 0 where all
+        weights of a batch were 0.
         """
-        return self._step_losses
+        finished = self._made - self._batch
+        return self._all_losses()[: finished or None]
 
-    def _took(self, losses: Array, unfinished: int) -> None:
-        """Take the losses of steps, of which the last ones belong to an epoch in progress."""
-        self._pending.append(losses)
-        steps = np.concatenate(self._pending)
-        end = len(steps) - unfinished
-        self._step_losses, self._pending = steps[:end], [steps[end:]]
+    def _all_losses(self) -> Array:
+        if len(self._losses) > 1:
+            self._losses = [np.concatenate(self._losses)]
+        return self._losses[0]
+
+    def _took(self, losses: Array, batch: int) -> None:
+        """Take the losses of steps, of which the last ``batch`` belong to an epoch in progress."""
+        finished = self._made - self._batch
+        if finished:
+            self._losses = [self._all_losses()[finished:]]
+        self._losses.append(losses)
+        self._made, self._batch = self._made - finished + len(losses), batch
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the run goes on from a checkpoint, see :func:`deltarule.resume`."""
+        return self._resumed
+
+    @property
+    def steps(self) -> int:
+        """How many steps of this run are done."""
+        return self._history.steps
 
     @property
     def epochs(self) -> int:

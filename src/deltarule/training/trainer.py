@@ -1,9 +1,8 @@
-"""The trainer: the loop over epochs."""
+"""The trainer: a network with a loss and an optimizer, kept from call to call."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -53,11 +52,9 @@ from deltarule.training.callbacks import Callback, check_callbacks
 from deltarule.training.columns import Columns, Seen, losses_of
 from deltarule.training.evaluation import check_metrics_fit, resolve_metrics
 from deltarule.training.history import History
-from deltarule.training.pace import Pace
+from deltarule.training.loop import INTERRUPTED, Loop, interrupted_after
+from deltarule.training.pace import steps_per_unit
 from deltarule.training.progress import Display, Progress, Quiet
-from deltarule.training.state import State, check_rate_factor
-
-_INTERRUPTED = "interrupted"
 
 
 @helpful
@@ -308,8 +305,8 @@ class Trainer(Guarded, Leading):
             progress=progress,
             raises=on_interrupt == "raise",
         )
-        if history.stopped == _INTERRUPTED:
-            warn(_interrupted_after(history))
+        if history.stopped == INTERRUPTED:
+            warn(interrupted_after(history))
         return history
 
     def _run_and_score(
@@ -353,104 +350,20 @@ class Trainer(Guarded, Leading):
             for part in (data, held_out):
                 if part is not None:
                     check_metrics_fit(self.plan, part, self._metrics)
-            asked = bool(hooks) or monitor is not None
-            columns = Columns(self.plan, self._metrics, data, held_out, asked=asked)
-            self._remember(names)
-            history = self._train(
-                batches, columns, epochs, hooks, Quiet(display.show), raises=raises
+            columns = Columns(
+                self.plan,
+                self._metrics,
+                data,
+                held_out,
+                asked=bool(hooks) or monitor is not None,
+                unit=steps_per_unit(batches) * batches.size,
             )
+            self._remember(names)
+            loop = Loop(self, batches, columns, epochs, hooks, Quiet(display.show))
+            history = loop.run(raises=raises)
             if monitor is None or not history.epochs:
                 return history, math.nan
             return history, columns.score(monitor, self._executor, self.network)
-
-    def _train(
-        self,
-        batches: Batches,
-        columns: Columns,
-        epochs: int,
-        hooks: Sequence[Callback],
-        display: Quiet,
-        *,
-        raises: bool,
-    ) -> History:
-        """The loop: steps, what is reported of them, callbacks; epoch after epoch."""
-        history = History(self.engine.describe())
-
-        def score(column: str) -> float:
-            return columns.score(column, self._executor, self.network)
-
-        state = State(self.network, history, columns.names, epochs, score)
-        due = bool(hooks) or columns.each_epoch
-        pace = Pace(
-            batches,
-            each_epoch=due,
-            together=not columns.each_epoch,
-            outputs=columns.seen is not None,
-        )
-        per_epoch, batch = batches.steps_per_epoch, 0
-        unfinished: tuple[Array, ...] | None = None  # the sums of an epoch in progress
-        start = time.perf_counter()
-        started: list[Callback] = []
-        error: BaseException | None = None
-        with deferred_interrupt() as interrupt:
-            try:
-                for hook in hooks:
-                    hook.on_start(state)
-                    started.append(hook)
-                self._rate_factor = check_rate_factor(state)
-                while history.epochs < epochs and not state.stop and not interrupt.requested:
-                    self._follow_factors()
-                    left = (epochs - history.epochs) * per_epoch - batch
-                    at_once = min((hook.epochs_at_once(state) for hook in hooks), default=1)
-                    steps = min(pace.steps(batch, at_once), left)
-                    rates = self._rates(batch, steps, per_epoch, left)
-                    called = time.perf_counter()
-                    record = self._run(
-                        batches, batch, steps, rates, interrupt, columns.seen, unfinished
-                    )
-                    pace.took(time.perf_counter() - called)
-                    done, now = divmod(batch + record.steps_done, per_epoch)
-                    self._epochs += done
-                    history._steps += record.steps_done
-                    if record.raised is not None:
-                        raise record.raised
-                    if done:
-                        last = rates[per_epoch - 1 - batch :: per_epoch][:done]
-                        history._extend(
-                            done, columns.of_epochs(record, last, self._executor, self.network)
-                        )
-                    unfinished, batch = record.row(done) if now else None, now
-                    if hooks:
-                        state._took(record.step_losses[: record.steps_done], now)
-                    history._seconds = time.perf_counter() - start
-                    self._raise_if_diverged(record, history)
-                    if done:
-                        for hook in hooks:
-                            hook.on_epoch(state)
-                        self._rate_factor = check_rate_factor(state)
-                        display.show(history)
-            except BaseException as caught:
-                error = caught
-            reason = _INTERRUPTED if interrupt.requested else str(state.stop)
-            history._stopped = history.stopped or reason
-            history._unfinished = columns.of_unfinished(unfinished)
-            error = _end(started, state, error)
-            history._seconds = time.perf_counter() - start
-            display.show(history, final=True)
-        if interrupt.requested and error is None:  # at the very end, too
-            history._stopped = _INTERRUPTED
-        try:
-            if interrupt.requested and raises:
-                raise TrainingInterrupted(
-                    f"{_interrupted_after(history)}; .history of this exception is what was "
-                    "reported",
-                    history=history,
-                ) from error
-            if error is not None:
-                raise error
-        finally:
-            del error  # its traceback refers to here
-        return history
 
     @property
     def _schedule(self) -> Schedule:
@@ -525,25 +438,6 @@ class Trainer(Guarded, Leading):
         if history is not None:
             history._stopped = f"diverged at step {step}"
         raise error
-
-
-def _interrupted_after(history: History) -> str:
-    return f"training interrupted after {history.steps} steps; the network keeps what it has learnt"
-
-
-def _end(
-    hooks: Sequence[Callback], state: State, error: BaseException | None
-) -> BaseException | None:
-    """Call every callback at the end; return the first error, and log those that come after it."""
-    for hook in hooks:
-        try:
-            hook.on_end(state)
-        except BaseException as failure:
-            if error is None:
-                error = failure
-            else:
-                warn("%s.on_end failed too: %s", type(hook).__name__, failure, error=failure)
-    return error
 
 
 def check_on_interrupt(value: str) -> None:
