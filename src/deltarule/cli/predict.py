@@ -77,7 +77,7 @@ def predict(
             import pyarrow  # noqa: F401
         except ImportError:
             raise missing_extra("deltarule predict", "tables") from None
-        from deltarule.cli.writing import writer
+        from deltarule.cli.writing import has_types, writer
         from deltarule.tables.model import TableModel
 
         found = TableModel.load(model)
@@ -87,10 +87,11 @@ def predict(
             "separator": wished_separator(separator), "quote": quote, "encoding": encoding,
             "decimal": decimal, "header": header, "comment": comment, "skip": skip,
         }  # fmt: skip
-        blocks = _blocks(found, file, {k: v for k, v in options.items() if v is not None})
+        options = {k: v for k, v in options.items() if v is not None}
         rows = 0
         kept: list[str] = []
-        with closing(blocks), writer(out) as write:
+        read = _blocks(found, file, options, keep or [], typed=has_types(out))
+        with closing(read) as blocks, writer(out) as write:
             for i, block in enumerate(blocks):
                 if i == 0:
                     kept = [find_column(name, block.column_names) for name in keep or []]
@@ -101,32 +102,52 @@ def predict(
             typer.echo(f"{rows:,} predictions: {out}", err=True)
 
 
-def _blocks(model: TableModel, file: str, options: dict[str, Any]) -> Generator[Any]:
-    """Yield the file's rows, read as the file was that the model was trained on."""
+def _blocks(
+    model: TableModel, file: str, options: dict[str, Any], keep: Sequence[str], *, typed: bool
+) -> Generator[Any]:
+    """Yield the file's rows, read as the file was that the model was trained on.
+
+    What is kept and not used stays as the file spells it, whatever other rows hold. If the output
+    has types, its numbers become numbers.
+    """
+    from deltarule.cli.writing import as_numbers
     from deltarule.tables.reading import read_blocks
 
-    known = model.about.get("table", {})
     place = sys.stdin.buffer if file == "-" else file
-    dialect = known.get("dialect", {})
+    dialect = _dialect(model)
     if dialect.get("format") == "delimited":
         options.setdefault("header", dialect.get("header") is not None)
         options |= {name: list(dialect.get(name, ())) for name in ("text", "integers", "floats")}
-    with read_blocks(place, **options) as blocks:
+    used = {column.name for column in model.columns.columns if column.use != "left out"}
+    verbatim: list[str] = []
+
+    def find_verbatim(names: Sequence[str]) -> list[str]:
+        known = _names(model, names)
+        kept = {find_column(name, known) for name in keep} - used - set(options.get("text", ()))
+        verbatim.extend(name for name, now in zip(names, known, strict=True) if now in kept)
+        return verbatim
+
+    with read_blocks(place, **options, verbatim=find_verbatim) as blocks:
         for block in blocks:
-            yield _named(block, known, dialect)
+            for name in verbatim if typed else ():
+                at = block.column_names.index(name)
+                numbers = as_numbers(block.column(name), blocks.dialect.decimal)
+                block = block.set_column(at, name, numbers)
+            yield block.rename_columns(_names(model, block.column_names))
 
 
-def _named(block: Any, known: dict[str, Any], dialect: dict[str, Any]) -> Any:
+def _dialect(model: TableModel) -> dict[str, Any]:
+    """Return how the file was written that the model was trained on."""
+    dialect: dict[str, Any] = model.about.get("table", {}).get("dialect", {})
+    return dialect
+
+
+def _names(model: TableModel, names: Sequence[str]) -> list[str]:
     """Without a header, columns are counted; a file without the target is one short."""
-    names, target = known.get("names"), known.get("target")
-    if (
-        names
-        and dialect.get("format") == "delimited"
-        and dialect.get("header") is None
-        and block.num_columns == len(names) - 1
-    ):
-        return block.rename_columns([name for name in names if name != target])
-    return block
+    table, dialect = model.about.get("table", {}), _dialect(model)
+    known = [name for name in table.get("names") or [] if name != table.get("target")]
+    counted = dialect.get("format") == "delimited" and dialect.get("header") is None
+    return known if known and counted and len(names) == len(known) else list(names)
 
 
 def _say_differences(model: TableModel, block: Any, *, fill_missing: bool, quiet: bool) -> None:

@@ -14,6 +14,14 @@ from deltarule.base.files import check_writable
 
 _PARQUET = {".parquet", ".pq"}
 _TEXT = {".csv", ".txt", ".tsv", ".tab"}
+_NEEDS_QUOTES = '["\r\n%s]'
+_CODE = r"^[+-]?(0\d+|\d{19,})$"
+"""Digits that are no number: it would lose zeros in front, or its last digits."""
+
+
+def has_types(path: Path | None) -> bool:
+    """Return whether a file says of each column what it holds: Parquet does, CSV does not."""
+    return path is not None and path.suffix.lower() in _PARQUET
 
 
 @contextmanager
@@ -24,8 +32,7 @@ def writer(path: Path | None) -> Iterator[Callable[[Any], None]]:
     was there before.
     """
     if path is None:
-        with _text(sys.stdout.buffer, ",") as write:
-            yield write
+        yield _Text(sys.stdout.buffer, ",").write
         sys.stdout.flush()
         return
     suffix = path.suffix.lower()
@@ -34,33 +41,45 @@ def writer(path: Path | None) -> Iterator[Callable[[Any], None]]:
     check_writable(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
-            if suffix in _PARQUET:
-                with _parquet(file) as write:
-                    yield write
-            else:
-                with _text(file, "\t" if suffix in (".tsv", ".tab") else ",") as write:
-                    yield write
-            file.flush()
+        if suffix in _PARQUET:
+            with _Parquet(part) as growing:
+                yield growing.write
+        else:
+            with part.open("wb") as file:
+                yield _Text(file, "\t" if suffix in (".tsv", ".tab") else ",").write
+        with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
-@contextmanager
-def _text(file: Any, separator: str) -> Iterator[Callable[[Any], None]]:
-    from pyarrow import csv
+class _Text:
+    """Delimited text. It has no types: each block is written as it is."""
 
-    options = csv.WriteOptions(include_header=False, delimiter=separator, quoting_style="needed")
+    def __init__(self, file: Any, separator: str) -> None:
+        self._file, self._separator = file, separator
+        self._begun = False
 
-    def make(schema: Any) -> Any:
-        names = [_quoted(name, separator) for name in schema.names]
-        file.write((separator.join(names) + "\n").encode())
-        return csv.CSVWriter(file, schema, write_options=options)
+    def write(self, table: Any) -> None:
+        """Write a block."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        from pyarrow import csv
 
-    with _Growing(make) as growing:
-        yield growing.write
+        if not self._begun:
+            names = [_quoted(name, self._separator) for name in table.column_names]
+            self._file.write((self._separator.join(names) + "\n").encode())
+            self._begun = True
+        marks = _NEEDS_QUOTES % self._separator
+        texts = [column for column in table.columns if pa.types.is_string(column.type)]
+        quotes = any(pc.any(pc.match_substring_regex(text, marks)).as_py() for text in texts)
+        options = csv.WriteOptions(
+            include_header=False,
+            delimiter=self._separator,
+            quoting_style="needed" if quotes else "none",
+        )
+        csv.write_csv(table, self._file, options)
 
 
 def _quoted(name: str, separator: str) -> str:
@@ -70,32 +89,99 @@ def _quoted(name: str, separator: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-@contextmanager
-def _parquet(file: Any) -> Iterator[Callable[[Any], None]]:
-    from pyarrow import parquet
+class _Parquet:
+    """A Parquet file whose types are those that fit all blocks.
 
-    with _Growing(lambda schema: parquet.ParquetWriter(file, schema)) as growing:
-        yield growing.write
+    A block that does not fit the types of those before it has the file written anew with wider
+    ones: whole numbers become floating-point ones, and text where some are no numbers.
+    """
 
-
-class _Growing:
-    """A writer that is made with the first block, whose types the others are given."""
-
-    def __init__(self, make: Callable[[Any], Any]) -> None:
-        self._make = make
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._writer: Any = None
-        self._schema: Any = None
+        self._types: dict[str, Any] = {}  # of the columns that have had a value
 
-    def __enter__(self) -> _Growing:
+    def __enter__(self) -> _Parquet:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        self._close()
 
     def write(self, table: Any) -> None:
         """Write a block."""
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if column.null_count < len(column):
+                known = self._types.get(name)
+                self._types[name] = column.type if known is None else _common(known, column.type)
+        schema = self._schema_of(table)
+        if self._writer is not None and self._writer.schema != schema:
+            self._write_anew(schema)
         if self._writer is None:
-            self._schema = table.schema
-            self._writer = self._make(table.schema)
-        self._writer.write_table(table.cast(self._schema))
+            self._open(schema)
+        self._writer.write_table(_cast(table, schema))
+
+    def _schema_of(self, table: Any) -> Any:
+        import pyarrow as pa
+
+        fields = []
+        for name, kind in zip(table.column_names, table.schema.types, strict=True):
+            empty = pa.string() if pa.types.is_null(kind) else kind
+            fields.append((name, self._types.get(name, empty)))
+        return pa.schema(fields)
+
+    def _open(self, schema: Any) -> None:
+        from pyarrow import parquet
+
+        self._writer = parquet.ParquetWriter(str(self._path), schema)
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _write_anew(self, schema: Any) -> None:
+        """Write what there is with other types, one row group after the other."""
+        from pyarrow import parquet
+
+        self._close()
+        before = self._path.with_name(f"{self._path.name}.before")
+        self._path.replace(before)
+        try:
+            self._open(schema)
+            with parquet.ParquetFile(str(before)) as file:
+                for group in range(file.num_row_groups):
+                    self._writer.write_table(_cast(file.read_row_group(group), schema))
+        finally:
+            before.unlink()
+
+
+def _common(one: Any, other: Any) -> Any:
+    """Return the type that holds the values of two."""
+    import pyarrow as pa
+
+    if one == other:
+        return one
+    numbers = [kind for kind in (one, other) if pa.types.is_integer(kind) or _is_floating(kind)]
+    return pa.float64() if len(numbers) == 2 else pa.string()
+
+
+def _is_floating(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_floating(kind))
+
+
+def _cast(table: Any, schema: Any) -> Any:
+    return table.cast(schema, safe=False)
+
+
+def as_numbers(column: Any, decimal: str) -> Any:
+    """Return text as numbers where all of it is numbers that keep their digits, else as it is."""
+    import pyarrow.compute as pc
+
+    from deltarule.tables.reading import tidying
+
+    if pc.any(pc.match_substring_regex(column, _CODE)).as_py():
+        return column
+    numbers = tidying.as_numbers(column, decimal)
+    return column if numbers is None else numbers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ class Options:
     text: Sequence[str] = ()
     integers: Sequence[str] = ()  # of the table that is read in the same way
     floats: Sequence[str] = ()
+    verbatim: Callable[[Sequence[str]], Sequence[str]] | None = None  # of all names, further text
 
     def __post_init__(self) -> None:
         for name in ("separator", "quote", "encoding", "decimal", "comment"):

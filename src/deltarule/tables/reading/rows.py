@@ -61,11 +61,12 @@ class Rows:
         self.found = found
         self.index = options.index
         self.keys = _distinct(found.names)
-        self.fixed = set(options.text)
+        verbatim = options.verbatim(self.keys) if options.verbatim else ()
+        self.fixed = {*options.text, *verbatim}
         self.types: dict[str, Any] = {  # what columns are known to hold
             **dict.fromkeys(options.integers, pa.int64()),
             **dict.fromkeys(options.floats, pa.float64()),
-            **dict.fromkeys(options.text, pa.string()),
+            **dict.fromkeys(self.fixed, pa.string()),
         }
         self.text = {self.keys[i] for i in found.text} | (self.fixed & set(self.keys))
         self.width = max((len(r.fields) for r in found.rows), default=len(self.keys))
