@@ -314,7 +314,11 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "an engine": ({"engine": "gpu"}, {}, "engine"),
     "chance in L-BFGS": ({"solver": "lbfgs", "dropout": 0.1}, {}, "Dropout makes it one of chance"),
     "X_val alone": ({}, {"X_val": NEW}, "belong together"),
-    "fewer y_val": ({}, {"X_val": NEW, "y_val": LABELS[:9]}, "40 rows, as many as X_val; got 9"),
+    "fewer y_val": (
+        {},
+        {"X_val": NEW, "y_val": LABELS[:9]},
+        "same number of rows, got 40 and 9",
+    ),
     "a new class": ({}, {"X_val": NEW, "y_val": np.full(40, "oak")}, "classes not in"),
     "several labels": ({"loss": "cross_entropy"}, {"y": MANY}, "y has several labels per row"),
 }

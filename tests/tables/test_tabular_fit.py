@@ -289,5 +289,5 @@ def test_what_cannot_be_is_refused_and_changes_nothing(message):
 def test_a_table_without_anything_of_use_is_refused():
     with pytest.raises(dr.InvalidValueError, match="no column of X is of use"):
         TabularClassifier(QUICK).fit({"same": [1] * 80, "none": [None] * 80}, LABELS)
-    with pytest.raises(dr.InvalidTypeError, match="of one type, got int and str"):
+    with pytest.raises(dr.InvalidTypeError, match="several types, int and str"):
         TabularClassifier(QUICK).fit(FRAME, np.array(["a", 1] * 40, object))

@@ -266,5 +266,5 @@ def _lacking(lacking: tuple[str, ...], names: tuple[str, ...]) -> str:
     return (
         f"X lacks the column{'' if one else 's'} {shown}, which {'is' if one else 'are'} used; it "
         f"has {', '.join(map(repr, names[:5]))}{' and more' if len(names) > 5 else ''}. "
-        'missing="fill" takes absent columns as missing values'
+        f"Add {'it' if one else 'them'}; cells may be missing"
     )

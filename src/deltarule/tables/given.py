@@ -15,6 +15,14 @@ from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_
 from deltarule.base.random import check_seed
 from deltarule.base.types import Array
 from deltarule.tables.frames import frame_of
+from deltarule.tables.given_checks import (
+    as_our_error,
+    check_labels,
+    check_table,
+    check_target,
+    check_values,
+    check_weights,
+)
 from deltarule.tables.target import Target
 
 
@@ -37,12 +45,16 @@ def given_frame(estimator: Any, X: Any, *, fitting: bool) -> Any:
     """
     if is_named(X):
         return X
+    check_table(X)
     if isinstance(X, (list, tuple)):  # np.asarray would turn 1 beside "a" into text
         X = _objects(X)
-    array = check_array(X, accept_sparse="csc", dtype=None, ensure_all_finite=False, input_name="X")
-    if fitting:
-        return array
-    validate_data(estimator, array, reset=False, skip_check_array=True)
+    with as_our_error():
+        array = check_array(
+            X, accept_sparse="csc", dtype=None, ensure_all_finite=False, input_name="X"
+        )
+        if fitting:
+            return array
+        validate_data(estimator, array, reset=False, skip_check_array=True)
     names = getattr(estimator, "feature_names_in_", None)
     if names is None or hasattr(array, "nnz"):
         return array
@@ -63,7 +75,7 @@ def _objects(X: Any) -> Any:
         array[i] = row
     try:
         numbers = array.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return array
     return array if any(isinstance(cell, str) for cell in array.ravel()) else numbers
 
@@ -86,24 +98,16 @@ def given_labels(y: Any, classes: Array | None = None) -> tuple[Target, Array]:
     Labels are kept as they are: what is predicted equals what was given. ``classes``: those of an
     earlier fit, which the labels must belong to.
     """
-    if y is None:
-        raise InvalidValueError(
-            "y is None; a classifier requires y to be passed, but the target y is None"
-        )
-    labels = column_or_1d(y, warn=True)
+    check_labels(y, None)
+    with as_our_error():
+        labels = column_or_1d(y, warn=True)
     if len(labels) == 0:
         raise InvalidValueError("y has no rows; expected at least one example")
-    absent = _absent(labels)
-    if absent.any():
-        row = int(np.argmax(absent))
-        raise InvalidValueError(
-            f"Input y contains {'infinity' if labels[row] == np.inf else 'NaN'}, in row {row}; "
-            "leave out rows without a label"
-        )
     if labels.dtype.kind in "US":
         labels = labels.astype(object)
     try:
-        check_classification_targets(labels)
+        with as_our_error():
+            check_classification_targets(labels)
         known, codes = np.unique(labels, return_inverse=True)
     except TypeError:
         kinds = sorted({type(label).__name__ for label in labels.tolist()})
@@ -128,28 +132,12 @@ def given_labels(y: Any, classes: Array | None = None) -> tuple[Target, Array]:
     return Target("classification", classes=known), codes
 
 
-def _absent(labels: Array) -> Array:
-    """Return which labels (n,) are none: None, NaN, infinite, or pandas' NA."""
-    if labels.dtype.kind == "f":
-        return ~np.isfinite(labels)
-    if labels.dtype.kind != "O":
-        return np.zeros(len(labels), bool)
-    gone = [
-        label is None or type(label).__name__ in ("NAType", "NaTType") or bool(label != label)
-        for label in labels
-    ]
-    return np.array(gone, bool)
-
-
 def given_values(y: Any, target: Target | None = None) -> tuple[Target, Array]:
     """Return the target of a regression and the standardised values (n, outputs).
 
     Text that is numbers is parsed. ``target``: that of an earlier fit, whose scale is used.
     """
-    if y is None:
-        raise InvalidValueError(
-            "y is None; a regressor requires y to be passed, but the target y is None"
-        )
+    check_target(y, None)
     array = np.asarray(y)
     if array.dtype.kind in "OUS" and any(isinstance(v, str) for v in array.ravel()[:1000]):
         found = target or Target.fit(y, "regression", sentinels=False)
@@ -161,9 +149,11 @@ def given_values(y: Any, target: Target | None = None) -> tuple[Target, Array]:
                 "without a target"
             )
         return found, encoded.astype(np.float32)
-    values = check_array(
-        array, ensure_2d=False, dtype=np.float64, input_name="y", ensure_min_samples=1
-    )
+    check_values(y, None)
+    with as_our_error(y=y):
+        values = check_array(
+            array, ensure_2d=False, dtype=np.float64, input_name="y", ensure_min_samples=1
+        )
     if values.ndim == 2 and values.shape[1] == 1:
         values = column_or_1d(values, warn=True)
     found = target or Target.fit(values, "regression", sentinels=False)
@@ -174,7 +164,9 @@ def given_weights(sample_weight: Any, rows: int) -> Array:
     """Return weights (n,) as float64; ones where none are given."""
     if sample_weight is None:
         return np.ones(rows)
-    weights = np.asarray(sample_weight, np.float64)
+    check_weights(sample_weight)
+    with as_our_error():
+        weights = np.asarray(sample_weight, np.float64)
     if weights.shape != (rows,):
         raise InvalidValueError(
             f"sample_weight must have one weight for each of the {rows} rows, got shape "

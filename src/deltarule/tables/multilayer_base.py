@@ -19,9 +19,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Hidden, Interval, Options, StrOptions
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_is_fitted,
-    validate_data,
 )
 
 from deltarule.base.errors import InvalidValueError
@@ -32,6 +30,7 @@ from deltarule.network.layer import Layer
 from deltarule.network.layers import Dense
 from deltarule.network.model_file import load_networks
 from deltarule.network.network import Network
+from deltarule.tables.given_numbers import checked_features, checked_weights
 from deltarule.tables.multilayer_choices import (
     Output,
     copy_values,
@@ -208,7 +207,7 @@ class MultilayerPerceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         X, y = self._validate_input(X, y, incremental, reset=first)
         X = _dense(X)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
+            sample_weight = checked_weights(sample_weight, X)
         self._random_state = check_random_state(self.random_state)
         output = self._output()
         self.n_outputs_, self.out_activation_ = output.units, output.name
@@ -268,10 +267,10 @@ class MultilayerPerceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return Member(network, Course(self, validates=validates))
 
     def _held(self, X: Any, y: Any, weights: Any, dtype: Any) -> Held:
-        X = _dense(validate_data(self, X, accept_sparse=["csr", "csc"], dtype=dtype, reset=False))
+        X = _dense(checked_features(self, X, "X_val", dtype))
         y = self._checked_targets(y, len(X))
         if weights is not None:
-            weights = _check_sample_weight(weights, X)
+            weights = checked_weights(weights, X)
         return Held(X, y, self._targets(y), weights)
 
     def _hold_out(
@@ -324,7 +323,7 @@ class MultilayerPerceptron(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
 
     def _checked(self, X: Any) -> Any:
         check_is_fitted(self)
-        return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return checked_features(self, X)
 
     def _hidden(self) -> Network:
         """Return the best network without its last layer."""

@@ -11,12 +11,13 @@ from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import Hidden, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-from sklearn.utils.validation import validate_data
 
 from deltarule.base.errors import InvalidValueError
 from deltarule.base.settings import members
 from deltarule.base.types import Array
 from deltarule.formulas.losses import CrossEntropy, Loss
+from deltarule.tables.given_checks import as_our_error, check_labels
+from deltarule.tables.given_numbers import checked_examples
 from deltarule.tables.multilayer_base import MultilayerPerceptron, is_stochastic, other_names
 from deltarule.tables.multilayer_choices import Output, classifier_output
 
@@ -151,19 +152,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         self.__dict__.update({k: v for k, v in locals().items() if k not in ("self", "__class__")})
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        X, y = checked_examples(self, X, y, check_labels, reset=reset, numeric=False)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
+            with as_our_error():
+                self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
             return X, y
         classes = unique_labels(y)
@@ -178,7 +170,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         return X, y
 
     def _refuse_unknown(self, y: Any) -> None:
-        classes = unique_labels(y)
+        with as_our_error():
+            classes = unique_labels(y)
         if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
             raise InvalidValueError(
                 "`y` has classes not in `self.classes_`. "
@@ -186,11 +179,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
             )
 
     def _checked_targets(self, y: Any, rows: int) -> Any:
+        check_labels(y, rows, "y_val")
         y = np.asarray(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if len(y) != rows:
-            raise InvalidValueError(f"y_val must have {rows} rows, as many as X_val; got {len(y)}")
         self._refuse_unknown(y)
         return y
 

@@ -9,12 +9,12 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Hidden, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
 
-from deltarule.base.errors import InvalidValueError
 from deltarule.base.settings import members
 from deltarule.base.types import Array
 from deltarule.formulas.losses import Loss
+from deltarule.tables.given_checks import check_values
+from deltarule.tables.given_numbers import checked_examples
 from deltarule.tables.multilayer_base import MultilayerPerceptron, is_stochastic, other_names
 from deltarule.tables.multilayer_choices import Output, regressor_output
 
@@ -146,28 +146,14 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         self.__dict__.update({k: v for k, v in locals().items() if k not in ("self", "__class__")})
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        X, y = checked_examples(self, X, y, check_values, reset=reset, numeric=True)
         self._width = 1 if y.ndim == 1 else y.shape[1]
         return X, y
 
     def _checked_targets(self, y: Any, rows: int) -> Any:
+        check_values(y, rows, "y_val")
         y = np.asarray(y, dtype=np.float64)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if len(y) != rows:
-            raise InvalidValueError(f"y_val must have {rows} rows, as many as X_val; got {len(y)}")
-        return y
+        return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _output(self) -> Output:
         return regressor_output(self.loss, self._width)

@@ -49,7 +49,7 @@ def cells_of(values: Any) -> list[Cells]:
     if hasattr(values, "to_frame") and not hasattr(values, "columns"):  # a series
         array = getattr(values, "dtype", None)
         if isinstance(array, np.dtype) and array.kind == "O":
-            _check_types(values)
+            check_types(values)
         values = values.to_frame()
     elif type(values).__name__ in ("ChunkedArray", "Array") or (
         hasattr(values, "to_pylist") and not hasattr(values, "column_names")
@@ -63,7 +63,7 @@ def cells_of(values: Any) -> list[Cells]:
             values = array
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.names is None:
         if values.dtype.kind == "O":
-            _check_types(values)
+            check_types(values)
         return [of_array(values)]
     if isinstance(values, (str, bytes)) or not (
         hasattr(values, "__len__") or hasattr(values, "shape")
@@ -79,13 +79,13 @@ def _of_arrow_column(values: Any) -> Cells:
     return frame_of(pa.table({"y": values}), "y").cells(0)
 
 
-def _check_types(values: Any) -> None:
+def check_types(values: Any, what: str = "y") -> None:
     """Raise where targets are of several types, such as text and numbers."""
     if type_of_objects(values) is None:
         shown = sorted({type(v).__name__ for v in values if v is not None and v == v})
         raise InvalidTypeError(
-            f"y has values of several types, {' and '.join(shown[:4])}; make them all text or all "
-            "numbers"
+            f"{what} has values of several types, {' and '.join(shown[:4])}; make them all text or "
+            "all numbers"
         )
 
 
@@ -125,8 +125,8 @@ def spelling_of_cells(cells: Cells) -> Spelling:
         known = [value for value in cells.values if value not in ABSENT]
         shown = ", ".join(describe_value(value) for value in known[:3]) or "no value at all"
         raise InvalidValueError(
-            f"a regression needs numbers, got targets such as {shown}; "
-            'task="classification" predicts labels'
+            f"a regression needs numbers, got targets such as {shown}; a classification predicts "
+            "labels"
         )
     return found
 
