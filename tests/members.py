@@ -11,6 +11,7 @@ from typing import Any
 
 import deltarule as dr
 from deltarule.base.settings import members as registered
+from deltarule.formulas.full_batch import FullBatchOptimizer
 
 
 def own(family: str) -> list[str]:
@@ -39,9 +40,16 @@ SETTINGS: dict[str, list[Any]] = {
 BASES = {"activation": dr.activations.ActivationFunction, "optimizer": dr.optimizers.Optimizer}
 
 
+def by_rule(family: str) -> list[str]:
+    """Return the names without the optimizers that take all rows: these have no rule of updates."""
+    kinds = registered(family)
+    return [name for name in own(family) if not issubclass(kinds[name], FullBatchOptimizer)]
+
+
 def members(family: str) -> list[Any]:
     """Return an object of each member, or several where it is tested with several settings."""
-    return [m for name in own(family) for m in SETTINGS.get(name, [BASES[family].resolve(name)])]
+    names = by_rule(family)
+    return [m for name in names for m in SETTINGS.get(name, [BASES[family].resolve(name)])]
 
 
 WITHOUT_PYTORCH = {
@@ -53,7 +61,7 @@ WITHOUT_PYTORCH = {
 
 def assert_complete(family: str, table: Collection[str], what: str, without: Collection[str] = ()):
     """Every member of the package is in a table, or among those that say why not."""
-    missing = set(own(family)) - set(table) - set(without)
+    missing = set(by_rule(family)) - set(table) - set(without)
     assert not missing, f"no {what} of the {family} {', '.join(sorted(missing))}: add it there"
     unknown = set(table) - set(own(family))
     assert not unknown, f"{what}: no {family} is named {', '.join(sorted(unknown))}"

@@ -41,6 +41,7 @@ from deltarule.formulas import (
 from deltarule.formulas.activations import ActivationFunction
 from deltarule.formulas.clipping import Clip, ClipNorm, ClipValue
 from deltarule.formulas.constraints import Constraint, MaxNorm
+from deltarule.formulas.full_batch import LevenbergMarquardt
 from deltarule.formulas.initializers import Initializer
 from deltarule.formulas.losses import (
     BinaryCrossEntropy,
@@ -147,6 +148,7 @@ __all__ = [
     "InverseScaling",
     "Layer",
     "LayerNorm",
+    "LevenbergMarquardt",
     "Linear",
     "Lion",
     "Loss",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import deltarule as dr
-from members import members, own
+from members import by_rule, members
 
 ENGINES = ["reference", "native"]
 ALL = pytest.mark.parametrize("optimizer", members("optimizer"), ids=lambda o: repr(o)[:40])
@@ -43,7 +43,7 @@ def test_batches_of_weight_zero_change_nothing(optimizer, engine, batch_size, ta
 
 
 @IN_BOTH
-@pytest.mark.parametrize("name", own("optimizer"))
+@pytest.mark.parametrize("name", by_rule("optimizer"))
 def test_the_first_update_after_a_thousand_batches_of_weight_zero_is_the_first(name, engine):
     X = np.ones((1003, 1))
     weights = np.repeat([0.0, 1.0], [1000, 3])

@@ -146,6 +146,10 @@ class Record:
     raised : BaseException or None
         What a signal handler or another thread raised while steps were done; to be raised when
         these have been noted.
+    stopped : str
+        Why more steps would gain nothing; "" where they may.
+    columns : dict of str to array (epochs,)
+        What the optimizer reports of each epoch in the place of a learning rate.
     """
 
     loss_sum: Array
@@ -158,6 +162,8 @@ class Record:
     interrupted: bool = False
     diverged_at: str | None = field(default=None)
     raised: BaseException | None = None
+    stopped: str = ""
+    columns: dict[str, Array] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, epochs: int, parameters: int, steps: int) -> Record:

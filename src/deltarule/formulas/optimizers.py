@@ -20,7 +20,14 @@ from typing import ClassVar
 import numpy as np
 
 from deltarule.base.errors import missing_formula
-from deltarule.base.settings import Setting, check_epsilon, check_flag, check_number, setting
+from deltarule.base.settings import (
+    Setting,
+    check_epsilon,
+    check_flag,
+    check_number,
+    members,
+    setting,
+)
 from deltarule.base.types import Array
 from deltarule.formulas.schedules import LearningRate, resolve_schedule
 
@@ -33,6 +40,8 @@ class Optimizer(Setting):
     ----------
     scalar_names : tuple of str
         The names of the scalars of a step.
+    reported : tuple of str
+        The columns that the history has of it.
     weight_decay : float
         Decoupled weight decay, for the optimizers that have it; on weights only.
     """
@@ -54,13 +63,13 @@ class Optimizer(Setting):
         "lbfgs": "the nearest is 'rprop' with batch_size=None",
         "bfgs": "the nearest is 'rprop' with batch_size=None",
         "cg": "the nearest is 'rprop' with batch_size=None",
-        "levenbergmarquardt": "the nearest is 'rprop' with batch_size=None",
         "asgd": "the nearest is 'sgd'",
         "adabelief": "the nearest is 'adam'",
         "backprop": "write 'sgd'",
         "backpropagation": "write 'sgd'",
     }
     scalar_names: ClassVar[tuple[str, ...]] = ("rate",)
+    reported: ClassVar[tuple[str, ...]] = ("learning_rate",)
 
     learning_rate: LearningRate = 1e-2
 
@@ -93,6 +102,11 @@ class Optimizer(Setting):
         ``is_weight`` says whether decoupled weight decay applies.
         """
         raise missing_formula(self, "update")
+
+
+def reported_columns() -> set[str]:
+    """Return the history's columns that belong to the steps of an optimizer, of all of them."""
+    return {column for kind in members("optimizer").values() for column in kind.reported}
 
 
 @setting

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
 from deltarule.base.types import Array
+from deltarule.formulas.optimizers import reported_columns
 from deltarule.training.history import History
 
 INK, MUTED, GRID = "#1b1f24", "#5b6470", "#d9dde3"
@@ -96,7 +97,7 @@ def loss_columns(history: History) -> list[str]:
 
 def metric_columns(history: History) -> list[str]:
     """Return the names of the metric columns that have numbers."""
-    other = {"loss", "val_loss", "learning_rate", *_PARTS, *(f"val_{part}" for part in _PARTS)}
+    other = {"loss", "val_loss", *_PARTS, *(f"val_{part}" for part in _PARTS), *reported_columns()}
     return [
         name
         for name in _present(history, history)

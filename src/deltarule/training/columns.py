@@ -73,7 +73,10 @@ class Columns:
         if self._held_out is not None:
             values = self._measure(executor, network, held_out=True)
             columns |= {f"val_{name}": np.array([value]) for name, value in values.items()}
-        columns["learning_rate"] = rates
+        if record.columns:
+            columns |= {name: values[:count] for name, values in record.columns.items()}
+        else:
+            columns["learning_rate"] = rates
         return columns | gradient_norms(self._plan, record, count)
 
     def score(self, column: str, executor: Executor, network: Network) -> float:
@@ -198,7 +201,8 @@ def column_names(plan: Plan, metrics: Mapping[str, Metric], validation: bool) ->
     measured = (*with_penalty(plan, 0.0, 0.0), *metrics)
     held_out = tuple(f"val_{name}" for name in measured) if validation else ()
     norms = tuple(f"gradient_norm.{parameter.name}" for parameter in plan.parameters)
-    return (*measured, *held_out, "learning_rate", *norms)
+    reported = ("learning_rate",) if plan.optimizer is None else plan.optimizer.reported
+    return (*measured, *held_out, *reported, *norms)
 
 
 def losses(plan: Plan, record: Record, count: int) -> dict[str, Array]:

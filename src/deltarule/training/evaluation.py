@@ -18,10 +18,11 @@ from deltarule.formulas import by_output
 from deltarule.formulas.losses import Loss
 from deltarule.formulas.metric_arguments import one_number
 from deltarule.formulas.metrics import Metric, check_metrics, resolve_metric
+from deltarule.formulas.optimizers import reported_columns
 from deltarule.network.network import Network
 from deltarule.plan import LossLike, PenaltyLike, Plan, compile_network
 
-_RESERVED = ("loss", "data_loss", "penalty", "learning_rate")
+_RESERVED = ("loss", "data_loss", "penalty")
 
 
 @helpful
@@ -130,7 +131,8 @@ def resolve_metrics(metrics: Iterable[Any] | None) -> dict[str, Metric]:
         return {}
     result: dict[str, Metric] = {}
     for name, metric in map(resolve_metric, check_sequence("metrics", metrics, "names")):
-        if name in result or name in _RESERVED or name.startswith(("val_", "gradient_norm.")):
+        taken = name in result or name in _RESERVED or name in reported_columns()
+        if taken or name.startswith(("val_", "gradient_norm.")):
             raise InvalidValueError(
                 f"a metric cannot be called {name!r}: the history has another column of that "
                 "name; give the function a name of its own"

@@ -33,7 +33,8 @@ class History(Guarded, Leading, Mapping[str, list[float]]):
     Columns are "loss", the metrics, "val_loss" and "val_..." where there is a validation set,
     "data_loss" and "penalty" (their sum is "loss") where there is a penalty, "learning_rate" (of
     the epoch's last step) and, for each parameter, "gradient_norm.0.weight" and so on: the root
-    mean square over the epoch's steps of the gradient's norm, before clipping.
+    mean square over the epoch's steps of the gradient's norm, before clipping. Optimizers without a
+    learning rate report other columns in its place.
 
     Attributes
     ----------

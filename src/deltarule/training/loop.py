@@ -158,6 +158,7 @@ class Loop:
             state._took(record.step_losses[: record.steps_done], now)
         self._took_time()
         trainer._raise_if_diverged(record, history)
+        state.stop = state.stop or record.stopped
         self._call_back(done, record.steps_done)
         if done:
             self._display.show(history)

@@ -30,7 +30,7 @@ from deltarule.base.types import Array
 from deltarule.base.words import Leading, helpful
 from deltarule.data.frames import names_of
 from deltarule.data.source import Batches
-from deltarule.engines import Engine, Executor, Record, Run, UpdateCounts, select_engine
+from deltarule.engines import Engine, Executor, Record, Run, UpdateCounts
 from deltarule.formulas.clipping import Clip
 from deltarule.formulas.constraints import Constraint
 from deltarule.formulas.losses import Loss
@@ -51,6 +51,8 @@ from deltarule.plan import (
 from deltarule.training.callbacks import Callback, check_callbacks
 from deltarule.training.columns import Columns, Seen, losses_of
 from deltarule.training.evaluation import check_metrics_fit, resolve_metrics
+from deltarule.training.executors import bind
+from deltarule.training.full_batch_executor import check_full_batch, check_has_rate
 from deltarule.training.history import History
 from deltarule.training.loop import INTERRUPTED, Loop, interrupted_after
 from deltarule.training.pace import steps_per_unit
@@ -202,8 +204,9 @@ class Trainer(Guarded, Leading):
         trained = np.array([place.factor != 0 for place in self.plan.parameters])
         counts = self._counts.of_parameters if self._counts.group.size else 0 * trained
         self._counts = UpdateCounts(counts, trained)
-        self._engine = select_engine(self._engine_name, self._plan)
-        self._executor = self.engine.executor(self.plan, self.network, threads=self._threads)
+        self._engine, self._executor = bind(
+            self._engine_name, self._plan, self.network, self._threads
+        )
 
     def _follow_factors(self) -> None:
         """Make a new plan where parameters were frozen or freed since; the state stays."""
@@ -347,6 +350,7 @@ class Trainer(Guarded, Leading):
             batches = expected.batches(
                 data, batch_size, drop_last=drop_last, shuffle=shuffle, seed=self._seed
             )
+            check_full_batch(self._optimizer, batches)
             for part in (data, held_out):
                 if part is not None:
                     check_metrics_fit(self.plan, part, self._metrics)
@@ -385,6 +389,7 @@ class Trainer(Guarded, Leading):
             rates = self._schedule.table(t, self._steps + left)
         if self._rate_factor == 1:
             return rates
+        check_has_rate(self._optimizer)
         with np.errstate(over="ignore"):
             return check_rates(self._rate_factor * rates, self._schedule, t)
 

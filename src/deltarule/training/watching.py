@@ -21,6 +21,7 @@ from deltarule.base.settings import check_choice, check_flag, check_integer, che
 from deltarule.base.types import Array
 from deltarule.base.words import helpful
 from deltarule.formulas.metrics import Metric
+from deltarule.formulas.optimizers import reported_columns
 from deltarule.training.callbacks import Callback
 from deltarule.training.state import State
 
@@ -54,7 +55,7 @@ class Monitor:
         check_monitor("monitor", self.monitor)
         if self.monitor not in columns:
             known = [name for name in columns if not name.startswith("gradient_norm.")]
-            measured = [name for name in known if name != "learning_rate"]
+            measured = [name for name in known if name not in reported_columns()]
             held_out = [f"val_{n}" for n in measured if not n.startswith("val_")]
             meant = self.monitor if self.monitor in held_out else None
             meant = meant or nearest(self.monitor, [*columns, *held_out])
@@ -286,4 +287,4 @@ class ReduceOnPlateau(_Watching):
 
 def is_of_network(column: str) -> bool:
     """Return whether a column is a number of a network, and not of the steps of an epoch."""
-    return column != "learning_rate" and not column.startswith("gradient_norm.")
+    return column not in reported_columns() and not column.startswith("gradient_norm.")

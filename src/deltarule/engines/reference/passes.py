@@ -7,7 +7,7 @@ are in :mod:`deltarule.engines.reference.formulas`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -154,25 +154,41 @@ def backward(
         delta = weighted(w.astype(plan.dtype), delta)
     done.deltas[slot] = delta
     done.gradients = [np.zeros(0)] * len(plan.parameters)
+    backward_through(operations, done, context, whole=whole)
+
+
+def backward_through(
+    operations: Sequence[Operation],
+    done: Pass,
+    context: Context,
+    *,
+    whole: bool,
+    seen: Callable[[Here, Array], None] | None = None,
+) -> None:
+    """Take the deltas of the last slot backward through operations, into deltas and gradients.
+
+    ``seen`` is called with each operation and dL/d(its output).
+    """
     for op in reversed(operations):
-        for slot, gradient in _backward(op, done, context, whole):
+        here = context.here(
+            op,
+            done.values,
+            output=done.values[op.target],
+            cache=done.caches[op.target],
+            whole=whole,
+        )
+        if seen is not None:
+            seen(here, done.deltas[op.target])
+        for slot, gradient in _backward(here, done):
             if slot in done.deltas:
                 done.deltas[slot] = done.deltas[slot] + gradient
             else:
                 done.deltas[slot] = gradient
 
 
-def _backward(
-    op: Operation, done: Pass, context: Context, whole: bool
-) -> Iterator[tuple[int, Array]]:
+def _backward(here: Here, done: Pass) -> Iterator[tuple[int, Array]]:
     """Yield (slot, its share of dL/dslot); store the gradients of the operation's parameters."""
-    here = context.here(
-        op,
-        done.values,
-        output=done.values[op.target],
-        cache=done.caches[op.target],
-        whole=whole,
-    )
+    op = here.op
     gradient = read_only(done.deltas[op.target])
     shares, gradients = formulas_of(op.layer).backward(here, gradient)
     for name, i in op.parameters.items():

@@ -1,0 +1,115 @@
+"""Optimizers that take all rows in each step: settings, and the formulas of their steps.
+
+They have no learning rate: how far a step goes follows from the loss itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from deltarule.base.guards import fixed
+from deltarule.base.settings import check_number, setting
+from deltarule.formulas.optimizers import Optimizer
+from deltarule.formulas.schedules import Schedule, resolve_schedule
+
+
+@fixed
+@dataclass(frozen=True, repr=False, eq=False)  # @setting would keep the field learning_rate
+class FullBatchOptimizer(Optimizer):
+    """Base of the optimizers that take all rows in each step."""
+
+    learning_rate: ClassVar[Schedule] = resolve_schedule(1.0)  # type: ignore[misc]
+
+    def __post_init__(self) -> None:  # the base's is about the learning rate
+        pass
+
+
+@setting
+class LevenbergMarquardt(FullBatchOptimizer):
+    """Damped Gauss-Newton steps, for squared errors of small, smooth networks.
+
+    With the residuals ``r`` of all rows and outputs, weighted so that the data loss is
+    ``1/2 sum r^2``, and their Jacobian ``J = dr/dw``, by backpropagation::
+
+        (J'J + mu D) h = -J'r
+        w = w + h                     if that lowers the loss; otherwise mu grows, and h is
+                                      computed again, until a step does
+
+    ``D`` is the diagonal of ``J'J``, of each element the largest so far. An L2 penalty adds its
+    curvature to ``J'J`` and its gradient to ``J'r``. With the gain ``rho``, the fall of the loss
+    over the fall of ``1/2 |r + J h|^2``, the damping becomes::
+
+        mu = mu * max(1/3, 1 - (2 rho - 1)^3),  nu = 2       after a step
+        mu = mu * nu,  nu = 2 nu                             where h did not lower the loss
+
+    A matrix that is not positive definite within rounding counts as an ``h`` that did not lower
+    the loss: growing damping turns the step towards steepest descent and shortens it.
+
+    It needs ``loss="squared_error"`` or ``"mean_squared_error"`` and ``batch_size=None``; an epoch
+    is one step. It takes memory for ``p^2`` numbers and time for ``n k p^2 + p^3`` multiplications
+    in each, for p parameters, n rows and k outputs: up to some 10,000 parameters. It computes in
+    float64, whatever the network's dtype. Results may differ in the last digits with the number of
+    threads of NumPy's linear algebra.
+
+    Parameters
+    ----------
+    damping : float
+        The first ``mu``.
+    largest_damping : float
+        The run ends where a larger ``mu`` would be needed: no step lowers the loss.
+    loss_tolerance : float
+        The run ends when a step, and the one that the linear model predicts, lower the loss by less
+        than this part of it.
+    step_tolerance : float
+        The run ends when a step is shorter than this part of the parameters, both measured in
+        ``sqrt(D)``.
+    gradient_tolerance : float
+        The run ends when the cosine of the angle between the residuals and each column of the
+        Jacobian is at most this.
+
+    Notes
+    -----
+    ``history.stopped`` says which rule ended the run. The last epoch of a run that has converged
+    moves nothing, so its loss is that of the network. ``history["damping"]`` is the ``mu`` with
+    which each step was made.
+
+    Sources: Levenberg, "A method for the solution of certain non-linear problems in least squares"
+    (1944); Marquardt, "An algorithm for least-squares estimation of nonlinear parameters" (1963);
+    Hagan and Menhaj, "Training feedforward networks with the Marquardt algorithm" (1994). The
+    damping: Nielsen, "Damping parameter in Marquardt's method" (1999). ``D`` and the rules by which
+    it ends: Moré, "The Levenberg-Marquardt algorithm: implementation and theory" (1978).
+
+    Examples
+    --------
+    >>> import numpy as np, deltarule as dr
+    >>> X = np.linspace(-3, 3, 50)[:, None]
+    >>> net = dr.Network([dr.Dense(6, "tanh"), dr.Dense(1)], inputs=1, seed=0)
+    >>> history = dr.train(net, X, np.sin(X), loss="mse", optimizer=dr.LevenbergMarquardt(),
+    ...                    epochs=100, batch_size=None)
+    >>> history["loss"][-1] < 1e-6
+    True
+    """
+
+    name: ClassVar[str] = "levenberg_marquardt"
+    aliases: ClassVar[tuple[str, ...]] = ("lm", "trainlm", "marquardt")
+    reported: ClassVar[tuple[str, ...]] = ("damping",)
+    damping: float = 1e-3
+    largest_damping: float = 1e10
+    loss_tolerance: float = 1e-10
+    step_tolerance: float = 1e-8
+    gradient_tolerance: float = 1e-8
+
+    def __post_init__(self) -> None:
+        first = check_number("damping", self.damping, above=0)
+        check_number("largest_damping", self.largest_damping, at_least=first)
+        check_number("loss_tolerance", self.loss_tolerance, at_least=0)
+        check_number("step_tolerance", self.step_tolerance, at_least=0)
+        check_number("gradient_tolerance", self.gradient_tolerance, at_least=0)
+
+
+def next_damping(mu: float, nu: float, gain: float) -> tuple[float, float]:
+    """Return Nielsen's ``mu`` and ``nu`` after a step with a gain, or one that was not made."""
+    if gain > 0:
+        return mu * max(1 / 3, 1 - (2 * gain - 1) ** 3), 2.0
+    return mu * nu, 2 * nu
