@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import deltarule as dr
-from members import members, own
+from members import by_rule, members
 from native_cases import STACKS
 from pairwise import pairwise
 from problems import TARGETS, examples
@@ -79,7 +79,7 @@ def test_a_step_to_infinite_weights_is_not_made(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("optimizer", own("optimizer"))
+@pytest.mark.parametrize("optimizer", by_rule("optimizer"))
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_no_rate_leaves_infinite_weights(optimizer, engine, batch_size, dtype, target):
     """The largest rate of all, growing weights and state: an error, or finite numbers."""
@@ -241,7 +241,11 @@ def test_a_gradient_of_zero_harms_no_layer(optimizer, width, batch_size, target)
 
 
 @pairwise(
-    name=STACKS, batch_size=range(2, 71), target=TARGETS, optimizer=own("optimizer"), dtype=DTYPES
+    name=STACKS,
+    batch_size=range(2, 71),
+    target=TARGETS,
+    optimizer=by_rule("optimizer"),
+    dtype=DTYPES,
 )
 def test_layers_survive_examples_of_zeros(name, batch_size, target, optimizer, dtype):
     X, y = np.zeros((2 * batch_size, 7)), np.zeros((2 * batch_size, 3))

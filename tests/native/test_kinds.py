@@ -9,7 +9,7 @@ import deltarule as dr
 from deltarule.base.settings import setting
 from deltarule.engines import native
 from deltarule.plan import compile_network
-from members import members, own
+from members import by_rule, members
 
 D = dr.Dense
 X, Y = np.ones((6, 4)), np.ones((6, 2))
@@ -34,7 +34,7 @@ def assert_runs_in_the_reference_engine(why, **parts):
 
 @pytest.mark.parametrize("family", ["activation", "loss", "optimizer"])
 def test_the_core_knows_every_member_of_the_package(family):
-    for name in own(family):
+    for name in by_rule(family):
         part = native.members(family)[name].resolve(name)
         judge = native._why_not_optimizer if family == "optimizer" else native._why_not_setting
         assert judge(part) is None

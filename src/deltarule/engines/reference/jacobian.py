@@ -80,52 +80,36 @@ def jacobian(plan: Plan, x: Array, context: Context) -> tuple[Array, Array]:
     places, p = trained_places(plan)
     J = np.empty((n, k, p), dtype=plan.dtype)
     learning = [op for op in plan.operations if op.parameters and not op.frozen]
-    if all(_terms_of(op) is not None for op in learning):
-        done = forward(plan, x, context)
-        for j in range(k):
-            _rows_at_once(plan, done, context, j, J[:, j], places)
-        return done.values[plan.output_slots[1]], J
+    at_once = all(_terms_of(op) is not None for op in learning)
     a = np.empty((n, k), dtype=plan.dtype)
-    for i in range(n):
-        done = forward(plan, x[i : i + 1], context)
-        a[i] = done.values[plan.output_slots[1]][0]
+    for rows in [slice(0, n)] if at_once else [slice(i, i + 1) for i in range(n)]:
+        done = forward(plan, x[rows], context)
+        a[rows] = done.values[plan.output_slots[1]]
         for j in range(k):
-            _from_output(plan, done, context, j, None)
-            for place, gradient in zip(places, done.gradients, strict=True):
-                if place is not None:
-                    J[i, j, place] = gradient.reshape(-1)
+            _from_output(plan, done, context, j)
+            for op in learning:
+                terms = _terms(op, done, context)
+                for name, i in op.parameters.items():
+                    place = places[i]
+                    if place is not None:
+                        J[rows, j, place] = terms[name].reshape(len(J[rows]), -1)
     return a, J
 
 
-def _rows_at_once(
-    plan: Plan, done: Pass, context: Context, j: int, J: Array, places: list[slice | None]
-) -> None:
-    """Fill in ``J`` (n, p) of output j for all rows."""
-
-    def seen(here: Here, gradient: Array) -> None:
-        terms_of = _terms_of(here.op)
-        if terms_of is None or here.op.frozen:
-            return
-        terms = terms_of(here, gradient)
-        for name, i in here.op.parameters.items():
-            place = places[i]
-            if place is not None:
-                J[:, place] = terms[name].reshape(len(J), -1)
-
-    _from_output(plan, done, context, j, seen)
-
-
-def _from_output(
-    plan: Plan,
-    done: Pass,
-    context: Context,
-    j: int,
-    seen: Callable[[Here, Array], None] | None,
-) -> None:
+def _from_output(plan: Plan, done: Pass, context: Context, j: int) -> None:
     """Propagate ``dL/da = e_j`` backward through all operations."""
     last = plan.output_slots[1]
     gradient = np.zeros_like(done.values[last])
     gradient[:, j] = 1
     done.deltas = {last: gradient}
     done.gradients = [np.zeros(0)] * len(plan.parameters)
-    backward_through(plan.operations, done, context, whole=False, seen=seen)
+    backward_through(plan.operations, done, context, whole=False)
+
+
+def _terms(op: Operation, done: Pass, context: Context) -> Terms:
+    """Return the terms of an operation's gradients, from the deltas; of one row, the gradients."""
+    terms_of = _terms_of(op)
+    if terms_of is None:
+        return {name: done.gradients[i] for name, i in op.parameters.items()}
+    here = context.here(op, done.values, cache=done.caches[op.target])
+    return terms_of(here, done.deltas[op.target])

@@ -7,7 +7,7 @@ are in :mod:`deltarule.engines.reference.formulas`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -158,37 +158,28 @@ def backward(
 
 
 def backward_through(
-    operations: Sequence[Operation],
-    done: Pass,
-    context: Context,
-    *,
-    whole: bool,
-    seen: Callable[[Here, Array], None] | None = None,
+    operations: Sequence[Operation], done: Pass, context: Context, *, whole: bool
 ) -> None:
-    """Take the deltas of the last slot backward through operations, into deltas and gradients.
-
-    ``seen`` is called with each operation and dL/d(its output).
-    """
+    """Take the delta of the last slot backward through operations, into deltas and gradients."""
     for op in reversed(operations):
-        here = context.here(
-            op,
-            done.values,
-            output=done.values[op.target],
-            cache=done.caches[op.target],
-            whole=whole,
-        )
-        if seen is not None:
-            seen(here, done.deltas[op.target])
-        for slot, gradient in _backward(here, done):
+        for slot, gradient in _backward(op, done, context, whole):
             if slot in done.deltas:
                 done.deltas[slot] = done.deltas[slot] + gradient
             else:
                 done.deltas[slot] = gradient
 
 
-def _backward(here: Here, done: Pass) -> Iterator[tuple[int, Array]]:
+def _backward(
+    op: Operation, done: Pass, context: Context, whole: bool
+) -> Iterator[tuple[int, Array]]:
     """Yield (slot, its share of dL/dslot); store the gradients of the operation's parameters."""
-    op = here.op
+    here = context.here(
+        op,
+        done.values,
+        output=done.values[op.target],
+        cache=done.caches[op.target],
+        whole=whole,
+    )
     gradient = read_only(done.deltas[op.target])
     shares, gradients = formulas_of(op.layer).backward(here, gradient)
     for name, i in op.parameters.items():
