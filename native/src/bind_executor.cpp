@@ -1,11 +1,15 @@
 // The executor as Python calls it. Every array is held to the network's description and to the others; settings that
 // merely make no sense are the business of Python's checks.
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <stdexcept>
+#include <vector>
 
+#include "accepted.hpp"
 #include "bind.hpp"
 #include "engine.hpp"
 #include "interpreter.hpp"
@@ -24,33 +28,36 @@ using Groups = nb::ndarray<const int64_t, nb::ndim<1>, nb::device::cpu, nb::c_co
 template <class T, size_t dimensions>
 using Record = nb::ndarray<T, nb::ndim<dimensions>, nb::device::cpu, nb::c_contig>;
 
-Number number_of(nb::dlpack::dtype dtype) {
+std::optional<Number> known_number(nb::dlpack::dtype dtype) {
     if (dtype == nb::dtype<float>()) return Number::float32;
     if (dtype == nb::dtype<double>()) return Number::float64;
     if (dtype == nb::dtype<int64_t>()) return Number::int64;
     if (dtype == nb::dtype<int32_t>()) return Number::int32;
     if (dtype == nb::dtype<uint8_t>()) return Number::uint8;
+    return {};
+}
+
+Number number_of(nb::dlpack::dtype dtype) {
+    if (const std::optional<Number> number = known_number(dtype)) return *number;
     throw nb::type_error("the native engine reads float32, float64, int64, int32 and uint8");
+}
+
+bool has_contiguous_rows(const In& array) {
+    const size_t last = array.ndim() - 1;
+    return array.stride(last) == 1 || array.shape(last) <= 1;
 }
 
 // A matrix whose rows are contiguous, or a vector (columns = 0).
 Table table_of(const In& array) {
     expect(array.ndim() == 1 || array.ndim() == 2, "a table has one or two dimensions");
+    expect(has_contiguous_rows(array), "rows must be contiguous");
     const size_t last = array.ndim() - 1;
-    expect(array.stride(last) == 1 || array.shape(last) <= 1, "rows must be contiguous");
     Table table;
     table.data = array.data();
     table.number = number_of(array.dtype());
     table.columns = last == 1 ? long(array.shape(1)) : 0;
     table.stride = last == 1 ? long(array.stride(0)) : 1;
     return table;
-}
-
-// Whether all values are from 0 to limit - 1.
-bool all_below(const int64_t* values, size_t count, int64_t limit) {
-    uint64_t largest = 0;  // a negative number is larger than any other
-    for (size_t i = 0; i < count; ++i) largest = std::max(largest, uint64_t(values[i]));
-    return count == 0 || largest < uint64_t(limit);
 }
 
 // An array as it is, never a copy of it.
@@ -184,6 +191,53 @@ public:
         if (PyErr_Occurred() != nullptr) throw nb::python_error();
     }
 
+    // One step on a batch as a user has it; returns its loss. None, and nothing has changed: not plainly in order, not
+    // finite, or stopped; who knows more looks at it and calls `train`. out: done (1,), the number of steps done.
+    std::optional<double> step(const nb::object& x, const nb::object& y, const Accepted& accepted,
+                               const Matrix& scalars, long row, uint64_t step, uint64_t seed,
+                               const Out& parameters, const Out& running, const nb::object& stop,
+                               const Record<int64_t, 1>& done) {
+        const Turn turn(taken_);
+        expect(done.size() == 1, "one number is done");
+        done.data()[0] = 0;
+        expect(network().loss && network().rule,
+               "an executor without a loss and an update rule only predicts");
+        expect(row >= 0 && row < long(scalars.shape(0)) && long(scalars.shape(1)) == network().scalars(),
+               "wrong scalars of the steps");
+        TrainingRun run;
+        run.parameters = checked(parameters, network().parameter_count);
+        run.running = checked(running, network().state_count);
+        In inputs, targets;
+        if (step >= most_steps || !nb::try_cast(x, inputs, false) || !nb::try_cast(y, targets, false) ||
+            !takes(accepted, inputs, targets, run))
+            return {};
+        const long rows = long(inputs.shape(0));
+        run.visited = run.batch_size = run.wanted_batch_size = rows;
+        run.steps_per_epoch = run.steps = 1;
+        run.first_step = step;
+        run.seed = seed;
+        run.scalars = scalars.data() + row * long(scalars.shape(1));
+        double loss_sum = 0, weight_sum = 0, penalty_sum = 0, losses[2] = {};
+        int64_t updates = 0;
+        squares_.assign(network().parameters.size(), 0.0);
+        run.loss_sum = &loss_sum;
+        run.weight_sum = &weight_sum;
+        run.penalty_sum = &penalty_sum;
+        run.gradient_squares = squares_.data();
+        run.updates = &updates;
+        run.step_losses = losses;
+        run.poll = poll;
+        run.poll_context = stop.ptr();
+        {
+            const Outside outside;
+            executor_.train(run);
+        }
+        done.data()[0] = run.steps_done;
+        if (PyErr_Occurred() != nullptr) throw nb::python_error();
+        if (run.steps_done == 0) return {};
+        return losses[0] + losses[1];
+    }
+
     // Fills `out` (rows, outputs); with targets also returns the sums of w_i l_i and of w_i.
     nb::tuple forward(const In& x, const nb::object& y, const nb::object& weights, const Out& parameters,
                       const Out& running, const nb::object& out) {
@@ -261,6 +315,31 @@ private:
         return data;
     }
 
+    // Whether a step may train on these arrays as they are; then they are the run's data.
+    bool takes(const Accepted& accepted, const In& x, const In& y, TrainingRun& run) const {
+        const auto readable = [](const In& array) {
+            const auto number = known_number(array.dtype());
+            return number && has_contiguous_rows(array) &&
+                   reinterpret_cast<uintptr_t>(array.data()) % (array.dtype().bits / 8) == 0;
+        };
+        if (x.ndim() != 2 || y.ndim() < 1 || y.ndim() > 2 || !readable(x) || !readable(y)) return false;
+        const long rows = long(x.shape(0));
+        if (long(x.shape(1)) != inputs_ || rows < accepted.rows || long(y.shape(0)) != rows) return false;
+        run.input = table_of(x);
+        run.targets = table_of(y);
+        if (accepted.labels) {
+            if (y.ndim() != 1 || run.targets.number != Number::int64 ||
+                !all_below(static_cast<const int64_t*>(y.data()), size_t(rows), outputs_))
+                return false;
+        } else {
+            if (y.ndim() == 1) run.targets.columns = 1;
+            if (run.targets.columns != outputs_ ||
+                !all_between(run.targets, rows, accepted.lowest, accepted.highest))
+                return false;
+        }
+        return all_between(run.input, rows, -accepted.largest, accepted.largest);
+    }
+
     // Rows of all steps of a run.
     static long rows_of(const TrainingRun& run, long epochs) {
         if (epochs == 0) return 0;
@@ -280,6 +359,7 @@ private:
     std::atomic<bool> taken_{false};
     int bits_;
     long inputs_, outputs_;
+    std::vector<double> squares_;  // of a single step's gradients
 };
 
 }  // namespace
@@ -287,6 +367,13 @@ private:
 void bind_executor(nb::module_& m) {
     const nb::object base = nb::module_::import_("deltarule.base.errors").attr("InUseError");
     nb::exception<InUse>(m, "InUse", base);
+    nb::class_<Accepted>(m, "Accepted", "Which examples a step may train on as they are.")
+        .def(nb::init<>())
+        .def_rw("rows", &Accepted::rows, "At least.")
+        .def_rw("largest", &Accepted::largest, "Inputs from -largest to it.")
+        .def_rw("lowest", &Accepted::lowest, "Targets from here on, if they are no labels.")
+        .def_rw("highest", &Accepted::highest)
+        .def_rw("labels", &Accepted::labels, "Whether targets are class labels.");
     nb::class_<NativeExecutor>(m, "Executor", "A network bound to memory, that trains and predicts.")
         .def(nb::init<const Description&, int, int>(), nb::arg("network"), nb::kw_only(), nb::arg("bits"),
              nb::arg("threads"))
@@ -302,6 +389,15 @@ void bind_executor(nb::module_& m) {
              "Do some steps; the records, a row for each epoch touched, are added to, and the losses of each "
              "step are set. The outcome, set even where "
              "Python raises meanwhile: steps done, whether `stop` ended it, where it diverged.")
+        .def("step", &NativeExecutor::step, nb::arg("x"), nb::arg("y"), nb::arg("accepted"),
+             nb::arg("scalars").noconvert(), nb::arg("row"), nb::arg("step"), nb::arg("seed"),
+             nb::arg("parameters").noconvert(), nb::arg("running").noconvert(), nb::arg("stop"),
+             nb::arg("done").noconvert(),
+             "Do one step on a batch and return its loss. None, and nothing has changed, where the batch is "
+             "not "
+             "accepted, a value is not finite, or `stop` ended it. Done, set even where Python raises "
+             "meanwhile: "
+             "0 or 1 steps.")
         .def("forward", &NativeExecutor::forward, nb::kw_only(), nb::arg("x"), nb::arg("y").none(),
              nb::arg("weights").none(), nb::arg("parameters").noconvert(), nb::arg("running").noconvert(),
              nb::arg("out").none())

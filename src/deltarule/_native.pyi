@@ -269,6 +269,45 @@ class Description:
 class InUse(deltarule.base.errors.InUseError):
     pass
 
+class Accepted:
+    """Which examples a step may train on as they are."""
+
+    def __init__(self) -> None: ...
+
+    @property
+    def rows(self) -> int:
+        """At least."""
+
+    @rows.setter
+    def rows(self, arg: int, /) -> None: ...
+
+    @property
+    def largest(self) -> float:
+        """Inputs from -largest to it."""
+
+    @largest.setter
+    def largest(self, arg: float, /) -> None: ...
+
+    @property
+    def lowest(self) -> float:
+        """Targets from here on, if they are no labels."""
+
+    @lowest.setter
+    def lowest(self, arg: float, /) -> None: ...
+
+    @property
+    def highest(self) -> float: ...
+
+    @highest.setter
+    def highest(self, arg: float, /) -> None: ...
+
+    @property
+    def labels(self) -> bool:
+        """Whether targets are class labels."""
+
+    @labels.setter
+    def labels(self, arg: bool, /) -> None: ...
+
 class Executor:
     """A network bound to memory, that trains and predicts."""
 
@@ -277,6 +316,11 @@ class Executor:
     def train(self, *, x: Annotated[NDArray, dict(device='cpu', writable=False)], y: object, weights: object | None, order: object | None, batch_size: int, steps_per_epoch: int, first_batch: int, first_step: int, steps: int, seed: int, scalars: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], group: object | None = None, parameters: Annotated[NDArray, dict(order='C', device='cpu')], running: Annotated[NDArray, dict(order='C', device='cpu')], outputs: object | None, outputs_by_row: bool, loss_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], weight_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], penalty_sum: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], gradient_squares: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], updates: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')], step_losses: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], stop: object, outcome: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')]) -> None:
         """
         Do some steps; the records, a row for each epoch touched, are added to, and the losses of each step are set. The outcome, set even where Python raises meanwhile: steps done, whether `stop` ended it, where it diverged.
+        """
+
+    def step(self, x: object, y: object, accepted: Accepted, scalars: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], row: int, step: int, seed: int, parameters: Annotated[NDArray, dict(order='C', device='cpu')], running: Annotated[NDArray, dict(order='C', device='cpu')], stop: object, done: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')]) -> float | None:
+        """
+        Do one step on a batch and return its loss. None, and nothing has changed, where the batch is not accepted, a value is not finite, or `stop` ended it. Done, set even where Python raises meanwhile: 0 or 1 steps.
         """
 
     def forward(self, *, x: Annotated[NDArray, dict(device='cpu', writable=False)], y: object | None, weights: object | None, parameters: Annotated[NDArray, dict(order='C', device='cpu')], running: Annotated[NDArray, dict(order='C', device='cpu')], out: object | None) -> tuple: ...

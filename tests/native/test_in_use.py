@@ -325,6 +325,6 @@ def test_the_steps_that_were_done_before_an_exception_count():
         with pytest.raises(FromAfarError):
             made.run(X, y, epochs=3, progress=False)
         with pytest.raises(FromAfarError):
-            made.step(X, y)
+            made.step(X.tolist(), y.tolist())
     assert made.steps == sum(calls) > 1
     assert made.epochs == calls[0] // 2 > 0

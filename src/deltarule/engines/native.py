@@ -18,14 +18,17 @@ import numpy as np
 
 from deltarule.base.cores import cores
 from deltarule.base.errors import InvalidValueError
+from deltarule.base.interrupt import Interrupt
 from deltarule.base.settings import Setting, members
 from deltarule.base.types import Array
 from deltarule.data import Dataset
+from deltarule.data.arrays import largest
 from deltarule.data.source import Stretch
 from deltarule.engines.protocol import Engine, Executor, Outputs, Record, Run
 from deltarule.engines.reference import passes
 from deltarule.formulas.clipping import Clip, ClipNorm, ClipValue
 from deltarule.formulas.constraints import MaxNorm
+from deltarule.formulas.losses import CrossEntropy, Loss
 from deltarule.formulas.optimizers import Optimizer
 from deltarule.network.network import Network, Views
 from deltarule.plan import Operation, Parameter, Plan
@@ -193,6 +196,26 @@ def _description(plan: Plan, network: Network) -> _core.Description:
     return found
 
 
+def _accepted(plan: Plan) -> _core.Accepted | None:
+    """Return what the core may train on as it is; None where only Python can check that."""
+    loss, limit = plan.loss, largest(plan.dtype)
+    if loss is None or plan.operations[0].layer.reads_inputs:
+        return None
+    found = _core.Accepted()
+    found.rows = 2 if plan.couples_rows else 1
+    found.largest = found.highest = limit
+    found.lowest = -limit
+    checks = type(loss).check_targets
+    if checks is CrossEntropy.check_targets:
+        found.labels = True
+    elif checks is not Loss.check_targets:
+        return None
+    elif loss.target_range is not None:
+        low, high, _ = loss.target_range
+        found.lowest, found.highest = max(low, -limit), min(high, limit)
+    return found
+
+
 def _clipping(clip: Clip | None) -> tuple[float, float]:
     """Return the limits of clipping by value and by norm; 0: none."""
     match clip:
@@ -236,6 +259,7 @@ class NativeExecutor:
             bits=8 * plan.dtype.itemsize,
             threads=min(threads or cores(), _MOST_THREADS),
         )
+        self._accepts = _accepted(plan)
         self._states = 0
         if plan.optimizer is not None:
             # One column: an optimizer starts all parameters alike. The core's state starts at 0.
@@ -243,6 +267,11 @@ class NativeExecutor:
             self._states = len(start)
             if start.any():
                 self.optimizer_state = np.repeat(start, len(self.vector), axis=1)
+
+    @property
+    def checks_batches(self) -> bool:
+        """Whether the core can check batches itself."""
+        return self._accepts is not None
 
     @property
     def optimizer_state(self) -> Array:
@@ -259,6 +288,36 @@ class NativeExecutor:
     def threads_used(self) -> int:
         """Number of threads of the last call."""
         return int(self._core.threads_used)
+
+    def step(
+        self,
+        X: Any,
+        y: Any,
+        scalars: Array,
+        row: int,
+        step: int,
+        seed: int,
+        interrupt: Interrupt,
+        done: Array,
+    ) -> float | None:
+        """Do one step on arrays that the core can check itself; None: look more closely."""
+        if type(X) is not np.ndarray or type(y) is not np.ndarray or self._accepts is None:
+            return None
+        if interrupt.requested:  # by a run around this one
+            return None
+        return self._core.step(
+            X,
+            y,
+            self._accepts,
+            scalars,
+            row,
+            step,
+            seed,
+            self.vector,
+            self.running,
+            lambda: interrupt.requested,
+            done,
+        )
 
     def run(self, run: Run, record: Record) -> None:
         """Do the steps of a run, stretch by stretch."""

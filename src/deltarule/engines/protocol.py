@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -236,6 +236,11 @@ class Executor(Protocol):
     """A plan bound to a network's arrays, with whatever buffers the engine keeps."""
 
     @property
+    def checks_batches(self) -> bool:
+        """Whether there are batches that :meth:`step` takes as the user has them."""
+        ...
+
+    @property
     def optimizer_state(self) -> Array:
         """The optimizer's state, (state arrays, parameters), in the network's dtype.
 
@@ -248,6 +253,34 @@ class Executor(Protocol):
 
     def run(self, run: Run, record: Record) -> None:
         """Train; the network's vector and state are current whenever this returns."""
+        ...
+
+    def step(
+        self,
+        X: Any,
+        y: Any,
+        scalars: Array,
+        row: int,
+        step: int,
+        seed: int,
+        interrupt: Interrupt,
+        done: Array,
+    ) -> float | None:
+        """Do one step on a batch as the user has it; return its loss before the step.
+
+        None, and nothing has changed, where more is to be said: what is given is not plainly in
+        order, a value is not finite, or Ctrl-C was pressed. Checks of the data and :meth:`run` say
+        what it is.
+
+        Parameters
+        ----------
+        scalars : array (steps, scalars)
+            The optimizer's, of several steps, shared by all parameters; ``row`` is this step's.
+        step, seed : int
+            Number of steps before this one; seed of the random words.
+        done : array (1,) of int64
+            Set to the number of steps done, 1 or 0, whatever is raised meanwhile.
+        """
         ...
 
     def predict(self, X: Array, batch_size: int | None) -> Array:

@@ -46,6 +46,8 @@ class Loss(Setting):
     over_outputs : "sum", "mean" or None
         How an example's loss is made of a number for each output; then every output can have a
         weight of its own. None: it is not made of such numbers.
+    target_range : (lowest, highest, what is expected), or None
+        Of the targets, ends included; None: all finite numbers.
     """
 
     family: ClassVar[str] = "loss"
@@ -87,6 +89,7 @@ class Loss(Setting):
     classifies: ClassVar[bool] = False
     over_outputs: ClassVar[str | None] = None
     fewest_outputs: ClassVar[int] = 1
+    target_range: ClassVar[tuple[float, float, str] | None] = None
 
     reduction: str = field(default="mean", kw_only=True)
 
@@ -115,7 +118,10 @@ class Loss(Setting):
 
     def check_targets(self, y: Array, outputs: int) -> Array:
         """Return the targets in the form that :meth:`encode` takes, or raise a clear error."""
-        return _as_columns(y, outputs, self.name)
+        y = _as_columns(y, outputs, self.name)
+        if self.target_range is not None:
+            _check_range(y, *self.target_range, self.name)
+        return y
 
     def metric_targets(self, y: Array) -> Array:
         """Return checked targets as metrics take them: labels (n,), or a column per output."""
@@ -287,6 +293,7 @@ class Poisson(Loss):
     )
     output_activation: ClassVar[type[ActivationFunction]] = Exp
     accepts: ClassVar[tuple[type[ActivationFunction], ...] | None] = (Exp, Softplus)
+    target_range: ClassVar[tuple[float, float, str] | None] = (0, np.inf, "counts >= 0")
 
     def value(self, a: Array, t: Array) -> Array:
         return _mean(a - t * np.log(a))
@@ -299,11 +306,6 @@ class Poisson(Loss):
 
     def canonical_delta(self, z: Array, a: Array, t: Array) -> Array:
         return 1 / a.shape[1] * (a - t)
-
-    def check_targets(self, y: Array, outputs: int) -> Array:
-        y = _as_columns(y, outputs, self.name)
-        _check_range(y, 0, np.inf, "counts >= 0", self.name)
-        return y
 
 
 @setting
@@ -329,6 +331,7 @@ class BinaryCrossEntropy(Loss):
     )
     output_activation: ClassVar[type[ActivationFunction]] = Sigmoid
     accepts: ClassVar[tuple[type[ActivationFunction], ...] | None] = (Sigmoid,)
+    target_range: ClassVar[tuple[float, float, str] | None] = (0, 1, "targets between 0 and 1")
     classifies: ClassVar[bool] = True
 
     def canonical_value(self, z: Array, a: Array, t: Array) -> Array:
@@ -340,11 +343,6 @@ class BinaryCrossEntropy(Loss):
         # (1 - t) - sigma(-z) where both are near 1, with sigma(-z) = a e^-z
         near_one = (a > 0.5) & (t > 0.5)
         return np.where(near_one, (1 - t) - a * np.exp(-np.abs(z)), a - t)
-
-    def check_targets(self, y: Array, outputs: int) -> Array:
-        y = _as_columns(y, outputs, self.name)
-        _check_range(y, 0, 1, "targets between 0 and 1", self.name)
-        return y
 
 
 @setting

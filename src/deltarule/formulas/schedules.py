@@ -70,6 +70,12 @@ class Schedule(Setting):
         """Whether the rate depends on the length of the whole run."""
         return getattr(self, "length", 0) is None
 
+    @property
+    def foreseeable(self) -> bool:
+        """Whether rates may be computed before their steps: no function of a user's is asked."""
+        parts = [part for part in vars(self).values() if isinstance(part, Schedule)]
+        return type(self).__module__ == __name__ and all(part.foreseeable for part in parts)
+
     def table(self, t: Array, total: float) -> Array:
         """Return the rates at positions ``t`` of a run of length ``total``, float64.
 
@@ -113,6 +119,10 @@ class FunctionOfStep(Schedule):
     """``rate(t) = function(t)``: a plain function as a schedule."""
 
     function: Callable[[int], float]
+
+    @property
+    def foreseeable(self) -> bool:
+        return False
 
     def __call__(self, t: float, total: float) -> float:
         try:

@@ -86,6 +86,8 @@ class Losses(NamedTuple):
 class FullBatchExecutor(Executor):
     """Base of the executors: the network, its twin in float64, and what evaluates both."""
 
+    checks_batches = False
+
     def __init__(self, plan: Plan, network: Network, engine: Engine, threads: int | None) -> None:
         check_plan(plan)
         bare = replace(plan, optimizer=None)
@@ -103,6 +105,9 @@ class FullBatchExecutor(Executor):
     def evaluate(self, data: Dataset, outputs: Array | None = None) -> tuple[float, float]:
         """Return the sums of ``w_i l_i`` and of ``w_i``, in the network's dtype."""
         return self._outside.evaluate(data, outputs)
+
+    def step(self, *_: object) -> None:
+        """Leave every step to :meth:`run`."""
 
     def run(self, run: Run, record: Record) -> None:
         """Do some steps; each is an epoch."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -57,6 +57,17 @@ from deltarule.training.history import History
 from deltarule.training.loop import INTERRUPTED, Loop, interrupted_after
 from deltarule.training.pace import steps_per_unit
 from deltarule.training.progress import Display, Progress, Quiet
+
+_STEPS_AHEAD = 64
+"""Of so many single steps scalars are computed at once: it takes about as long as for one."""
+
+
+class _Ahead(NamedTuple):
+    """The optimizer's scalars of single steps from ``first`` on, and what they depend on."""
+
+    of: tuple[Any, ...]
+    first: int
+    scalars: Array
 
 
 @helpful
@@ -143,7 +154,7 @@ class Trainer(Guarded, Leading):
 
     def __getstate__(self) -> dict[str, Any]:
         # The executor holds views into the network's vector: a copy makes its own.
-        own = ("_plan", "_engine", "_executor")
+        own = ("_plan", "_engine", "_executor", "_as_given", "_ahead", "_done")
         state = {name: value for name, value in self.__dict__.items() if name not in own}
         return state | {"_optimizer_state": np.array(self._executor.optimizer_state)}
 
@@ -207,6 +218,15 @@ class Trainer(Guarded, Leading):
         self._engine, self._executor = bind(
             self._engine_name, self._plan, self.network, self._threads
         )
+        # For single steps on batches that the engine may take as they are.
+        self._as_given = (
+            self._executor.checks_batches
+            and self._class_weight is None
+            and self._schedule.foreseeable
+            and self._counts.groups == 1
+        )
+        self._ahead = _Ahead((), 0, np.zeros((0, 0)))
+        self._done = np.zeros(1, dtype=np.int64)
 
     def _follow_factors(self) -> None:
         """Make a new plan where parameters were frozen or freed since; the state stays."""
@@ -258,19 +278,61 @@ class Trainer(Guarded, Leading):
             )
         with self._network.being_trained():
             self._follow_factors()
-            expected = self._plan.expected
-            names = self._network.feature_names or names_of(X)
-            data = expected.examples(X, y, sample_weight, names=names)
-            data = expected.weighted_by_class(data, self._class_weight)
-            batches = expected.batches(data, None, seed=self._seed)
-            self._remember(names)
-            with deferred_interrupt() as interrupt:
-                record = self._run(batches, 0, 1, self._rates(0, 1, 1, 1), interrupt)
+            loss = None
+            if self._as_given and sample_weight is None:
+                loss = self._step_as_given(X, y)
+            return self._step_checked(X, y, sample_weight) if loss is None else loss
+
+    def _step_as_given(self, X: Any, y: Any) -> float | None:
+        """Let the engine do a step if it can take the batch as it is; None: it cannot."""
+        found = self._scalars_ahead()
+        if found is None:
+            return None
+        executor, done = self._executor, self._done
+        with deferred_interrupt() as interrupt:
+            try:
+                loss = executor.step(X, y, *found, self._steps, self._seed, interrupt, done)
+            finally:  # whatever is raised meanwhile
+                if done[0]:
+                    done[0] = 0
+                    self._steps += 1
+                    self._counts.since += 1
+        if interrupt.requested:
+            raise _interrupted_at(self.steps, made=loss is not None)
+        return loss
+
+    def _scalars_ahead(self) -> tuple[Array, int] | None:
+        """Return a table of the optimizer's scalars, and the row of the next step.
+
+        None where one of these steps has no learning rate.
+        """
+        counts = self._counts
+        of = (counts, self._steps - counts.since, self._rate_factor, self._epochs)
+        row = self._steps - self._ahead.first
+        if self._ahead.of != of or row >= len(self._ahead.scalars):
+            try:
+                rates = self._rates(0, _STEPS_AHEAD, _STEPS_AHEAD, _STEPS_AHEAD)
+            except InvalidValueError:
+                return None
+            scalars = counts.scalars(self._optimizer, rates, None)
+            self._ahead = _Ahead(of, self._steps, np.ascontiguousarray(scalars, dtype=np.float64))
+            row = 0
+        return self._ahead.scalars, row
+
+    def _step_checked(self, X: Any, y: Any, sample_weight: Any) -> float:
+        """Check a batch of whatever kind, and do a step."""
+        expected = self._plan.expected
+        names = self._network.feature_names or names_of(X)
+        data = expected.examples(X, y, sample_weight, names=names)
+        data = expected.weighted_by_class(data, self._class_weight)
+        batches = expected.batches(data, None, seed=self._seed)
+        self._remember(names)
+        with deferred_interrupt() as interrupt:
+            record = self._run(batches, 0, 1, self._rates(0, 1, 1, 1), interrupt)
         if record.raised is not None:
             raise record.raised
         if interrupt.requested:
-            made = "after" if record.steps_done else "before"
-            raise TrainingInterrupted(f"training interrupted {made} step {self.steps}")
+            raise _interrupted_at(self.steps, made=record.steps_done > 0)
         self._raise_if_diverged(record, None)
         return losses_of(self.plan, record.row(0))["loss"]
 
@@ -443,6 +505,10 @@ class Trainer(Guarded, Leading):
         if history is not None:
             history._stopped = f"diverged at step {step}"
         raise error
+
+
+def _interrupted_at(step: int, *, made: bool) -> TrainingInterrupted:
+    return TrainingInterrupted(f"training interrupted {'after' if made else 'before'} step {step}")
 
 
 def check_on_interrupt(value: str) -> None:

@@ -35,6 +35,8 @@ _CELLS_PER_BLOCK = 1 << 20  # of all slots together, where rows are only evaluat
 class ReferenceExecutor:
     """A plan bound to a network's arrays."""
 
+    checks_batches = False
+
     def __init__(self, plan: Plan, network: Network) -> None:
         self.plan = plan
         self.vector = network.vector
@@ -63,6 +65,9 @@ class ReferenceExecutor:
                     outputs.show(run.observer, record.steps_done - before)
                 if not going:
                     return
+
+    def step(self, *_: object) -> None:
+        """Leave every step to :meth:`run`."""
 
     def _scalars_of(self, run: Run, stretch: Stretch, first: int) -> Iterator[Array]:
         """Yield the scalars of each step, (groups, scalars)."""
