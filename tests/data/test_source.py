@@ -131,8 +131,8 @@ class Course:
         self.executor = select_engine(engine, self.plan).executor(self.plan, self.net)
         self.outputs: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def saw(self, data: Dataset, outputs: np.ndarray) -> None:
-        self.outputs.append((data.y.copy(), outputs.copy()))
+    def saw(self, data: Dataset, rows: np.ndarray | None, outputs: np.ndarray) -> None:
+        self.outputs.append((data.y.copy() if rows is None else data.y[rows], outputs.copy()))
 
     def train(self, batches: Batches, calls: list[int]) -> Record:
         """Do the steps of two epochs in such calls; return the record of both epochs."""
