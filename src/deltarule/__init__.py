@@ -97,10 +97,12 @@ from deltarule.network.layers import (
 from deltarule.network.model_file import load, save
 from deltarule.network.network import Network
 from deltarule.training.callbacks import Callback
+from deltarule.training.checkpoints import Checkpoint
 from deltarule.training.contest import Restarts
 from deltarule.training.evaluation import evaluate
 from deltarule.training.history import History
 from deltarule.training.restarts import restart
+from deltarule.training.resume import Resumed, resume
 from deltarule.training.state import State
 from deltarule.training.train import train
 from deltarule.training.trainer import Trainer
@@ -119,6 +121,7 @@ __all__ = [
     "BatchNorm",
     "BinaryCrossEntropy",
     "Callback",
+    "Checkpoint",
     "Clip",
     "ClipNorm",
     "ClipValue",
@@ -173,6 +176,7 @@ __all__ = [
     "ReduceOnPlateau",
     "Residual",
     "Restarts",
+    "Resumed",
     "Rprop",
     "Scale",
     "Schedule",
@@ -201,6 +205,7 @@ __all__ = [
     "optimizers",
     "penalties",
     "restart",
+    "resume",
     "save",
     "schedules",
     "train",

@@ -113,7 +113,13 @@ def test_on_interrupt_sees_the_network_before_another_is_restored() -> None:
     net = dr.Network([dr.Dense(1)], inputs=3, seed=1)
     with pytest.raises(KeyboardInterrupt):
         dr.train(
-            net, X, Y, loss="squared_error", epochs=9, validation=HELD_OUT, callbacks=[stopping, press]
+            net,
+            X,
+            Y,
+            loss="squared_error",
+            epochs=9,
+            validation=HELD_OUT,
+            callbacks=[stopping, press],
         )
     assert stopping.best_epoch == 1  # the worst one
     assert not np.array_equal(press.found, net.vector)

@@ -15,6 +15,9 @@ from deltarule.base.errors import (
     describe_value,
 )
 
+PART = ".part"
+"""How the temporary name of a file ends that is being written."""
+
 
 def check_path(value: Any) -> Path:
     """Return a path, or raise a clear error."""
@@ -93,7 +96,9 @@ def check_writable(path: Any) -> Path:
     if folder:
         raise WriteError(f"cannot write {shown(path)}: it is a folder; add a file name")
     try:
-        _create_part(path).unlink()
+        handle, part = _open_part(path)
+        os.close(handle)
+        part.unlink()
     except OSError as error:
         raise _write_error(path, error) from None
     return path
@@ -112,11 +117,14 @@ def write_atomically(path: Any, content: bytes) -> Path:
     path = Path(os.path.realpath(check_writable(path)))  # of a link, the file it points to
     part: Path | None = None
     try:
-        part = _create_part(path)
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        handle, part = _open_part(path)
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[os.write(handle, left) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
         part.chmod(_usual_mode(path))
         part.replace(path)
         _sync_folder(path.absolute().parent)
@@ -128,13 +136,12 @@ def write_atomically(path: Any, content: bytes) -> Path:
     return path
 
 
-def _create_part(path: Path) -> Path:
+def _open_part(path: Path) -> tuple[int, Path]:
     import tempfile
 
     folder = path.absolute().parent
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=folder)
-    os.close(handle)
-    return Path(name)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=folder)
+    return handle, Path(name)
 
 
 def _write_error(path: Path, error: OSError) -> WriteError:

@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -429,7 +428,7 @@ class R2(Summed):
     needs: ClassVar[str] = "numbers"
 
     def tally(self, y: Array, a: Array, w: Array | None) -> Any:
-        """Return the :class:`_Spread` of the rows that have weight."""
+        """Return the :class:`Spread` of the rows that have weight."""
         t = y.reshape(a.shape)
         if w is None:
             w = np.ones(len(a))
@@ -442,7 +441,7 @@ class R2(Summed):
         low = t.min(axis=0)
         above = t - low  # exact where all are close: their mean loses nothing
         mean = np.average(above, axis=0, weights=w)
-        return _Spread(
+        return Spread(
             weight=float(w.sum()),
             mean=low + mean,
             spread=(weight * (above - mean) ** 2).sum(axis=0),
@@ -457,7 +456,7 @@ class R2(Summed):
         if one is None or other is None:
             return one or other
         total, apart = one.weight + other.weight, other.mean - one.mean
-        return _Spread(
+        return Spread(
             weight=total,
             mean=one.mean + apart * (other.weight / total),
             spread=one.spread + other.spread + apart**2 * (one.weight * other.weight / total),
@@ -475,8 +474,7 @@ class R2(Summed):
         return float(np.where(constant, tally.met.astype(np.float64), score).mean())
 
 
-@dataclass(frozen=True, eq=False)
-class _Spread:
+class Spread(NamedTuple):
     """What R2 keeps of some rows; all but the weight are per output."""
 
     weight: float

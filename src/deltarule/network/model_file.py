@@ -4,17 +4,19 @@ The header's metadata has these keys, all of them strings:
 
 ===============  ============================================================================
 ``format``       ``deltarule``
-``schema``       version of this table: 1 for one network, 2 for several
+``schema``       version of this table: 1 for one network, 2 for several, 3 for a checkpoint
 ``orientation``  ``W is (n_in, n_out): z = a_prev @ W + b``
 ``network``      JSON: inputs, dtype, seed, layers, learning_rate_factors, weight_initializer,
                  and feature_names where it was trained on a frame
 ``networks``     in the place of ``network``, of several: a JSON list of the same descriptions
+``digest``       of a checkpoint: BLAKE2b (256 bits, hexadecimal) of the whole file in which
+                 these 64 digits are zeros
 further keys     JSON: what belongs to the networks, such as columns and classes
 ===============  ============================================================================
 
 Arrays carry the names of ``network.parameters`` and ``network.state``. Where there are several
-networks, the number of the network stands in front: ``3/0.weight``. The same networks give the
-same bytes.
+networks, the number of the network stands in front: ``3/0.weight``. Arrays of a checkpoint that
+belong to no network begin with ``checkpoint/``. The same content gives the same bytes.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from deltarule.base.errors import (
     describe_value,
 )
 from deltarule.base.settings import describe, rebuild
+from deltarule.base.types import Array
 from deltarule.base.words import helpful
 from deltarule.formulas.initializers import Initializer
 from deltarule.network.network import Network, array_shapes
@@ -42,9 +45,13 @@ from deltarule.network.network import Network, array_shapes
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA = 2
+SCHEMA = 3
 ORIENTATION = "W is (n_in, n_out): z = a_prev @ W + b"
-_OWN = ("format", "schema", "orientation", "network", "networks")
+BESIDE = "checkpoint/"
+"""The names of arrays that belong to no network begin with it."""
+_OWN = ("format", "schema", "orientation", "network", "networks", "digest")
+_NO_DIGEST = "0" * 64
+_DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "?"}
 
 _T = TypeVar("_T")
 
@@ -57,10 +64,13 @@ class ModelFile(NamedTuple):
     networks : tuple of Network
     about : dict of str to JSON values
         What was saved with the networks; empty in a file of :func:`save`.
+    beside : dict of str to array
+        The arrays of a checkpoint that belong to no network; else empty.
     """
 
     networks: tuple[Network, ...]
     about: dict[str, Any]
+    beside: dict[str, Array]
 
 
 @overload
@@ -132,19 +142,35 @@ def save_networks(
     >>> len(found.networks), found.about
     (2, {'classes': ['no', 'yes']})
     """
-    import safetensors.numpy
-
     from deltarule.base.files import is_file_object, write_atomically, write_to
+
+    content = content_of(networks, about)
+    if is_file_object(path, "write"):
+        write_to(path, content)
+        return None
+    return write_atomically(path, content)
+
+
+def content_of(
+    networks: Sequence[Network],
+    about: Mapping[str, Any] | None = None,
+    beside: Mapping[str, Array] | None = None,
+) -> bytes:
+    """Return the content of a model file; with arrays ``beside`` the networks, of a checkpoint."""
+    import safetensors.numpy
 
     one = len(networks) == 1
     descriptions = [_describe(network) for network in networks]
     if not descriptions:
         raise InvalidValueError("a model file has at least one network, got none")
+    # The lowest number, so that older versions read what they can.
+    schema = "3" if beside is not None else "1" if one else "2"
     metadata = {
         "format": "deltarule",
-        "schema": "1" if one else "2",  # so that older versions read what they can
+        "schema": schema,
         "orientation": ORIENTATION,
         **({"network": _json(descriptions[0])} if one else {"networks": _json(descriptions)}),
+        **({"digest": _NO_DIGEST} if beside is not None else {}),
     }
     for key, value in (about or {}).items():
         if key in _OWN:
@@ -155,11 +181,19 @@ def save_networks(
         for prefix, network in _prefixed(networks)
         for name, array in _arrays(network).items()
     }
+    for name, array in (beside or {}).items():
+        arrays[name] = np.ascontiguousarray(array).reshape(array.shape)  # which makes 0-d ones 1-d
     content = _ordered(safetensors.numpy.save(arrays, metadata=metadata), metadata)
-    if is_file_object(path, "write"):
-        write_to(path, content)
-        return None
-    return write_atomically(path, content)
+    if beside is None:
+        return content
+    return content.replace(_NO_DIGEST.encode(), digest_of(content).encode(), 1)
+
+
+def digest_of(content: bytes) -> str:
+    """Return the digest of a file's content, in which its own digits are zeros."""
+    from hashlib import blake2b
+
+    return blake2b(content, digest_size=32).hexdigest()
 
 
 def _describe(network: Network) -> dict[str, Any]:
@@ -261,7 +295,9 @@ def _open(path: Any, read: Callable[[Path | str, Any], _T]) -> _T:
     if is_file_object(path, "read"):
         content = read_from(path)
         try:
-            return read("the file", _InMemory(content))
+            file = _InMemory(content)
+            _check_digest("the file", file.metadata(), content)
+            return read("the file", file)
         except safetensors.SafetensorError as error:
             raise FileFormatError(f"the file is not a whole safetensors file: {error}") from None
     path = check_path(path)
@@ -271,6 +307,9 @@ def _open(path: Any, read: Callable[[Path | str, Any], _T]) -> _T:
         if path.is_dir():
             raise FileFormatError(f"{shown(path)} is a folder, expected a safetensors file")
         with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if "digest" in metadata:
+                _check_digest(path, metadata, path.read_bytes())
             return read(path, file)
     except safetensors.SafetensorError as error:
         raise FileFormatError(f"{path} is not a whole safetensors file: {error}") from None
@@ -278,6 +317,18 @@ def _open(path: Any, read: Callable[[Path | str, Any], _T]) -> _T:
         if isinstance(error, DeltaruleError):
             raise
         raise FileFormatError(f"cannot read {shown(path)}: {error.strerror or error}") from None
+
+
+def _check_digest(path: Path | str, metadata: Mapping[str, str], content: bytes) -> None:
+    """Raise where a file that has a digest was altered."""
+    digest = metadata.get("digest")
+    if digest is None and metadata.get("schema") != "3":
+        return
+    plain = content.replace(f'"digest":"{digest}"'.encode(), f'"digest":"{_NO_DIGEST}"'.encode(), 1)
+    if digest != digest_of(plain):
+        raise FileFormatError(
+            f"{path} is damaged or was altered: its content does not fit its digest"
+        )
 
 
 @contextmanager
@@ -328,8 +379,7 @@ class _InMemory:
 
     def get_tensor(self, name: str) -> Any:
         found = self._arrays[name]
-        kind = {"F32": "<f4", "F64": "<f8"}[found["dtype"]]
-        return np.frombuffer(found["data"], dtype=kind).reshape(found["shape"])
+        return np.frombuffer(found["data"], _DTYPES[found["dtype"]]).reshape(found["shape"])
 
 
 class _Described:
@@ -361,7 +411,12 @@ def _everything(path: Path | str, file: Any) -> ModelFile:
     metadata = file.metadata() or {}
     networks = _networks(path, file, _descriptions(path, metadata))
     about = {key: _parsed(path, metadata, key) for key in sorted(metadata.keys() - set(_OWN))}
-    return ModelFile(networks, about)
+    beside = {
+        name: np.array(file.get_tensor(name))
+        for name in file.keys()  # noqa: SIM118
+        if metadata.get("schema") == "3" and name.startswith(BESIDE)
+    }
+    return ModelFile(networks, about, beside)
 
 
 def _networks(
@@ -370,8 +425,11 @@ def _networks(
     """Return all networks of an open file."""
     prefixed = _prefixed(descriptions)
     shares: dict[str, list[str]] = {prefix: [] for prefix, _ in prefixed}
+    checkpoint = (file.metadata() or {}).get("schema") == "3"
     for name in file.keys():  # noqa: SIM118
         prefix = name[: name.find("/") + 1]
+        if checkpoint and prefix == BESIDE:
+            continue
         if prefix not in shares:
             raise FileFormatError(
                 f"{path} does not fit the networks it describes: {describe_value(name)} belongs "
@@ -441,7 +499,7 @@ def _descriptions(path: Path | str, metadata: Mapping[str, str]) -> list[dict[st
             f"{path} has schema {schema}, this version of deltarule knows up to {SCHEMA}: "
             "install a newer one"
         )
-    several = int(schema) > 1
+    several = int(schema) == 2
     found = _parsed(path, metadata, "networks" if several else "network")
     descriptions = found if several else [found]
     if not isinstance(descriptions, list) or not descriptions:

@@ -31,6 +31,7 @@ class Columns:
     ----------
     names : tuple of str
         Of all columns that the history will have.
+    training : Dataset
     seen : Seen or None
         What the metrics have seen of the epoch in progress; None where there are no metrics.
 
@@ -48,7 +49,7 @@ class Columns:
         unit: int,
     ) -> None:
         self._plan, self._metrics = plan, metrics
-        self._training, self._held_out = training, held_out
+        self.training, self._held_out = training, held_out
         self._asked = asked  # whether somebody may ask for scores
         self._scores: dict[bool, _Scores] = {}
         self.names = column_names(plan, metrics, held_out is not None)
@@ -58,6 +59,16 @@ class Columns:
     def each_epoch(self) -> bool:
         """Whether something is to be measured after each epoch."""
         return self.seen is not None or self._held_out is not None
+
+    def fingerprints(self) -> dict[str, str | None]:
+        """Return the fingerprints of the training and the validation data."""
+        from deltarule.data.fingerprint import fingerprint  # which only checkpoints need
+
+        parts = {"training": self.training, "validation": self._held_out}
+        return {
+            name: None if data is None else fingerprint(data, self._plan.dtype)
+            for name, data in parts.items()
+        }
 
     def of_epochs(
         self, record: Record, rates: Array, executor: Executor, network: Network
@@ -98,7 +109,7 @@ class Columns:
         return self._measure(executor, network, held_out=held_out)[name]
 
     def _measure(self, executor: Executor, network: Network, *, held_out: bool) -> dict[str, float]:
-        data = self._held_out if held_out else self._training
+        data = self._held_out if held_out else self.training
         assert data is not None
         part = "the validation data" if held_out else _TRAINING
         values = evaluate_dataset(self._plan, executor, network.vector, data, self._metrics, part)

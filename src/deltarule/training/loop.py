@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-from deltarule.base.errors import TrainingInterrupted
+import numpy as np
+
+from deltarule.base.errors import InvalidValueError, TrainingInterrupted
 from deltarule.base.interrupt import Interrupt, deferred_interrupt
 from deltarule.base.log import warn
 from deltarule.base.settings import check_integer
@@ -21,7 +24,7 @@ from deltarule.training.pace import Pace
 from deltarule.training.progress import Quiet
 from deltarule.training.state import State, check_rate_factor
 
-INTERRUPTED = "interrupted"
+INTERRUPTED, TERMINATED = "interrupted", "terminated"
 
 
 class Steps(Protocol):
@@ -31,6 +34,7 @@ class Steps(Protocol):
     _epochs: int
     _rate_factor: float
 
+    def _kept(self) -> dict[str, Any]: ...
     @property
     def network(self) -> Network: ...
     @property
@@ -61,17 +65,28 @@ class Loop:
         epochs: int,
         hooks: Sequence[Callback],
         display: Quiet,
+        *,
+        arguments: Mapping[str, Any],
+        resumed: Mapping[str, Any] | None = None,
     ) -> None:
         self._trainer, self._batches, self._columns = trainer, batches, columns
-        self._epochs, self._display = epochs, display
-        # (sorted is stable: the others keep their order)
-        self._hooks = sorted(hooks, key=lambda hook: hook._after_others)
+        self._epochs, self._display, self._arguments = epochs, display, arguments
+        self._hooks = in_order(hooks)
         self._every = [
             check_integer(f"{type(hook).__name__}.every_steps", hook.every_steps, at_least=0)
             for hook in self._hooks
         ]
         self.history = History(trainer.engine.describe())
-        self._state = State(trainer.network, self.history, columns.names, epochs, self._score)
+        self._state = State(
+            trainer.network,
+            self.history,
+            columns.names,
+            epochs,
+            self._score,
+            resumed=resumed is not None,
+            place=self._place,
+            content=self._content,
+        )
         self._pace = Pace(
             batches,
             each_epoch=bool(hooks) or columns.each_epoch,
@@ -81,6 +96,73 @@ class Loop:
         self._batch = 0  # of the epoch in progress
         self._unfinished: tuple[Array, ...] | None = None  # the sums of an epoch in progress
         self._start = 0.0
+        self._checkpoints = any(hook._after_others for hook in hooks)
+        self._whole = True  # whether all callbacks have seen the same
+        self._resumed = resumed
+        self._fingerprints: dict[str, str | None] | None = None
+        if resumed is not None:
+            self._go_back_to(resumed)
+
+    def _go_back_to(self, saved: Mapping[str, Any]) -> None:
+        """Be where a checkpoint was made."""
+        run, history, state = saved["run"], self.history, self._state
+        if run["batch"] >= self._batches.steps_per_epoch:
+            raise InvalidValueError(
+                "the checkpoint lies within an epoch and belongs to the rows of its run; go on "
+                "with other data from the end of an epoch"
+            )
+        self._batch, history._steps, history._seconds = run["batch"], run["steps"], run["seconds"]
+        if run["unfinished"] is not None:
+            self._unfinished = tuple(run["unfinished"])
+        if self._columns.seen is not None:
+            self._columns.seen.set_state(run["metrics"], self._columns.training)
+        state.rate_factor, state.stop = run["rate_factor"], run["stop"]
+        state._took(run["step_losses"], self._batch)
+        if saved["history"]:
+            epochs = len(next(iter(saved["history"].values())))
+            history._extend(epochs, saved["history"])
+
+    def _place(self) -> tuple[int, int] | None:
+        """Return finished epochs and steps of the next; None where callbacks do not agree."""
+        return (self.history.epochs, self._batch) if self._whole else None
+
+    def fingerprints(self) -> dict[str, str | None]:
+        """Return the fingerprints of the data."""
+        from deltarule.data.fingerprint import fingerprint_of_order  # which only checkpoints need
+
+        if self._fingerprints is None:
+            order = self._batches.shuffle
+            self._fingerprints = self._columns.fingerprints() | {
+                "order": fingerprint_of_order(order) if isinstance(order, np.ndarray) else None
+            }
+        return self._fingerprints
+
+    def _content(self) -> bytes:
+        """Return the content of a checkpoint of the run as it is now."""
+        from deltarule.training.checkpoint_file import content, described_callback
+
+        history, state, seen = self.history, self._state, self._columns.seen
+        run = {
+            **self._arguments,
+            "epochs": self._epochs,
+            "batch": self._batch,
+            "steps": history.steps,
+            "seconds": history.seconds,
+            "rate_factor": float(state.rate_factor),
+            "stop": str(state.stop),
+            "unfinished": None if self._unfinished is None else list(self._unfinished),
+            "step_losses": state._losses_so_far(),
+            "metrics": None if seen is None else seen.get_state(),
+        }
+        saved = {
+            "engine": history.engine,
+            **self._trainer._kept(),
+            "run": run,
+            "history": {name: history._numbers(name) for name in history},
+            "callbacks": [described_callback(hook) for hook in self._hooks],
+            "data": self.fingerprints(),
+        }
+        return content(self._trainer.network, saved)
 
     def _score(self, column: str) -> float:
         return self._columns.score(column, self._trainer._executor, self._trainer.network)
@@ -88,20 +170,23 @@ class Loop:
     def run(self, *, raises: bool) -> History:
         """Train and return the history. ``raises``: whether Ctrl-C does."""
         history, state, columns = self.history, self._state, self._columns
-        self._start = time.perf_counter()
+        self._start = time.perf_counter() - history.seconds
         started: list[Callback] = []
         error: BaseException | None = None
-        with deferred_interrupt() as interrupt:
+        with deferred_interrupt(terminates=self._checkpoints) as interrupt:
             try:
                 for hook in self._hooks:
                     hook.on_start(state)
                     started.append(hook)
+                if self._resumed is not None:
+                    for hook, kept in zip(self._hooks, self._resumed["callbacks"], strict=True):
+                        hook.set_state(kept["state"])
                 self._follow_state()
                 while history.epochs < self._epochs and not state.stop and not interrupt.requested:
                     self._go_on(interrupt)
             except BaseException as caught:
                 error = caught
-            reason = INTERRUPTED if interrupt.requested else str(state.stop)
+            reason = _reason(interrupt) if interrupt.requested else str(state.stop)
             history._stopped = history.stopped or reason
             history._unfinished = columns.of_unfinished(self._unfinished)
             if interrupt.requested or isinstance(error, (KeyboardInterrupt, SystemExit)):
@@ -110,8 +195,13 @@ class Loop:
             self._took_time()
             self._display.show(history, final=True)
         if interrupt.requested and error is None:  # at the very end, too
-            history._stopped = INTERRUPTED
+            history._stopped = _reason(interrupt)
         try:
+            if interrupt.terminated and raises:
+                warn(
+                    f"{interrupted_after(history)} (SIGTERM); dr.resume goes on from its checkpoint"
+                )
+                raise SystemExit(128 + signal.SIGTERM) from error
             if interrupt.requested and raises:
                 raise TrainingInterrupted(
                     f"{interrupted_after(history)}; .history of this exception is what was "
@@ -126,7 +216,8 @@ class Loop:
 
     def _go_on(self, interrupt: Interrupt) -> None:
         """Do some steps, report them, call back."""
-        trainer, history, state = self._trainer, self.history, self._state
+        trainer, history = self._trainer, self.history
+        self._whole = False
         per_epoch = self._batches.steps_per_epoch
         trainer._follow_factors()
         left = (self._epochs - history.epochs) * per_epoch - self._batch
@@ -147,21 +238,28 @@ class Loop:
         trainer._epochs += done
         history._steps += record.steps_done
         if record.raised is not None:
+            if not done:
+                self._noted(record, done, now)
+                self._whole = True
             raise record.raised
         if done:
             last = rates[per_epoch - 1 - self._batch :: per_epoch][:done]
             history._extend(
                 done, self._columns.of_epochs(record, last, trainer._executor, trainer.network)
             )
-        self._unfinished, self._batch = record.row(done) if now else None, now
-        if self._hooks:
-            state._took(record.step_losses[: record.steps_done], now)
+        self._noted(record, done, now)
         self._took_time()
         trainer._raise_if_diverged(record, history)
         state.stop = state.stop or record.stopped
         self._call_back(done, record.steps_done)
         if done:
             self._display.show(history)
+
+    def _noted(self, record: Record, done: int, now: int) -> None:
+        """Note how far an epoch in progress is, after so many that are done."""
+        self._unfinished, self._batch = record.row(done) if now else None, now
+        if self._hooks:
+            self._state._took(record.step_losses[: record.steps_done], now)
 
     def _steps_at_once(self) -> int:
         """Return how many steps the next call of the engine does."""
@@ -172,15 +270,18 @@ class Loop:
         return steps
 
     def _call_back(self, epochs: int, steps: int) -> None:
-        """Call the hooks that are due after so many epochs and steps."""
-        if epochs:
-            for hook in self._hooks:
-                hook.on_epoch(self._state)
-        if steps:
-            for hook, every in zip(self._hooks, self._every, strict=True):
-                if every and self.history.steps % every == 0:
+        """Call the hooks that are due after so many epochs and steps; checkpoints come last."""
+        hooks = list(zip(self._hooks, self._every, strict=True))
+        for last in (False, True):
+            for hook, _ in hooks:
+                if epochs and hook._after_others is last:
+                    hook.on_epoch(self._state)
+            for hook, every in hooks:
+                due = steps and every and self.history.steps % every == 0
+                if due and hook._after_others is last:
                     hook.on_steps(self._state)
-        self._follow_state()
+            self._follow_state()
+            self._whole = True
 
     def _follow_state(self) -> None:
         """Let the trainer know what callbacks have changed."""
@@ -188,6 +289,15 @@ class Loop:
 
     def _took_time(self) -> None:
         self.history._seconds = time.perf_counter() - self._start
+
+
+def in_order(callbacks: Sequence[Callback]) -> list[Callback]:
+    """Return callbacks in the order in which they are called: as given, checkpoints last."""
+    return sorted(callbacks, key=lambda hook: hook._after_others)
+
+
+def _reason(interrupt: Interrupt) -> str:
+    return TERMINATED if interrupt.terminated else INTERRUPTED
 
 
 def interrupted_after(history: History) -> str:

@@ -57,11 +57,12 @@ class State(Guarded):
         score: Callable[[str], float],
         *,
         resumed: bool = False,
-        checkpoint: Callable[[], bytes] | None = None,
+        place: Callable[[], tuple[int, int] | None] = lambda: None,
+        content: Callable[[], bytes] = bytes,
     ) -> None:
         self._network, self._history = network, history
         self._columns, self._epochs, self._score = columns, epochs, score
-        self._resumed, self._checkpoint = resumed, checkpoint
+        self._resumed, self._place, self._content = resumed, place, content
         self.rate_factor, self.stop = 1.0, ""
         self._losses = [np.empty((0, 2))]
         self._made, self._batch = 0, 0  # steps whose losses there are; of the epoch in progress
@@ -104,6 +105,10 @@ class State(Guarded):
             self._losses = [self._all_losses()[finished:]]
         self._losses.append(losses)
         self._made, self._batch = self._made - finished + len(losses), batch
+
+    def _losses_so_far(self) -> Array:
+        """Return the losses of the epoch in progress."""
+        return self._all_losses()[self._made - self._batch :]
 
     @property
     def resumed(self) -> bool:

@@ -54,7 +54,7 @@ from deltarule.training.evaluation import check_metrics_fit, resolve_metrics
 from deltarule.training.executors import bind
 from deltarule.training.full_batch_executor import check_full_batch, check_has_rate
 from deltarule.training.history import History
-from deltarule.training.loop import INTERRUPTED, Loop, interrupted_after
+from deltarule.training.loop import INTERRUPTED, TERMINATED, Loop, interrupted_after
 from deltarule.training.pace import steps_per_unit
 from deltarule.training.progress import Display, Progress, Quiet
 
@@ -228,6 +228,35 @@ class Trainer(Guarded, Leading):
         self._ahead = _Ahead((), 0, np.zeros((0, 0)))
         self._done = np.zeros(1, dtype=np.int64)
 
+    def _kept(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of this trainer, besides the network."""
+        from deltarule.training.checkpoint_file import described, described_weights
+
+        settings = {
+            "loss": described(self._loss),
+            "optimizer": described(self._optimizer),
+            **{name: described(value) for name, value in self._settings.items()},
+            "metrics": [described(metric) for metric in self._metrics.values()],
+            "class_weight": described_weights(self._class_weight),
+            "seed": self._seed,
+            "engine": self._engine_name,
+        }
+        done = {
+            "epochs": self._epochs,
+            "steps": self._steps,
+            "updates": self._counts.of_parameters,
+            "optimizer_state": np.array(self._executor.optimizer_state),
+        }
+        return {"settings": settings, "trainer": done}
+
+    def _go_back_to(self, saved: Mapping[str, Any]) -> None:
+        """Be what :meth:`_kept` returned of a trainer with the same settings."""
+        done = saved["trainer"]
+        self._epochs, self._steps = done["epochs"], done["steps"]
+        trained = np.array([place.factor != 0 for place in self.plan.parameters])
+        self._counts = UpdateCounts(done["updates"], trained)
+        self._executor.optimizer_state = done["optimizer_state"]
+
     def _follow_factors(self) -> None:
         """Make a new plan where parameters were frozen or freed since; the state stays."""
         if self._network._factors != self._factors:
@@ -370,7 +399,7 @@ class Trainer(Guarded, Leading):
             progress=progress,
             raises=on_interrupt == "raise",
         )
-        if history.stopped == INTERRUPTED:
+        if history.stopped in (INTERRUPTED, TERMINATED):
             warn(interrupted_after(history))
         return history
 
@@ -389,10 +418,13 @@ class Trainer(Guarded, Leading):
         progress: bool | str | Display,
         raises: bool = False,
         monitor: str | None = None,
+        resumed: Mapping[str, Any] | None = None,
+        other_data: bool = False,
     ) -> tuple[History, float]:
         """Train; return the history and, by a column's name, what the network scores in the end.
 
-        ``raises``: whether Ctrl-C does.
+        ``raises``: whether Ctrl-C does. ``resumed``: what a checkpoint has of the run that goes on;
+        ``other_data``: whether it may with other data.
         """
         check_integer("epochs", epochs)
         check_flag("drop_last", drop_last)
@@ -425,7 +457,25 @@ class Trainer(Guarded, Leading):
                 unit=steps_per_unit(batches) * batches.size,
             )
             self._remember(names)
-            loop = Loop(self, batches, columns, epochs, hooks, Quiet(display.show))
+            loop = Loop(
+                self,
+                batches,
+                columns,
+                epochs,
+                hooks,
+                Quiet(display.show),
+                arguments={
+                    "batch_size": batch_size,
+                    "drop_last": drop_last,
+                    "shuffle": shuffle if isinstance(shuffle, bool) else "given",
+                    "validation": "given" if isinstance(validation, (tuple, list)) else validation,
+                },
+                resumed=resumed,
+            )
+            if resumed is not None and not other_data:
+                from deltarule.training.checkpoint_file import check_same_data
+
+                check_same_data(loop.fingerprints(), resumed["data"])
             history = loop.run(raises=raises)
             if monitor is None or not history.epochs:
                 return history, math.nan

@@ -226,6 +226,21 @@ class EarlyStopping(_Watching):
         elif self._watch.waited >= self.patience:
             state.stop = f"{self.monitor} has not improved for {self._watch.waited} epochs"
 
+    def get_state(self) -> Mapping[str, Any]:
+        """Return what has been best, and how long nothing has been better."""
+        return {
+            "best": self._best,
+            "best_epoch": self._best_epoch,
+            "kept": self._kept,
+            "watch": [self._watch.best, self._watch.waited],
+        }
+
+    def set_state(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`get_state` returned."""
+        self._best, self._best_epoch = float(saved["best"]), int(saved["best_epoch"])
+        self._kept = saved["kept"]
+        self._watch.best, self._watch.waited = saved["watch"]
+
     def on_end(self, state: State) -> None:
         """Put the best parameters back."""
         self._run = None
@@ -279,6 +294,14 @@ class ReduceOnPlateau(_Watching):
             lower = max(state.rate_factor * self.factor, self.smallest)
             state.rate_factor = min(state.rate_factor, lower)
             self._watch.waited = 0
+
+    def get_state(self) -> Mapping[str, Any]:
+        """Return what has been best, and how long nothing has been better."""
+        return {"watch": [self._watch.best, self._watch.waited]}
+
+    def set_state(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`get_state` returned."""
+        self._watch.best, self._watch.waited = saved["watch"]
 
     def on_end(self, state: State) -> None:
         """Be free for another run."""

@@ -1,0 +1,272 @@
+"""Checkpoints: a run that is killed goes on from the last one with the same bits."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from deltarule.base.errors import InvalidValueError, MissingFileError, WriteError
+from deltarule.base.files import PART, check_path, check_writable, shown, write_atomically
+from deltarule.base.guards import Guarded
+from deltarule.base.settings import check_choice, check_integer
+from deltarule.base.words import helpful
+from deltarule.training.callbacks import Callback
+from deltarule.training.state import State
+from deltarule.training.watching import Monitor, check_best_is, check_monitor, is_of_network
+
+_NAME = re.compile(r"epoch-(\d{6,15})(?:-batch-(\d{6,15}))?\.safetensors")
+
+
+class Place(NamedTuple):
+    """Where in a run a checkpoint was made: finished epochs, and steps of the next one."""
+
+    epoch: int
+    batch: int
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        batch = f"-batch-{self.batch:06d}" if self.batch else ""
+        return f"epoch-{self.epoch:06d}{batch}.safetensors"
+
+
+@helpful
+@dataclass
+class Checkpoint(Guarded, Callback):
+    """Write all that a run is into a folder, so that :func:`deltarule.resume` goes on with it.
+
+    Each checkpoint is one file: parameters, running statistics, the optimizer's state, the
+    position, the history, the state of the callbacks and the settings. It is written under a
+    temporary name, flushed to disk and renamed, so that a run that is killed at any moment leaves
+    whole ones. :func:`deltarule.load` returns the network of one.
+
+    The first is written when the run starts: a folder that cannot be written to, or a full disk, is
+    found out then. The last is written when the run ends, or when Ctrl-C or SIGTERM, as batch
+    systems send it, end it after the step in progress; after SIGTERM the process then exits with
+    143.
+
+    Parameters
+    ----------
+    folder : str or Path
+        It is made where it does not exist. One that has checkpoints of another run is refused.
+    every : int
+        Epochs, or steps, from one checkpoint to the next.
+    unit : "epoch" or "step"
+        What ``every`` counts.
+    keep : int
+        So many of the latest checkpoints are kept; earlier ones are deleted.
+    monitor : str, optional
+        A column of the history: the checkpoint of its best epoch is kept too. ``every`` epochs do
+        not count for it.
+    best_is : "min", "max" or None
+        As in :class:`EarlyStopping`.
+
+    Attributes
+    ----------
+    latest, best : Path or None
+        The files of the last and the best checkpoint.
+
+    Raises
+    ------
+    OSError
+        A checkpoint cannot be written. The run ends; earlier checkpoints and the network in memory
+        are whole.
+    ValueError
+        The folder has checkpoints of another run.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, deltarule as dr
+    >>> X = np.linspace(0, 1, 20)[:, None]
+    >>> net = dr.Network([dr.Dense(1)], inputs=1, seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     history = dr.train(net, X, 2 * X, loss="squared_error", epochs=4,
+    ...                        callbacks=[dr.Checkpoint(folder)])
+    ...     net, history = dr.resume(folder, X, 2 * X, epochs=10)
+    >>> history.epochs
+    10
+    """
+
+    folder: str | os.PathLike[str]
+    every: int = 1
+    unit: str = "epoch"
+    keep: int = 2
+    monitor: str | None = None
+    best_is: str | None = None
+    _checks: ClassVar[Mapping[str, Any]] = {
+        "folder": lambda _, value: check_path(value),
+        "every": check_integer,
+        "unit": lambda what, value: check_choice(what, value, "epoch", "step"),
+        "keep": check_integer,
+        "monitor": lambda what, value: _check_column(what, value),
+        "best_is": check_best_is,
+    }
+    _after_others: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self._files = list[Path]()
+        self._best: Path | None = None
+        self._watch: Monitor | None = None
+        self._at: tuple[int, int] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._checks:
+            self._checks[name](name, value)
+        super().__setattr__(name, value)
+
+    @property
+    def latest(self) -> Path | None:
+        """The file of the last checkpoint."""
+        return self._files[-1] if self._files else None
+
+    @property
+    def best(self) -> Path | None:
+        """The file of the best checkpoint, where a column is monitored."""
+        return self._best
+
+    @property
+    def every_steps(self) -> int:  # type: ignore[override]
+        """Steps from one call of :meth:`on_steps` to the next."""
+        return self.every if self.unit == "step" else 0
+
+    def epochs_at_once(self, state: State) -> int:
+        """Return the epochs until the next checkpoint."""
+        if self.monitor is not None:
+            return 1
+        left = state.epochs - state.epoch
+        return min(self.every - state.epoch % self.every, left) if self.unit == "epoch" else left
+
+    def on_start(self, state: State) -> None:
+        """Make the folder; write the first checkpoint, or see that one could be written."""
+        watch = None
+        if self.monitor is not None:
+            watch = Monitor(self.monitor, best_is=self.best_is)
+            watch.check(state.columns)
+        folder = Path(self.folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or error
+            raise WriteError(
+                error.errno, f"cannot make the folder {shown(folder)}: {reason}"
+            ) from None
+        there = checkpoints_in(folder)
+        if there and not state.resumed:
+            raise InvalidValueError(
+                f"{shown(folder)} has checkpoints of another run ({there[-1].name}): go on with it "
+                "by dr.resume(folder, X, y), or choose another folder"
+            )
+        for path in folder.glob(f".epoch-*{PART}"):
+            path.unlink(missing_ok=True)  # of a process that was killed
+        self._watch, self._best, self._files, self._at = watch, None, [], None
+        if state.resumed:
+            check_writable(folder / Place(state.epoch, 0).name)
+        else:
+            self._write(state)
+
+    def on_epoch(self, state: State) -> None:
+        """Write a checkpoint where one is due, or where this epoch is the best."""
+        best = self._watch is not None and self._is_best(state, self._watch)
+        last = state.epoch >= state.epochs or bool(state.stop)
+        due = self.unit == "epoch" and state.epoch % self.every == 0
+        if best or last or due:
+            self._write(state, best=best)
+
+    def on_steps(self, state: State) -> None:
+        """Write a checkpoint."""
+        self._write(state)
+
+    def on_interrupt(self, state: State) -> None:
+        """Write a checkpoint of the step at which the run ends."""
+        self._write(state)
+
+    def get_state(self) -> Mapping[str, Any]:
+        """Return what has been best."""
+        if self._watch is None:
+            return {}
+        return {"cost": self._watch.best, "best": None if self._best is None else self._best.name}
+
+    def set_state(self, saved: Mapping[str, Any]) -> None:
+        """Take the checkpoints that there are."""
+        folder = Path(self.folder)
+        self._files = checkpoints_in(folder)
+        if self._watch is not None:
+            self._watch.best = saved["cost"]
+            self._best = None if saved["best"] is None else folder / saved["best"]
+
+    def _is_best(self, state: State, watch: Monitor) -> bool:
+        assert self.monitor is not None
+        of_network = is_of_network(self.monitor)
+        value = state.score(self.monitor) if of_network else state.history.latest(self.monitor)
+        return watch.improved(value)
+
+    def _write(self, state: State, *, best: bool = False) -> None:
+        found = state._place()
+        if found is None or found == self._at:
+            return  # some callbacks have seen the last epoch and others not; or it is written
+        path = Path(self.folder) / Place(*found).name
+        former = self._best
+        if best:  # which the file itself says
+            self._best = path
+        try:
+            write_atomically(path, state._content())
+        except BaseException:
+            self._best = former
+            raise
+        self._at = found
+        self._files = [*(file for file in self._files if file != path), path]
+        kept = {*self._files[-self.keep :], self._best}
+        for old in self._files:
+            if old not in kept:
+                with suppress(OSError):
+                    old.unlink()
+        self._files = [file for file in self._files if file in kept]
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Return the checkpoints of a folder, the latest last."""
+    return sorted((p for p in folder.iterdir() if _NAME.fullmatch(p.name)), key=_place_of)
+
+
+def _place_of(path: Path) -> Place:
+    found = _NAME.fullmatch(path.name)
+    assert found
+    return Place(int(found[1]), int(found[2] or 0))
+
+
+def _check_column(what: str, value: object) -> None:
+    if value is not None:
+        check_monitor(what, value)
+
+
+def checkpoint_at(path: Any) -> Path:
+    """Return the file of a checkpoint: the latest of a folder, or the one that is given.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    ValueError
+        Later ones lie beside the one that is given.
+    """
+    path = check_path(path)
+    if path.is_dir():
+        there = checkpoints_in(path)
+        if not there:
+            raise MissingFileError(f"{shown(path)} has no checkpoints (epoch-....safetensors)")
+        return there[-1]
+    if not path.exists():
+        raise MissingFileError(f"no such file or folder: {shown(path)}")
+    if _NAME.fullmatch(path.name):
+        later = [p for p in checkpoints_in(path.parent) if _place_of(p) > _place_of(path)]
+        if later:
+            raise InvalidValueError(
+                f"{shown(path)} is not the latest checkpoint of its folder, that is "
+                f"{later[-1].name}; delete the later ones, or copy it into a folder of its own"
+            )
+    return path
