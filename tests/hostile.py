@@ -8,7 +8,9 @@ import fractions
 import inspect
 import io
 import pathlib
+import shutil
 import tempfile
+import weakref
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -50,6 +52,10 @@ class Claims:
 class LongInt(int):
     def __repr__(self) -> str:
         return "7\n\nand another paragraph"
+
+
+class Name(str):
+    """A text with a life of its own."""
 
 
 def recursive() -> list:
@@ -210,6 +216,21 @@ class World:
         return kept[0]
 
     @property
+    def folder(self) -> str:
+        """A new folder, deleted with its name."""
+        folder = Name(tempfile.mkdtemp())
+        weakref.finalize(folder, shutil.rmtree, str(folder), ignore_errors=True)
+        return folder
+
+    @property
+    def checkpoint(self) -> str:
+        folder, net = self.folder, self.net.copy()
+        dr.train(net, **{k: v for k, v in self.training.items() if k != "network"}, callbacks=[
+            dr.Checkpoint(folder)
+        ])  # fmt: skip
+        return folder
+
+    @property
     def history(self) -> dr.History:
         return self.state.history
 
@@ -238,6 +259,8 @@ def _recipes() -> dict[str, Any]:
         "Trainer": lambda w: (dr.Trainer, {"network": w.net, "loss": "mse"}),
         "EarlyStopping": lambda w: (dr.EarlyStopping, {}),
         "ReduceOnPlateau": lambda w: (dr.ReduceOnPlateau, {}),
+        "Checkpoint": lambda w: (dr.Checkpoint, {"folder": w.folder}),
+        "resume": lambda w: (dr.resume, {"path": w.checkpoint, "X": w.X, "y": w.y, "epochs": 1}),
         "Network.predict": lambda w: (w.net.predict, {"X": w.X}),
         "Network.copy": lambda w: (w.net.copy, {}),
         "Network.save": lambda w: (w.net.save, {"path": io.BytesIO()}),
@@ -341,7 +364,11 @@ def public() -> set[str]:
 
 for _name in public():
     # Callbacks' methods get what the loop gives them; a history's are its own owner's tests.
-    if _name.split(".")[0] in ("Callback", "EarlyStopping", "ReduceOnPlateau", "History") and (
-        "." in _name
-    ):
+    if _name.split(".")[0] in (
+        "Callback",
+        "Checkpoint",
+        "EarlyStopping",
+        "ReduceOnPlateau",
+        "History",
+    ) and ("." in _name):
         RECIPES.setdefault(_name, None)

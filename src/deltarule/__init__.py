@@ -102,7 +102,7 @@ from deltarule.training.contest import Restarts
 from deltarule.training.evaluation import evaluate
 from deltarule.training.history import History
 from deltarule.training.restarts import restart
-from deltarule.training.resume import Resumed, resume
+from deltarule.training.resume import resume
 from deltarule.training.state import State
 from deltarule.training.train import train
 from deltarule.training.trainer import Trainer
@@ -176,7 +176,6 @@ __all__ = [
     "ReduceOnPlateau",
     "Residual",
     "Restarts",
-    "Resumed",
     "Rprop",
     "Scale",
     "Schedule",

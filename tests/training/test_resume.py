@@ -13,7 +13,7 @@ import pytest
 
 import deltarule as dr
 from deltarule.training import pace
-from deltarule.training.checkpoints import checkpoints_in
+from deltarule.training.checkpoint_folder import checkpoints_in
 
 ENGINES = [name for name, state in dr.engines().items() if state.startswith("available")]
 RNG = np.random.default_rng(7)
@@ -244,8 +244,8 @@ def test_arrays_of_the_run_must_be_passed_again(tmp_path: Path) -> None:
     run = Run("fraction", tmp_path / "fraction")
     with pytest.raises(dr.InvalidValueError, match=r"validation=0.25; leave validation out"):
         dr.resume(run.folder, X, Y, validation=0.3)
+    order = Run("order", tmp_path / "again")
     with pytest.raises(dr.InvalidValueError, match="shuffle is not the order of rows of the run"):
-        order = Run("order", tmp_path / "again")
         dr.resume(order.folder, X, Y, shuffle=np.arange(37))
 
 
@@ -261,7 +261,7 @@ def test_settings_that_are_passed_must_be_those_of_the_run(tmp_path: Path) -> No
             dr.resume(run.folder, X, Y, **wrong)
     with pytest.raises(dr.InvalidValueError, match="metrics are mse, those of the run none"):
         dr.resume(run.folder, X, Y, metrics=["mse"])
-    with pytest.raises(dr.InvalidValueError, match="those of the run .*Checkpoint"):
+    with pytest.raises(dr.InvalidValueError, match=r"those of the run .*Checkpoint"):
         dr.resume(run.folder, X, Y, callbacks=[dr.EarlyStopping("loss")])
 
 

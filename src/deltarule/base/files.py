@@ -19,22 +19,23 @@ PART = ".part"
 """How the temporary name of a file ends that is being written."""
 
 
-def check_path(value: Any) -> Path:
-    """Return a path, or raise a clear error."""
+def check_path(value: Any, what: str = "path", *, or_file: bool = True) -> Path:
+    """Return a path, or raise a clear error; ``or_file``: whether an open file would do."""
     try:
         name = os.fspath(value)
     except Exception:
         name = None
     if not isinstance(name, str):
         raise InvalidTypeError(
-            f"path must be a path (str or Path) or a binary file, got {describe_value(value)}"
+            f"{what} must be a path (str or Path){' or a binary file' if or_file else ''}, got "
+            f"{describe_value(value)}"
         )
     try:
         valid = b"\0" not in os.fsencode(name) and bool(name)
     except UnicodeEncodeError:
         valid = False
     if not valid or len(name) > 4096:
-        raise InvalidValueError(f"path is not one that a file can have: {describe_value(value)}")
+        raise InvalidValueError(f"{what} is not one that a file can have: {describe_value(value)}")
     return Path(name)
 
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from deltarule.base.errors import InvalidValueError, MissingFileError, WriteError
-from deltarule.base.files import PART, check_path, check_writable, shown, write_atomically
 from deltarule.base.guards import Guarded
 from deltarule.base.settings import check_choice, check_integer
 from deltarule.base.words import helpful
@@ -19,20 +13,11 @@ from deltarule.training.callbacks import Callback
 from deltarule.training.state import State
 from deltarule.training.watching import Monitor, check_best_is, check_monitor, is_of_network
 
-_NAME = re.compile(r"epoch-(\d{6,15})(?:-batch-(\d{6,15}))?\.safetensors")
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
 
-
-class Place(NamedTuple):
-    """Where in a run a checkpoint was made: finished epochs, and steps of the next one."""
-
-    epoch: int
-    batch: int
-
-    @property
-    def name(self) -> str:
-        """The name of its file."""
-        batch = f"-batch-{self.batch:06d}" if self.batch else ""
-        return f"epoch-{self.epoch:06d}{batch}.safetensors"
+    from deltarule.training.checkpoint_folder import Folder
 
 
 @helpful
@@ -99,7 +84,7 @@ class Checkpoint(Guarded, Callback):
     monitor: str | None = None
     best_is: str | None = None
     _checks: ClassVar[Mapping[str, Any]] = {
-        "folder": lambda _, value: check_path(value),
+        "folder": lambda what, value: _check_folder(what, value),
         "every": check_integer,
         "unit": lambda what, value: check_choice(what, value, "epoch", "step"),
         "keep": check_integer,
@@ -109,10 +94,9 @@ class Checkpoint(Guarded, Callback):
     _after_others: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self._files = list[Path]()
-        self._best: Path | None = None
+        self._files: Folder | None = None  # of the last run
         self._watch: Monitor | None = None
-        self._at: tuple[int, int] | None = None
+        self._at: tuple[int, int] | None = None  # where the last was made
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._checks:
@@ -122,12 +106,12 @@ class Checkpoint(Guarded, Callback):
     @property
     def latest(self) -> Path | None:
         """The file of the last checkpoint."""
-        return self._files[-1] if self._files else None
+        return self._files.files[-1] if self._files and self._files.files else None
 
     @property
     def best(self) -> Path | None:
         """The file of the best checkpoint, where a column is monitored."""
-        return self._best
+        return self._files.best if self._files else None
 
     @property
     def every_steps(self) -> int:  # type: ignore[override]
@@ -143,30 +127,17 @@ class Checkpoint(Guarded, Callback):
 
     def on_start(self, state: State) -> None:
         """Make the folder; write the first checkpoint, or see that one could be written."""
+        from pathlib import Path
+
+        from deltarule.training.checkpoint_folder import Folder
+
         watch = None
         if self.monitor is not None:
             watch = Monitor(self.monitor, best_is=self.best_is)
             watch.check(state.columns)
-        folder = Path(self.folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = error.strerror or error
-            raise WriteError(
-                error.errno, f"cannot make the folder {shown(folder)}: {reason}"
-            ) from None
-        there = checkpoints_in(folder)
-        if there and not state.resumed:
-            raise InvalidValueError(
-                f"{shown(folder)} has checkpoints of another run ({there[-1].name}): go on with it "
-                "by dr.resume(folder, X, y), or choose another folder"
-            )
-        for path in folder.glob(f".epoch-*{PART}"):
-            path.unlink(missing_ok=True)  # of a process that was killed
-        self._watch, self._best, self._files, self._at = watch, None, [], None
-        if state.resumed:
-            check_writable(folder / Place(state.epoch, 0).name)
-        else:
+        folder = Folder(Path(self.folder), self.keep, resumed=state.resumed)
+        self._watch, self._files, self._at = watch, folder, None
+        if not state.resumed:
             self._write(state)
 
     def on_epoch(self, state: State) -> None:
@@ -189,15 +160,18 @@ class Checkpoint(Guarded, Callback):
         """Return what has been best."""
         if self._watch is None:
             return {}
-        return {"cost": self._watch.best, "best": None if self._best is None else self._best.name}
+        return {"cost": self._watch.best, "best": None if self.best is None else self.best.name}
 
     def set_state(self, saved: Mapping[str, Any]) -> None:
         """Take the checkpoints that there are."""
-        folder = Path(self.folder)
-        self._files = checkpoints_in(folder)
+        from deltarule.training.checkpoint_folder import checkpoints_in
+
+        assert self._files is not None
+        self._files.files = checkpoints_in(self._files.path)
         if self._watch is not None:
-            self._watch.best = saved["cost"]
-            self._best = None if saved["best"] is None else folder / saved["best"]
+            self._watch.best = float(saved["cost"])
+            there = [path for path in self._files.files if path.name == saved["best"]]
+            self._files.best = there[0] if there else None
 
     def _is_best(self, state: State, watch: Monitor) -> bool:
         assert self.monitor is not None
@@ -206,67 +180,22 @@ class Checkpoint(Guarded, Callback):
         return watch.improved(value)
 
     def _write(self, state: State, *, best: bool = False) -> None:
-        found = state._place()
-        if found is None or found == self._at:
+        from deltarule.training.checkpoint_folder import Place
+
+        at = state._place()
+        if at is None or at == self._at:
             return  # some callbacks have seen the last epoch and others not; or it is written
-        path = Path(self.folder) / Place(*found).name
-        former = self._best
-        if best:  # which the file itself says
-            self._best = path
-        try:
-            write_atomically(path, state._content())
-        except BaseException:
-            self._best = former
-            raise
-        self._at = found
-        self._files = [*(file for file in self._files if file != path), path]
-        kept = {*self._files[-self.keep :], self._best}
-        for old in self._files:
-            if old not in kept:
-                with suppress(OSError):
-                    old.unlink()
-        self._files = [file for file in self._files if file in kept]
+        assert self._files is not None
+        self._files.write(Place(*at), state._content, best=best)
+        self._at = at
 
 
-def checkpoints_in(folder: Path) -> list[Path]:
-    """Return the checkpoints of a folder, the latest last."""
-    return sorted((p for p in folder.iterdir() if _NAME.fullmatch(p.name)), key=_place_of)
+def _check_folder(what: str, value: object) -> None:
+    from deltarule.base.files import check_path
 
-
-def _place_of(path: Path) -> Place:
-    found = _NAME.fullmatch(path.name)
-    assert found
-    return Place(int(found[1]), int(found[2] or 0))
+    check_path(value, what, or_file=False)
 
 
 def _check_column(what: str, value: object) -> None:
     if value is not None:
         check_monitor(what, value)
-
-
-def checkpoint_at(path: Any) -> Path:
-    """Return the file of a checkpoint: the latest of a folder, or the one that is given.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is none.
-    ValueError
-        Later ones lie beside the one that is given.
-    """
-    path = check_path(path)
-    if path.is_dir():
-        there = checkpoints_in(path)
-        if not there:
-            raise MissingFileError(f"{shown(path)} has no checkpoints (epoch-....safetensors)")
-        return there[-1]
-    if not path.exists():
-        raise MissingFileError(f"no such file or folder: {shown(path)}")
-    if _NAME.fullmatch(path.name):
-        later = [p for p in checkpoints_in(path.parent) if _place_of(p) > _place_of(path)]
-        if later:
-            raise InvalidValueError(
-                f"{shown(path)} is not the latest checkpoint of its folder, that is "
-                f"{later[-1].name}; delete the later ones, or copy it into a folder of its own"
-            )
-    return path

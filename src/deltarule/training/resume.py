@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deltarule.base.errors import InvalidValueError
-from deltarule.base.files import shown
 from deltarule.base.log import warn
-from deltarule.base.settings import check_flag, check_integer
+from deltarule.base.settings import check_flag, check_integer, check_sequence
 from deltarule.base.words import helpful
 from deltarule.formulas.clipping import Clip
 from deltarule.formulas.constraints import Constraint
@@ -29,12 +27,15 @@ from deltarule.training.checkpoint_file import (
     rebuilt_weights,
     saved_in,
 )
-from deltarule.training.checkpoints import Checkpoint, checkpoint_at
+from deltarule.training.checkpoints import Checkpoint
 from deltarule.training.evaluation import resolve_metrics
 from deltarule.training.history import History
 from deltarule.training.loop import in_order
 from deltarule.training.progress import Display
 from deltarule.training.trainer import Trainer, check_on_interrupt
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _FAMILIES: dict[str, Any] = {
     "loss": Loss.resolve,
@@ -133,6 +134,9 @@ def resume(
     >>> history.epochs
     5
     """
+    from deltarule.base.files import shown
+    from deltarule.training.checkpoint_folder import checkpoint_at
+
     check_on_interrupt(on_interrupt)
     check_flag("other_data", other_data)
     if epochs is not None:
@@ -195,7 +199,8 @@ def resume(
 def _given(what: str, stored: Any, passed: Any) -> Any:
     """Return an argument of the run: what the file says, or where that was data, what is passed."""
     if stored != "given":
-        if passed is not None and passed != stored:
+        same = type(passed) is type(stored) and passed == stored
+        if passed is not None and not same:
             raise InvalidValueError(f"the run had {what}={stored!r}; leave {what} out")
         return stored
     if passed is None:
@@ -207,7 +212,7 @@ def _metrics(stored: list[Any], given: Iterable[Any] | None, path: Path) -> Any:
     """Return the metrics of the run, as passed or as described."""
     if given is None:
         return [rebuilt("metrics", one, None, None, path) for one in stored]
-    given = list(given)
+    given = check_sequence("metrics", given, "names")
     found = [described(metric) for metric in resolve_metrics(given).values()]
     if found != stored:
         raise InvalidValueError(f"metrics are {_names(found)}, those of the run {_names(stored)}")
