@@ -133,7 +133,8 @@ def altered():
         "infinite": {"networks": json.dumps([one, two | {"inputs": 1e999}])},
         "no layers": {"networks": json.dumps([one, {"inputs": 3}])},
         "other schema": {"schema": "1"},
-        "newer schema": {"schema": "3"},
+        "a checkpoint without a digest": {"schema": "3"},
+        "newer schema": {"schema": "4"},
         "strange format": {"format": "else"},
     }
 

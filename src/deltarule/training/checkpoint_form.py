@@ -22,7 +22,8 @@ _FORM: dict[str, Any] = {
     "engine": _TEXT,
     "settings": {
         **dict.fromkeys(("loss", "optimizer", "penalty", "constraint", "clip"), _ANY),
-        **dict.fromkeys(("precision", "class_weight", "seed"), _ANY),
+        **dict.fromkeys(("precision", "seed"), _ANY),
+        "class_weight": (object, lambda value: not isinstance(value, dict) or _is_mapping(value)),
         "metrics": _LIST,
         "engine": _TEXT,
     },
@@ -43,7 +44,12 @@ _FORM: dict[str, Any] = {
         "step_losses": _ARRAY,
         "metrics": _ANY,
         "drop_last": _FLAG,
-        **dict.fromkeys(("batch_size", "shuffle", "validation"), _ANY),
+        "batch_size": (object, lambda value: value is None or type(value) is int),
+        "shuffle": (object, lambda value: isinstance(value, bool) or _is_given(value)),
+        "validation": (
+            object,
+            lambda value: value is None or type(value) is float or _is_given(value),
+        ),
     },
     "history": _ANY,
     "callbacks": _LIST,
@@ -83,9 +89,7 @@ def _check_numbers(found: Mapping[str, Any], parameters: int, values: int) -> No
         "trainer.optimizer_state": state.ndim == 2 and state.shape[1] == values
         and state.dtype.kind == "f",
         "run.step_losses": losses.shape == (run["batch"], 2) and losses.dtype == np.float64,
-        "run.unfinished": unfinished is None if run["batch"] == 0 else len(unfinished) == 5
-        and np.shape(unfinished[3]) == (parameters,)
-        and all(np.shape(sums) == () for i, sums in enumerate(unfinished) if i != 3),
+        "run.unfinished": _is_sums(unfinished, parameters) if run["batch"] else unfinished is None,
         "history": isinstance(history, dict) and len({np.shape(c) for c in history.values()}) <= 1
         and all(getattr(c, "dtype", None) == np.float64 and c.ndim == 1 for c in history.values()),
         "callbacks": all(
@@ -93,9 +97,33 @@ def _check_numbers(found: Mapping[str, Any], parameters: int, values: int) -> No
             and isinstance(kept.get("state"), dict) and isinstance(kept.get("settings", {}), dict)
             for kept in found["callbacks"]
         ),
-        "data": isinstance(found["data"], dict),
+        "data": isinstance(found["data"], dict)
+        and all(digits is None or isinstance(digits, str) for digits in found["data"].values()),
         "settings.metrics": all(isinstance(one, dict) for one in found["settings"]["metrics"]),
     }  # fmt: skip
     for what, fit in fits.items():
         if not fit:
             raise InvalidValueError(f"{what} does not fit the rest")
+
+
+def _is_given(found: Any) -> bool:
+    return isinstance(found, str) and found == "given"
+
+
+def _is_mapping(found: dict[str, Any]) -> bool:
+    """Return whether this is how a mapping of class weights is kept."""
+    pairs = found.get("mapping")
+    return isinstance(pairs, list) and all(isinstance(p, list) and len(p) == 2 for p in pairs)
+
+
+def _is_sums(found: Any, parameters: int) -> bool:
+    """Return whether these are the sums of an epoch in progress, a row of a Record."""
+    if not isinstance(found, list) or len(found) != 5:
+        return False
+    *sums, squares, updates = found
+    return (
+        all(type(value) is float for value in sums)
+        and (np.shape(squares), getattr(squares, "dtype", None)) == ((parameters,), np.float64)
+        and type(updates) is int
+        and 0 <= updates < 1 << 53
+    )

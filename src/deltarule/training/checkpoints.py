@@ -160,7 +160,8 @@ class Checkpoint(Guarded, Callback):
         """Return what has been best."""
         if self._watch is None:
             return {}
-        return {"cost": self._watch.best, "best": None if self.best is None else self.best.name}
+        best = None if self.best is None else self.best.name
+        return {"best": best, "watch": self._watch.get_state()}
 
     def set_state(self, saved: Mapping[str, Any]) -> None:
         """Take the checkpoints that there are."""
@@ -169,7 +170,7 @@ class Checkpoint(Guarded, Callback):
         assert self._files is not None
         self._files.files = checkpoints_in(self._files.path)
         if self._watch is not None:
-            self._watch.best = float(saved["cost"])
+            self._watch.set_state(saved["watch"])
             there = [path for path in self._files.files if path.name == saved["best"]]
             self._files.best = there[0] if there else None
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deltarule.base.errors import InvalidTypeError, describe_value, unknown_name
+from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value, unknown_name
 from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset
 from deltarule.engines.protocol import Executor, Record
@@ -152,6 +152,7 @@ class Seen:
     def __init__(self, plan: Plan, metrics: Mapping[str, Metric], unit: int) -> None:
         assert plan.loss is not None
         self._targets, self._metrics, self._unit = plan.loss.metric_targets, metrics, unit
+        self._outputs, self._dtype = plan.outputs, plan.dtype
         self._tallies: dict[str, Any] = {}
         self._waiting: list[tuple[Dataset, Array, Array]] = []
 
@@ -202,9 +203,40 @@ class Seen:
         return {"tallies": self._tallies, "waiting": waiting}
 
     def set_state(self, saved: Mapping[str, Any], data: Dataset) -> None:
-        """Take what :meth:`get_state` returned, of the same examples."""
-        self._tallies = dict(saved["tallies"])
-        self._waiting = [(data, part["rows"], part["outputs"]) for part in saved["waiting"]]
+        """Take what :meth:`get_state` returned, of the same examples; raise if it cannot be."""
+        tallies, waiting = saved["tallies"], saved["waiting"]
+        if tallies:
+            outputs = np.zeros((1, self._outputs), dtype=self._dtype)
+            weights = None if data.weights is None else np.ones_like(data.weights[:1])
+            for name, metric in self._metrics.items():
+                one = by_output.tally(metric, self._targets(data.y[:1]), outputs, weights)
+                if not _alike(tallies[name], one):
+                    raise InvalidValueError(f"{name!r} has no such tally")
+        for part in waiting:
+            rows, outputs = part["rows"], part["outputs"]
+            if not (
+                (rows.ndim, rows.dtype, outputs.dtype) == (1, np.int64, self._dtype)
+                and outputs.shape == (len(rows), self._outputs)
+                and ((rows >= 0) & (rows < len(data))).all()
+            ):
+                raise InvalidValueError("its outputs do not fit the data")
+        self._tallies = {name: tallies[name] for name in self._metrics} if tallies else {}
+        self._waiting = [(data, part["rows"], part["outputs"]) for part in waiting]
+
+
+def _alike(found: Any, other: Any, *, rows: bool = False) -> bool:
+    """Return whether two tallies are built alike. ``rows``: of arrays with any number of rows."""
+    if isinstance(other, np.ndarray) and isinstance(found, np.ndarray):
+        same = found.shape[1:] == other.shape[1:] if rows else found.shape == other.shape
+        return same and found.ndim == other.ndim and found.dtype == other.dtype
+    if type(found) is not type(other):
+        return False
+    if isinstance(other, list):
+        return bool(found) and all(_alike(part, other[0], rows=True) for part in found)
+    if isinstance(other, tuple):
+        pairs = zip(found, other, strict=False)
+        return len(found) == len(other) and all(_alike(*pair, rows=rows) for pair in pairs)
+    return True
 
 
 def column_names(plan: Plan, metrics: Mapping[str, Metric], validation: bool) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from deltarule.base.settings import check_integer
 from deltarule.base.types import Array
 from deltarule.data.source import Batches
 from deltarule.engines import Engine, Executor, Record
+from deltarule.network.model_file import describing
 from deltarule.network.network import Network
 from deltarule.training.callbacks import Callback
 from deltarule.training.columns import Columns, Seen
@@ -115,9 +116,12 @@ class Loop:
         if run["unfinished"] is not None:
             self._unfinished = tuple(run["unfinished"])
         if self._columns.seen is not None:
-            self._columns.seen.set_state(run["metrics"], self._columns.training)
+            with describing("the checkpoint", "the metrics of an epoch in progress"):
+                self._columns.seen.set_state(run["metrics"], self._columns.training)
         state.rate_factor, state.stop = run["rate_factor"], run["stop"]
         state._took(run["step_losses"], self._batch)
+        if saved["history"] and saved["history"].keys() != set(self._columns.names):
+            raise InvalidValueError("the history of the run has other columns than it will have")
         if saved["history"]:
             epochs = len(next(iter(saved["history"].values())))
             history._extend(epochs, saved["history"])
@@ -180,7 +184,11 @@ class Loop:
                     started.append(hook)
                 if self._resumed is not None:
                     for hook, kept in zip(self._hooks, self._resumed["callbacks"], strict=True):
-                        hook.set_state(kept["state"])
+                        if type(hook).__module__.startswith("deltarule."):
+                            with describing("the checkpoint", f"a {type(hook).__name__}"):
+                                hook.set_state(kept["state"])
+                        else:
+                            hook.set_state(kept["state"])
                 self._follow_state()
                 while history.epochs < self._epochs and not state.stop and not interrupt.requested:
                     self._go_on(interrupt)

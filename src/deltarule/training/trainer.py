@@ -11,6 +11,7 @@ import numpy as np
 from deltarule.base.display import html_table
 from deltarule.base.errors import (
     DivergenceError,
+    FileFormatError,
     InvalidTypeError,
     InvalidValueError,
     TrainingInterrupted,
@@ -254,8 +255,14 @@ class Trainer(Guarded, Leading):
         done = saved["trainer"]
         self._epochs, self._steps = done["epochs"], done["steps"]
         trained = np.array([place.factor != 0 for place in self.plan.parameters])
+        state, usual = done["optimizer_state"], self._executor.optimizer_state
+        if (state.shape, state.dtype) != (usual.shape, usual.dtype):
+            raise FileFormatError(
+                f"the checkpoint's optimizer_state is {state.dtype} {state.shape}, that of "
+                f"{self._optimizer!r} {usual.dtype} {usual.shape}"
+            )
         self._counts = UpdateCounts(done["updates"], trained)
-        self._executor.optimizer_state = done["optimizer_state"]
+        self._executor.optimizer_state = state
 
     def _follow_factors(self) -> None:
         """Make a new plan where parameters were frozen or freed since; the state stays."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
+
 from deltarule.base.errors import (
     InUseError,
     InvalidTypeError,
@@ -82,6 +84,17 @@ class Monitor:
             )
         low = lower_is_better(self.monitor) if self.best_is is None else self.best_is == "min"
         return value if low else -value
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what has been best, and how long nothing has been better."""
+        return {"best": self.best, "waited": self.waited}
+
+    def set_state(self, saved: Any) -> None:
+        """Go on from what :meth:`get_state` returned."""
+        best, waited = (saved[name] for name in ("best", "waited"))
+        if type(best) is not float or type(waited) is not int:
+            raise InvalidValueError(f"no state of a callback: {describe_value(saved)}")
+        self.best, self.waited = best, waited
 
     def improved(self, value: float) -> bool:
         """Take a new value; return whether it is the best so far."""
@@ -232,21 +245,32 @@ class EarlyStopping(_Watching):
             "best": self._best,
             "best_epoch": self._best_epoch,
             "kept": self._kept,
-            "watch": [self._watch.best, self._watch.waited],
+            "watch": self._watch.get_state(),
         }
 
     def set_state(self, saved: Mapping[str, Any]) -> None:
         """Go on from what :meth:`get_state` returned."""
-        self._best, self._best_epoch = float(saved["best"]), int(saved["best_epoch"])
-        self._kept = saved["kept"]
-        self._watch.best, self._watch.waited = saved["watch"]
+        best, epoch, kept = saved["best"], saved["best_epoch"], saved["kept"]
+        right = type(best) is float and type(epoch) is int
+        state = self._run() if self._run is not None else None
+        if kept is not None and state is not None:
+            places = (state.network.vector, state.network.state_vector)
+            right = right and isinstance(kept, tuple) and len(kept) == 2
+            right = right and all(
+                isinstance(array, np.ndarray) and array.shape == place.shape
+                for array, place in zip(kept, places, strict=True)
+            )
+        if not right:
+            raise InvalidValueError(f"no state of EarlyStopping: {describe_value(saved)}")
+        self._best, self._best_epoch, self._kept = best, epoch, kept
+        self._watch.set_state(saved["watch"])
 
     def on_end(self, state: State) -> None:
         """Put the best parameters back."""
         self._run = None
-        if self._kept is not None:
-            state.network.vector[:], state.network.state_vector[:] = self._kept
-            self._kept = None
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            state.network.vector[:], state.network.state_vector[:] = kept
 
 
 @helpful
@@ -297,11 +321,11 @@ class ReduceOnPlateau(_Watching):
 
     def get_state(self) -> Mapping[str, Any]:
         """Return what has been best, and how long nothing has been better."""
-        return {"watch": [self._watch.best, self._watch.waited]}
+        return {"watch": self._watch.get_state()}
 
     def set_state(self, saved: Mapping[str, Any]) -> None:
         """Go on from what :meth:`get_state` returned."""
-        self._watch.best, self._watch.waited = saved["watch"]
+        self._watch.set_state(saved["watch"])
 
     def on_end(self, state: State) -> None:
         """Be free for another run."""
