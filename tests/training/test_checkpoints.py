@@ -120,6 +120,14 @@ def test_an_earlier_checkpoint_is_refused_while_later_ones_lie_beside_it(tmp_pat
     assert dr.resume(tmp_path / "epoch-000003.safetensors", X, Y).history.epochs == 4
 
 
+def test_restarts_are_many_runs(tmp_path: Path) -> None:
+    with pytest.raises(dr.InvalidValueError, match="a folder of checkpoints holds one run"):
+        dr.restart(
+            network(), X, Y, loss="squared_error", restarts=2, callbacks=[dr.Checkpoint(tmp_path)]
+        )
+    assert names(tmp_path) == []
+
+
 def test_where_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
     with pytest.raises(dr.MissingFileError, match="has no checkpoints"):
         dr.resume(tmp_path, X, Y)

@@ -32,6 +32,10 @@ def network(**settings: Any) -> dr.Network:
     return dr.Network(hidden(units=1), inputs=3, seed=1, **settings)
 
 
+def plain() -> dr.Network:
+    return dr.Network([dr.Dense(4, "tanh"), dr.Dense(1)], inputs=3, seed=1)
+
+
 def classifier() -> dr.Network:
     return dr.Network(hidden(units=3, activation="softmax"), inputs=3, seed=2)
 
@@ -60,6 +64,8 @@ RUNS: dict[str, tuple[Any, Any, dict[str, Any], dict[str, Any], list[Any]]] = {
     "order": (network, Y, {"drop_last": True}, {"shuffle": np.arange(37)[::-1]}, []),
     "no shuffle": (network, Y, {"shuffle": False, "clip": dr.ClipNorm(0.1)}, {}, []),
     "full batch": (network, Y, {"batch_size": None, "penalty": dr.L2(0.1)}, {}, []),
+    "least squares": (plain, Y, {"optimizer": dr.LevenbergMarquardt(), "batch_size": None,
+                                 "epochs": 9}, {}, []),
     "frozen": (frozen, Y, {"optimizer": "rprop", "constraint": dr.MaxNorm(1.0)}, {}, []),
     "classes": (
         classifier,

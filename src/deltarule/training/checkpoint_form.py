@@ -32,6 +32,7 @@ _FORM: dict[str, Any] = {
         "steps": _COUNT,
         "updates": _ARRAY,
         "optimizer_state": _ARRAY,
+        "exact_vector": _ANY,
     },
     "run": {
         "epochs": _POSITIVE,
@@ -82,12 +83,14 @@ def _check_numbers(found: Mapping[str, Any], parameters: int, values: int) -> No
     """Raise where the numbers of a checkpoint do not fit together and the network."""
     done, run, history = found["trainer"], found["run"], found["history"]
     state, updates, losses = done["optimizer_state"], done["updates"], run["step_losses"]
-    unfinished = run["unfinished"]
+    unfinished, exact = run["unfinished"], done["exact_vector"]
     fits = {
         "trainer.updates": updates.shape == (parameters,) and updates.dtype == np.int64
         and (updates >= 0).all(),
         "trainer.optimizer_state": state.ndim == 2 and state.shape[1] == values
         and state.dtype.kind == "f",
+        "trainer.exact_vector": exact is None
+        or (np.shape(exact), getattr(exact, "dtype", None)) == ((values,), np.float64),
         "run.step_losses": losses.shape == (run["batch"], 2) and losses.dtype == np.float64,
         "run.unfinished": _is_sums(unfinished, parameters) if run["batch"] else unfinished is None,
         "history": isinstance(history, dict) and len({np.shape(c) for c in history.values()}) <= 1

@@ -98,6 +98,16 @@ class FullBatchExecutor(Executor):
         self._inside = engine.executor(self.plan, self.twin, threads=threads)
         self._written: Array | None = None  # the network's vector as it was last written
 
+    @property
+    def exact_vector(self) -> Array:
+        """The parameters in float64; the network has them in its dtype."""
+        return self.twin.vector.copy()
+
+    @exact_vector.setter
+    def exact_vector(self, vector: Array) -> None:
+        self.twin.vector = vector
+        self._written = self._network.vector.copy()
+
     def predict(self, X: Array, batch_size: int | None) -> Array:
         """Return the outputs for ``X``, in the network's dtype."""
         return self._outside.predict(X, batch_size)

@@ -258,7 +258,7 @@ class Loop:
         self._noted(record, done, now)
         self._took_time()
         trainer._raise_if_diverged(record, history)
-        state.stop = state.stop or record.stopped
+        self._state.stop = self._state.stop or record.stopped
         self._call_back(done, record.steps_done)
         if done:
             self._display.show(history)

@@ -14,6 +14,7 @@ from deltarule.data.frames import names_of
 from deltarule.network.network import Network
 from deltarule.plan import ClipLike, ConstraintLike, LossLike, OptimizerLike, PenaltyLike
 from deltarule.training.callbacks import Callback, check_callbacks
+from deltarule.training.checkpoints import Checkpoint
 from deltarule.training.columns import column_names
 from deltarule.training.contest import Contest, Restarts
 from deltarule.training.progress import SharedProgress
@@ -135,6 +136,11 @@ def restart(
     if threads is not None:
         check_integer("threads", threads)
     hooks = check_callbacks(callbacks)
+    if any(isinstance(hook, Checkpoint) for hook in hooks):
+        raise InvalidValueError(
+            "callbacks: a folder of checkpoints holds one run, and here are many; leave Checkpoint "
+            "out (each restart can be repeated alone from its seed)"
+        )
     trainer = Trainer(
         network,
         loss,

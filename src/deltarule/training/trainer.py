@@ -53,7 +53,11 @@ from deltarule.training.callbacks import Callback, check_callbacks
 from deltarule.training.columns import Columns, Seen, losses_of
 from deltarule.training.evaluation import check_metrics_fit, resolve_metrics
 from deltarule.training.executors import bind
-from deltarule.training.full_batch_executor import check_full_batch, check_has_rate
+from deltarule.training.full_batch_executor import (
+    FullBatchExecutor,
+    check_full_batch,
+    check_has_rate,
+)
 from deltarule.training.history import History
 from deltarule.training.loop import INTERRUPTED, TERMINATED, Loop, interrupted_after
 from deltarule.training.pace import steps_per_unit
@@ -247,6 +251,7 @@ class Trainer(Guarded, Leading):
             "steps": self._steps,
             "updates": self._counts.of_parameters,
             "optimizer_state": np.array(self._executor.optimizer_state),
+            "exact_vector": self._full_batch.exact_vector if self._full_batch else None,
         }
         return {"settings": settings, "trainer": done}
 
@@ -263,6 +268,12 @@ class Trainer(Guarded, Leading):
             )
         self._counts = UpdateCounts(done["updates"], trained)
         self._executor.optimizer_state = state
+        if self._full_batch and done["exact_vector"] is not None:
+            self._full_batch.exact_vector = done["exact_vector"]
+
+    @property
+    def _full_batch(self) -> FullBatchExecutor | None:
+        return self._executor if isinstance(self._executor, FullBatchExecutor) else None
 
     def _follow_factors(self) -> None:
         """Make a new plan where parameters were frozen or freed since; the state stays."""
