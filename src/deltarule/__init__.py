@@ -41,7 +41,7 @@ from deltarule.formulas import (
 from deltarule.formulas.activations import ActivationFunction
 from deltarule.formulas.clipping import Clip, ClipNorm, ClipValue
 from deltarule.formulas.constraints import Constraint, MaxNorm
-from deltarule.formulas.full_batch import LevenbergMarquardt
+from deltarule.formulas.full_batch import LBFGS, LevenbergMarquardt
 from deltarule.formulas.initializers import Initializer
 from deltarule.formulas.losses import (
     BinaryCrossEntropy,
@@ -111,6 +111,7 @@ from deltarule.training.watching import EarlyStopping, ReduceOnPlateau
 __all__ = [
     "L1",
     "L2",
+    "LBFGS",
     "SGD",
     "Activation",
     "ActivationFunction",

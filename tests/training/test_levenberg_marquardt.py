@@ -267,6 +267,20 @@ def test_a_trainer_goes_on_where_it_was_and_so_does_its_copy():
         assert each.steps == each.epochs + 1 == 9
 
 
+@pytest.mark.parametrize("freed", [False, True])
+def test_a_copy_knows_that_the_run_has_converged_unless_it_trains_more(freed):
+    network = net(dr.Dense(2)).freeze("0.bias")
+    trainer = dr.Trainer(network, "squared_error", dr.LevenbergMarquardt())
+    history = trainer.run(X, Y, epochs=50, batch_size=None)
+    copy = pickle.loads(pickle.dumps(trainer))
+    if freed:
+        copy.network.unfreeze("0.bias")
+    again = copy.run(X, Y, epochs=50, batch_size=None)
+    assert again["loss"][0] == history["loss"][-1]
+    assert (again.epochs == 1) != freed
+    assert (again.stopped == history.stopped) != freed
+
+
 def test_what_a_callback_sets_is_where_the_next_step_begins():
     class Reset(dr.Callback):
         def on_epoch(self, state):

@@ -126,6 +126,7 @@ EXTRAS = {
     "cli": "typer rich",
     "onnx": "onnx",
     "report": "matplotlib jinja2",
+    "scipy": "scipy",
     "sklearn": "scikit-learn",
     "tables": "pyarrow",
     "torch": "torch",

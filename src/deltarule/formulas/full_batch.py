@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from deltarule.base.guards import fixed
-from deltarule.base.settings import check_number, setting
+from deltarule.base.settings import check_integer, check_number, setting
 from deltarule.formulas.optimizers import Optimizer
 from deltarule.formulas.schedules import Schedule, resolve_schedule
 
@@ -106,6 +106,55 @@ class LevenbergMarquardt(FullBatchOptimizer):
         check_number("loss_tolerance", self.loss_tolerance, at_least=0)
         check_number("step_tolerance", self.step_tolerance, at_least=0)
         check_number("gradient_tolerance", self.gradient_tolerance, at_least=0)
+
+
+@setting
+class LBFGS(FullBatchOptimizer):
+    """Quasi-Newton steps for smooth losses of any kind, by SciPy (the extra ``scipy``).
+
+    From the last ``memory`` steps and the changes of the gradient over them it guesses how the loss
+    curves, and searches along the direction that follows until the loss has fallen enough. It needs
+    ``batch_size=None``; an epoch is one such step, and takes one or a few evaluations of the loss
+    and its gradient. It computes in float64, whatever the network's dtype. What it remembers ends
+    with the run of a trainer.
+
+    Parameters
+    ----------
+    memory : int
+        SciPy's ``maxcor``.
+    loss_tolerance : float
+        The run ends when a step lowers the loss by less than this part of it, or of 1 where the
+        loss is less than 1; SciPy's ``ftol``.
+    gradient_tolerance : float
+        The run ends when no element of the gradient is larger; SciPy's ``gtol``.
+    line_search_steps : int
+        Most evaluations of one step; SciPy's ``maxls``.
+
+    Notes
+    -----
+    ``history.stopped`` says which rule ended the run. The last epoch of a run that has converged
+    moves nothing, so its loss is that of the network. ``history["evaluations"]`` counts how often
+    each step evaluated the loss.
+
+    Sources: Liu and Nocedal, "On the limited memory BFGS method for large scale optimization"
+    (1989); Byrd, Lu, Nocedal and Zhu, "A limited memory algorithm for bound constrained
+    optimization" (1995), which is the code in SciPy; Moré and Thuente, "Line search algorithms with
+    guaranteed sufficient decrease" (1994).
+    """
+
+    name: ClassVar[str] = "lbfgs"
+    aliases: ClassVar[tuple[str, ...]] = ("l_bfgs", "l_bfgs_b", "limited_memory_bfgs")
+    reported: ClassVar[tuple[str, ...]] = ("evaluations",)
+    memory: int = 10
+    loss_tolerance: float = 1e-12
+    gradient_tolerance: float = 1e-8
+    line_search_steps: int = 20
+
+    def __post_init__(self) -> None:
+        check_integer("memory", self.memory, at_most=1 << 20)
+        check_number("loss_tolerance", self.loss_tolerance, at_least=0)
+        check_number("gradient_tolerance", self.gradient_tolerance, at_least=0)
+        check_integer("line_search_steps", self.line_search_steps, at_most=1 << 20)
 
 
 def next_damping(mu: float, nu: float, gain: float) -> tuple[float, float]:

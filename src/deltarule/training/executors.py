@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deltarule.engines import Engine, Executor, select_engine
-from deltarule.formulas.full_batch import FullBatchOptimizer
+from deltarule.formulas.full_batch import LBFGS, FullBatchOptimizer
 from deltarule.network.network import Network
 from deltarule.plan import Plan
+from deltarule.training.lbfgs import LBFGSExecutor
 from deltarule.training.levenberg_marquardt import LevenbergMarquardtExecutor
 
 
@@ -17,4 +18,5 @@ def bind(name: str, plan: Plan, network: Network, threads: int | None) -> tuple[
         engine = select_engine(name, plan)
         return engine, engine.executor(plan, network, threads=threads)
     engine = select_engine(name, replace(plan, optimizer=None))
-    return engine, LevenbergMarquardtExecutor(plan, network, engine, threads)
+    kind = LBFGSExecutor if isinstance(plan.optimizer, LBFGS) else LevenbergMarquardtExecutor
+    return engine, kind(plan, network, engine, threads)

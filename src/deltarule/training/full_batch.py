@@ -1,25 +1,96 @@
-"""The loss of all rows at once and its gradient, for optimizers that search along a line."""
+"""The loss of all rows at once and its gradient, as functions of the flat vector of parameters."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from deltarule.base.interrupt import deferred_interrupt
+from deltarule.base.interrupt import Interrupt, deferred_interrupt
 from deltarule.base.types import Array
-from deltarule.engines import Record, Run, UpdateCounts, select_engine
+from deltarule.data.source import Batches
+from deltarule.engines import Executor, Record, Run, UpdateCounts, select_engine
 from deltarule.formulas.optimizers import SGD
 from deltarule.network.network import Network
-from deltarule.plan import LossLike, PenaltyLike, compile_network
+from deltarule.plan import LossLike, PenaltyLike, Plan, compile_network
 
-_CARRIER = SGD(momentum=1e-300)
+CARRIER = SGD(momentum=1e-300)
 """After one step its velocity is the gradient; with a rate of 0 the step moves nothing."""
 
 
+class Losses(NamedTuple):
+    """The loss of all rows: data loss, penalty, and the sum of weights."""
+
+    data: float
+    penalty: float
+    weight: float
+
+    @property
+    def sum(self) -> float:
+        """Data loss plus penalty."""
+        return self.data + self.penalty
+
+
+class Evaluation(NamedTuple):
+    """Loss and gradient at some parameters.
+
+    ``diverged_at`` names what is not finite; then the loss is infinite and the gradient NaN.
+    """
+
+    vector: Array
+    losses: Losses
+    gradient: Array
+    diverged_at: str | None
+
+
+class LossAndGradient:
+    """Evaluates a network on one batch of all rows.
+
+    Parameters
+    ----------
+    plan : Plan
+        Its optimizer is :data:`CARRIER`.
+    network : Network
+        Has the parameters of the last call.
+    executor : Executor
+        Of this plan and network.
+    """
+
+    def __init__(self, plan: Plan, network: Network, executor: Executor) -> None:
+        self._network, self._executor = network, executor
+        self._mean = plan.loss is not None and plan.loss.reduction == "mean"
+        count = len(plan.parameters)
+        self._counts = UpdateCounts(np.zeros(count, dtype=np.int64), np.ones(count, dtype=bool))
+
+    def __call__(self, vector: Array, batches: Batches, interrupt: Interrupt) -> Evaluation | None:
+        """Evaluate; return None after an interrupt."""
+        self._network.vector = vector
+        record = Record.empty(1, len(self._counts.group), 1)
+        run = Run(
+            batches=batches,
+            epoch=0,
+            batch=0,
+            steps=1,
+            first_step=0,
+            rates=np.zeros(1),
+            counts=self._counts,
+            interrupt=interrupt,
+        )
+        self._executor.run(run, record)
+        if record.diverged_at is not None:
+            losses, gradient = Losses(math.inf, 0.0, 0.0), np.full(len(vector), np.nan)
+            return Evaluation(vector, losses, gradient, record.diverged_at)
+        if not record.steps_done:
+            return None
+        data_loss, penalty = record.step_losses[0].tolist()
+        losses = Losses(data_loss, penalty, float(record.weight_sum[0]))
+        gradient = self._executor.optimizer_state[0].astype(np.float64)
+        return Evaluation(vector, losses, gradient, None)
+
+
 class FullBatch:
-    """The loss and its gradient over all rows, as functions of the flat vector of parameters.
+    """The loss and its gradient over all rows of some data.
 
     Parameters
     ----------
@@ -43,15 +114,11 @@ class FullBatch:
         engine: str = "auto",
     ) -> None:
         self._network = network
-        plan = compile_network(network, loss=loss, optimizer=_CARRIER, penalty=penalty)
+        plan = compile_network(network, loss=loss, optimizer=CARRIER, penalty=penalty)
         data = plan.expected.examples(X, y, sample_weight)
         self._batches = plan.expected.batches(data, None, seed=seed)
-        self._parameters = len(plan.parameters)
-        self._counts = UpdateCounts(
-            np.zeros(self._parameters, dtype=np.int64), np.ones(self._parameters, dtype=bool)
-        )
-        chosen = select_engine(engine, plan)
-        self._executor = chosen.executor(plan, network, threads=threads)
+        executor = select_engine(engine, plan).executor(plan, network, threads=threads)
+        self._at = LossAndGradient(plan, network, executor)
 
     def __call__(self, vector: Array) -> tuple[float, float, Array]:
         """Return data loss, penalty, and the gradient of their sum, float64.
@@ -59,23 +126,8 @@ class FullBatch:
         Where the loss or the gradient is not finite, the loss is infinite and the gradient NaN.
         Ctrl-C raises KeyboardInterrupt.
         """
-        self._network.vector = vector
-        record = Record.empty(1, self._parameters, 1)
         with self._network.being_trained(), deferred_interrupt() as interrupt:
-            run = Run(
-                batches=self._batches,
-                epoch=0,
-                batch=0,
-                steps=1,
-                first_step=0,
-                rates=np.zeros(1),
-                counts=self._counts,
-                interrupt=interrupt,
-            )
-            self._executor.run(run, record)
-        if interrupt.requested:
+            found = self._at(vector, self._batches, interrupt)
+        if interrupt.requested or found is None:
             raise KeyboardInterrupt
-        if record.diverged_at is not None:
-            return math.inf, 0.0, np.full(len(vector), np.nan)
-        data_loss, penalty = record.step_losses[0].tolist()
-        return data_loss, penalty, self._executor.optimizer_state[0].astype(np.float64)
+        return found.losses.data, found.losses.penalty, found.gradient

@@ -8,7 +8,7 @@ made is written to the network as a whole, so an interrupt leaves it as it was b
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from deltarule.formulas.optimizers import Optimizer
 from deltarule.network.layers import Dropout
 from deltarule.network.network import Network
 from deltarule.plan import Plan
+from deltarule.training.full_batch import Losses
 
 
 def check_full_batch(optimizer: Optimizer, batches: Batches) -> None:
@@ -70,33 +71,36 @@ def check_plan(plan: Plan) -> None:
             )
 
 
-class Losses(NamedTuple):
-    """The loss of all rows: data loss, penalty, and the sum of weights."""
-
-    data: float
-    penalty: float
-    weight: float
-
-    @property
-    def sum(self) -> float:
-        """Data loss plus penalty."""
-        return self.data + self.penalty
-
-
 class FullBatchExecutor(Executor):
-    """Base of the executors: the network, its twin in float64, and what evaluates both."""
+    """Base of the executors: the network, its twin in float64, and what evaluates both.
+
+    Attributes
+    ----------
+    carrier : Optimizer or None
+        What the engine runs on the twin; None where that is evaluated alone.
+    plan, twin
+        The plan of the twin, and the twin.
+    trained : array of bool (parameters,)
+        Which numbers of the flat vector are trained.
+    """
+
+    carrier: ClassVar[Optimizer | None] = None
 
     checks_batches = False
 
     def __init__(self, plan: Plan, network: Network, engine: Engine, threads: int | None) -> None:
+        assert isinstance(plan.optimizer, FullBatchOptimizer)
         check_plan(plan)
-        bare = replace(plan, optimizer=None)
-        self._network = network
-        self._outside = engine.executor(bare, network, threads=threads)
-        self.plan = replace(bare, dtype=np.dtype(np.float64))
+        self._network, self._reported = network, plan.optimizer.reported
+        self._outside = engine.executor(replace(plan, optimizer=None), network, threads=threads)
+        self.plan = replace(plan, optimizer=self.carrier, dtype=np.dtype(np.float64))
         self.twin = network.copy(dtype="float64")
         self._inside = engine.executor(self.plan, self.twin, threads=threads)
         self._written: Array | None = None  # the network's vector as it was last written
+        self.trained = np.repeat(
+            [place.factor != 0 for place in plan.parameters],
+            [place.size for place in plan.parameters],
+        )
 
     @property
     def exact_vector(self) -> Array:
@@ -121,39 +125,48 @@ class FullBatchExecutor(Executor):
 
     def run(self, run: Run, record: Record) -> None:
         """Do some steps; each is an epoch."""
+        for name in self._reported:
+            record.columns[name] = np.full(run.steps, np.nan)
         data = next(run.batches.stretches(run.epoch, run.batch, 1)).data
         self._read()
-        for _ in range(run.steps):
+        while record.steps_done < run.steps and not record.stopped:
             if run.interrupt.requested:
                 record.interrupted = True
                 return
             outputs = self._outputs(data) if run.observer else None
+            before = record.steps_done
             if data.weights is None or data.weights.any():
+                most = 1 if run.observer else run.steps - before
                 with np.errstate(all="ignore"):
-                    if not self._step(data, run, record):
-                        return
-                run.counts.since += 1
+                    going = self._steps(data, run, record, most)
+                run.counts.since += record.steps_done - before
+                if not going:
+                    return
+            else:
+                record.steps_done += 1
             if outputs is not None and run.observer is not None:
                 run.observer.saw(data, None, outputs)
-            record.steps_done += 1
-            if record.stopped:
-                return
 
     def _outputs(self, data: Dataset) -> Array:
         outputs = np.empty((len(data), self.plan.outputs), dtype=self._network.dtype)
         self._outside.evaluate(data, outputs)
         return outputs
 
-    def _step(self, data: Dataset, run: Run, record: Record) -> bool:
-        """Do one step and report it; return False where it was interrupted or diverged."""
+    def _steps(self, data: Dataset, run: Run, record: Record, most: int) -> bool:
+        """Do and report at least one step; return False after an interrupt or a divergence."""
         raise NotImplementedError
 
-    def _read(self) -> None:
-        """Take the network's values where somebody has changed them, and not only rounded them."""
+    def _read(self) -> bool:
+        """Take the network's values where somebody has changed them; return whether that was so.
+
+        Where nobody did, the twin has them before they were rounded to the network's dtype.
+        """
         self.twin.state_vector = self._network.state_vector
-        if self._written is None or not np.array_equal(self._written, self._network.vector):
-            self.twin.vector = self._network.vector
-            self._written = self._network.vector.copy()
+        if self._written is not None and np.array_equal(self._written, self._network.vector):
+            return False
+        self.twin.vector = self._network.vector
+        self._written = self._network.vector.copy()
+        return True
 
     def _write(self) -> None:
         """Give the network the twin's parameters."""
@@ -174,7 +187,7 @@ class FullBatchExecutor(Executor):
 
 
 def report(plan: Plan, record: Record, losses: Losses, gradient: Array) -> None:
-    """Add a step to a record: its loss, and the gradient (trained parameters,), before it."""
+    """Note a step in a record: its loss, and the gradient (trained parameters,), before it."""
     assert plan.loss is not None
     step = record.steps_done
     mean = plan.loss.reduction == "mean"
@@ -189,3 +202,4 @@ def report(plan: Plan, record: Record, losses: Losses, gradient: Array) -> None:
             record.gradient_squares[step, i] += part @ part
             start += parameter.size
     record.updates[step] += 1
+    record.steps_done += 1

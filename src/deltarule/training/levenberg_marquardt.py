@@ -23,12 +23,20 @@ from deltarule.formulas.losses import MeanSquaredError, SquaredError
 from deltarule.formulas.penalties import L2
 from deltarule.network.network import Network
 from deltarule.plan import Plan
-from deltarule.training.full_batch_executor import FullBatchExecutor, Losses, report
+from deltarule.training.full_batch import Losses
+from deltarule.training.full_batch_executor import FullBatchExecutor, report
 
 CELLS_PER_BLOCK = 1 << 22
 """Numbers of the Jacobian that are held at once: 32 MiB."""
 SMALLEST_SCALE = 1e-12
 """Of an element of D, by the largest; a parameter on which no output depends would have 0."""
+
+
+NO_GRADIENT = "converged: the gradient is 0 within gradient_tolerance"
+NO_FALL = "converged: the loss falls no further than by loss_tolerance of itself"
+NO_DISTANCE = "converged: a step is shorter than step_tolerance of the parameters"
+REASONS = ["", NO_GRADIENT, NO_FALL, NO_DISTANCE]
+"""Why a run ends where it has converged."""
 
 
 class Normal(NamedTuple):
@@ -46,35 +54,34 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
         check_least_squares(plan)
         super().__init__(plan, network, engine, threads)
         self._rule = plan.optimizer
-        self._trained = np.repeat(
-            [place.factor != 0 for place in plan.parameters],
-            [place.size for place in plan.parameters],
-        )
         self._mu, self._nu = float(plan.optimizer.damping), 2.0
-        self._scale = np.zeros(int(self._trained.sum()))  # D
+        self._scale = np.zeros(int(self.trained.sum()))  # D
         self._made_with = self._mu
         self._reached: tuple[float, str] | None = None  # a loss, and why nothing more is gained
 
     @property
     def optimizer_state(self) -> Array:
-        """``mu``, ``nu`` and ``D``, each for every parameter: (3, parameters)."""
-        state = np.zeros((3, len(self._trained)))
-        state[0], state[1], state[2, self._trained] = self._mu, self._nu, self._scale
+        """``mu``, ``nu``, where it has converged and by which rule, ``D``: (5, parameters).
+
+        The first three are the same for every parameter; the others are 0 for frozen ones.
+        """
+        loss, reason = self._reached or (0.0, "")
+        state = np.zeros((5, len(self.trained)))
+        state[:3] = np.array([[self._mu], [self._nu], [loss]])
+        state[3:, self.trained] = np.full_like(self._scale, REASONS.index(reason)), self._scale
         return state
 
     @optimizer_state.setter
     def optimizer_state(self, state: Array) -> None:
-        self._mu, self._nu = float(state[0, 0]), float(state[1, 0])
-        self._scale = state[2, self._trained].astype(np.float64)
+        self._mu, self._nu, loss = state[:3, 0].tolist()
+        self._scale = state[4, self.trained]
+        reasons = state[3]
+        same = [r for r in range(1, len(REASONS)) if np.array_equal(reasons, r * self.trained)]
+        # Of other parameters it says nothing.
+        self._reached = (loss, REASONS[same[0]]) if same else None
 
-    def run(self, run: Run, record: Record) -> None:
-        """Do some steps; each is an epoch."""
-        for name in self._rule.reported:
-            record.columns[name] = np.full(run.steps, math.nan)
-        super().run(run, record)
-
-    def _step(self, data: Dataset, run: Run, record: Record) -> bool:
-        losses, step = self.losses(data), record.steps_done
+    def _steps(self, data: Dataset, run: Run, record: Record, most: int) -> bool:
+        losses = self.losses(data)
         normal = normal_equations(self.plan, self.twin, data, losses.weight, run.interrupt)
         if normal is None:
             record.interrupted = True
@@ -90,7 +97,7 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
                 record.interrupted = True
                 return False
         record.stopped = reason
-        record.columns["damping"][step] = self._made_with
+        record.columns["damping"][record.steps_done] = self._made_with
         report(self.plan, record, losses, normal.gradient)
         return True
 
@@ -102,7 +109,7 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
         # |cos(r, J_j)| = |J_j' r| / (|J_j| |r|), with r'r = 2 loss
         lengths = np.sqrt(normal.matrix.diagonal() * 2 * here)
         if (np.abs(normal.gradient) <= self._rule.gradient_tolerance * lengths).all():
-            return "converged: the gradient is 0 within gradient_tolerance"
+            return NO_GRADIENT
         return ""
 
     def _move(
@@ -112,7 +119,7 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
 
         Returns whether one was made, and why there is none; neither after an interrupt.
         """
-        rule, start, w = self._rule, self.twin.vector.copy(), self.twin.vector[self._trained]
+        rule, start, w = self._rule, self.twin.vector.copy(), self.twin.vector[self.trained]
         scale = np.maximum(self._scale, SMALLEST_SCALE * self._scale.max())
         while self._mu <= rule.largest_damping:
             if interrupt.requested:
@@ -142,16 +149,16 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
     def _loss_at(self, start: Array, h: Array, data: Dataset) -> float:
         """Move the twin to ``start + h`` and return the loss there; infinite where it has none."""
         self.twin.vector = start
-        self.twin.vector[self._trained] += h
+        self.twin.vector[self.trained] += h
         return self.losses(data).sum if self.fits_dtype() else math.inf
 
     def _converges(self, h: Array, w: Array, scale: Array, fall: float, predicted: float) -> str:
         """Return why a step, made or not, is so small that it is the last; "" where it is not."""
         rule = self._rule
         if abs(fall) <= rule.loss_tolerance and predicted <= rule.loss_tolerance:
-            return "converged: the loss falls no further than by loss_tolerance of itself"
+            return NO_FALL
         if np.sqrt(h @ (scale * h)) <= rule.step_tolerance * np.sqrt(w @ (scale * w)):
-            return "converged: a step is shorter than step_tolerance of the parameters"
+            return NO_DISTANCE
         return ""
 
     def _not_finite(self, losses: Losses, normal: Normal, data: Dataset) -> str | None:
@@ -162,7 +169,7 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
         if np.isfinite(normal.matrix.diagonal()).all() and np.isfinite(normal.gradient).all():
             return None
         finite = np.isfinite(normal.matrix.diagonal()) & np.isfinite(normal.gradient)
-        bad = np.flatnonzero(self._trained)[np.argmin(finite)]
+        bad = np.flatnonzero(self.trained)[np.argmin(finite)]
         return next(p.name for p in self.plan.parameters if p.offset <= bad < p.offset + p.size)
 
 
