@@ -41,7 +41,7 @@ from deltarule.formulas import (
 from deltarule.formulas.activations import ActivationFunction
 from deltarule.formulas.clipping import Clip, ClipNorm, ClipValue
 from deltarule.formulas.constraints import Constraint, MaxNorm
-from deltarule.formulas.full_batch import LBFGS, LevenbergMarquardt
+from deltarule.formulas.full_batch import LBFGS, BayesianRegularization, LevenbergMarquardt
 from deltarule.formulas.initializers import Initializer
 from deltarule.formulas.losses import (
     BinaryCrossEntropy,
@@ -120,6 +120,7 @@ __all__ = [
     "AdamW",
     "Adan",
     "BatchNorm",
+    "BayesianRegularization",
     "BinaryCrossEntropy",
     "Callback",
     "Checkpoint",

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from deltarule.base.guards import fixed
 from deltarule.base.settings import check_integer, check_number, setting
+from deltarule.base.types import Array
 from deltarule.formulas.optimizers import Optimizer
 from deltarule.formulas.schedules import Schedule, resolve_schedule
 
@@ -106,6 +107,63 @@ class LevenbergMarquardt(FullBatchOptimizer):
         check_number("loss_tolerance", self.loss_tolerance, at_least=0)
         check_number("step_tolerance", self.step_tolerance, at_least=0)
         check_number("gradient_tolerance", self.gradient_tolerance, at_least=0)
+
+
+@setting
+class BayesianRegularization(LevenbergMarquardt):
+    """Levenberg-Marquardt with a penalty on all parameters, whose strength follows from the data.
+
+    It minimises ``1/2 r'r + s/2 w'w``, with the data loss ``1/2 r'r`` and the trained parameters w,
+    weights and biases alike. Before each step the strength ``s`` is estimated anew from the
+    evidence, for ``n`` residuals that have weight and the eigenvalues ``e_i`` of ``J'J``::
+
+        gamma = sum_i e_i / (e_i + s)             the effective number of parameters
+        s = gamma r'r / ((n - gamma) w'w)
+
+    In the paper's terms ``s`` is alpha / beta, in units of the loss, and gamma is
+    ``p - 2 alpha tr(H^-1)``. It begins with a millionth of the mean diagonal element of ``J'J``,
+    and at most doubles in a step: residuals of a network that does not fit yet would let a strong
+    penalty shrink all parameters to 0.
+
+    So it fits noisy data without validation data, and tells how many parameters these can
+    determine. It is MATLAB's ``trainbr``. It takes no other penalty. Its settings are those of
+    :class:`LevenbergMarquardt`; a run has converged where ``s`` has settled, too.
+
+    Notes
+    -----
+    The history's "loss" is the data loss; "penalty_strength" is ``s``, "effective_parameters" is
+    gamma.
+
+    Sources: MacKay, "Bayesian interpolation" (1992); Foresee and Hagan, "Gauss-Newton approximation
+    to Bayesian learning" (1997).
+
+    Examples
+    --------
+    >>> import numpy as np, deltarule as dr
+    >>> X = np.linspace(-1, 1, 40)[:, None]
+    >>> y = np.sin(3 * X) + 0.2 * np.random.default_rng(0).normal(size=(40, 1))
+    >>> net = dr.Network([dr.Dense(20, "tanh"), dr.Dense(1)], inputs=1, seed=0)
+    >>> history = dr.train(net, X, y, loss="mse", optimizer=dr.BayesianRegularization(),
+    ...                    epochs=300, batch_size=None)
+    >>> 3 < history["effective_parameters"][-1] < 12              # of 61
+    True
+    """
+
+    name: ClassVar[str] = "bayesian_regularization"
+    aliases: ClassVar[tuple[str, ...]] = ("trainbr", "bayesian_regularisation")
+    reported: ClassVar[tuple[str, ...]] = ("damping", "penalty_strength", "effective_parameters")
+
+
+def effective_parameters(eigenvalues: Array, strength: float) -> float:
+    """Return ``gamma = sum_i e_i / (e_i + s)`` for the eigenvalues of ``J'J``."""
+    positive = eigenvalues[eigenvalues > 0]  # rounding may push zeros below 0
+    return float((positive / (positive + strength)).sum())
+
+
+def evident_strength(gamma: float, squares: float, residuals: int, size: float) -> float:
+    """Return ``s = gamma r'r / ((n - gamma) w'w)`` for ``squares`` r'r and ``size`` w'w."""
+    free = max(residuals - gamma, 1e-9 * residuals)  # gamma < n, but for rounding
+    return gamma * squares / (free * size)
 
 
 @setting

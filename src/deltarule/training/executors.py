@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deltarule.engines import Engine, Executor, select_engine
-from deltarule.formulas.full_batch import LBFGS, FullBatchOptimizer
+from deltarule.formulas.full_batch import LBFGS, BayesianRegularization, FullBatchOptimizer
 from deltarule.network.network import Network
 from deltarule.plan import Plan
+from deltarule.training.bayesian_regularization import BayesianRegularizationExecutor
+from deltarule.training.full_batch_executor import FullBatchExecutor
 from deltarule.training.lbfgs import LBFGSExecutor
 from deltarule.training.levenberg_marquardt import LevenbergMarquardtExecutor
 
@@ -18,5 +20,9 @@ def bind(name: str, plan: Plan, network: Network, threads: int | None) -> tuple[
         engine = select_engine(name, plan)
         return engine, engine.executor(plan, network, threads=threads)
     engine = select_engine(name, replace(plan, optimizer=None))
-    kind = LBFGSExecutor if isinstance(plan.optimizer, LBFGS) else LevenbergMarquardtExecutor
+    kind: type[FullBatchExecutor] = LevenbergMarquardtExecutor
+    if isinstance(plan.optimizer, LBFGS):
+        kind = LBFGSExecutor
+    elif isinstance(plan.optimizer, BayesianRegularization):
+        kind = BayesianRegularizationExecutor
     return engine, kind(plan, network, engine, threads)

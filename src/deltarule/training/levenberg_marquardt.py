@@ -61,7 +61,15 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
 
     @property
     def optimizer_state(self) -> Array:
-        """``mu``, ``nu``, where it has converged and by which rule, ``D``: (5, parameters).
+        """What it goes on with, a column for every parameter."""
+        return self._state()
+
+    @optimizer_state.setter
+    def optimizer_state(self, state: Array) -> None:
+        self._go_on_from(state)
+
+    def _state(self) -> Array:
+        """Return ``mu``, ``nu``, where it has converged and by which rule, ``D``: (5, parameters).
 
         The first three are the same for every parameter; the others are 0 for frozen ones.
         """
@@ -71,8 +79,7 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
         state[3:, self.trained] = np.full_like(self._scale, REASONS.index(reason)), self._scale
         return state
 
-    @optimizer_state.setter
-    def optimizer_state(self, state: Array) -> None:
+    def _go_on_from(self, state: Array) -> None:
         self._mu, self._nu, loss = state[:3, 0].tolist()
         self._scale = state[4, self.trained]
         reasons = state[3]
@@ -89,31 +96,46 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
         record.diverged_at = self._not_finite(losses, normal, data)
         if record.diverged_at is not None:
             return False
+        gradient = normal.gradient
+        normal = self._with_prior(data, losses, normal)
         self._scale = np.maximum(self._scale, normal.matrix.diagonal())
-        reason = self._why_done(losses.sum, normal)
+        reason = self._why_done(losses, normal)
         if not reason:
-            moved, reason = self._move(data, losses.sum, normal, run.interrupt)
+            moved, reason = self._move(data, losses, normal, run.interrupt)
             if not moved and not reason:
                 record.interrupted = True
                 return False
         record.stopped = reason
-        record.columns["damping"][record.steps_done] = self._made_with
-        report(self.plan, record, losses, normal.gradient)
+        for name, value in self._figures().items():
+            record.columns[name][record.steps_done] = value
+        report(self.plan, record, losses, gradient)
         return True
 
-    def _why_done(self, here: float, normal: Normal) -> str:
+    def _with_prior(self, data: Dataset, losses: Losses, normal: Normal) -> Normal:
+        """Return the normal equations of what is minimised; here that is the loss."""
+        return normal
+
+    def _minimised(self, losses: Losses) -> float:
+        """Return what is minimised, at the twin's parameters."""
+        return losses.sum
+
+    def _figures(self) -> dict[str, float]:
+        """Return what the history has of a step, beside its loss."""
+        return {"damping": self._made_with}
+
+    def _why_done(self, losses: Losses, normal: Normal) -> str:
         """Return why a step would gain nothing more, or "" where it may."""
-        if self._reached is not None and self._reached[0] == here:  # nobody changed anything
+        if self._reached is not None and self._reached[0] == losses.sum:  # nobody changed anything
             return self._reached[1]
         self._reached = None
         # |cos(r, J_j)| = |J_j' r| / (|J_j| |r|), with r'r = 2 loss
-        lengths = np.sqrt(normal.matrix.diagonal() * 2 * here)
+        lengths = np.sqrt(normal.matrix.diagonal() * 2 * self._minimised(losses))
         if (np.abs(normal.gradient) <= self._rule.gradient_tolerance * lengths).all():
             return NO_GRADIENT
         return ""
 
     def _move(
-        self, data: Dataset, here: float, normal: Normal, interrupt: Interrupt
+        self, data: Dataset, losses: Losses, normal: Normal, interrupt: Interrupt
     ) -> tuple[bool, str]:
         """Make the first step that lowers the loss, with ever larger damping.
 
@@ -121,6 +143,7 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
         """
         rule, start, w = self._rule, self.twin.vector.copy(), self.twin.vector[self.trained]
         scale = np.maximum(self._scale, SMALLEST_SCALE * self._scale.max())
+        here = self._minimised(losses)
         while self._mu <= rule.largest_damping:
             if interrupt.requested:
                 return False, ""
@@ -130,8 +153,12 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
             if h is not None:
                 # The linear model falls from 1/2 r'r by 1/2 h'(mu D h - J'r).
                 predicted = 0.5 * float(h @ (self._mu * scale * h - normal.gradient))
-                there = self._loss_at(start, h, data)
-                fall = here - there if math.isfinite(there) else -math.inf
+                self.twin.vector = start
+                self.twin.vector[self.trained] += h
+                there = self.losses(data)
+                fall = here - self._minimised(there)
+                if not (math.isfinite(fall) and self.fits_dtype()):
+                    fall = -math.inf
                 gain = fall / predicted if predicted > 0 else 0.0
                 reason = self._converges(h, w, scale, fall / here, predicted / here)
                 if reason and gain <= 0:
@@ -140,17 +167,11 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
             self._mu, self._nu = next_damping(self._mu, self._nu, gain)
             if gain > 0:
                 self._write()
-                self._reached = (there, reason) if reason else None
+                self._reached = (there.sum, reason) if reason else None
                 return True, ""
         self._mu, self._nu = rule.damping, 2.0
         self.twin.vector = start
         return False, f"no step lowers the loss, up to a damping of {rule.largest_damping:g}"
-
-    def _loss_at(self, start: Array, h: Array, data: Dataset) -> float:
-        """Move the twin to ``start + h`` and return the loss there; infinite where it has none."""
-        self.twin.vector = start
-        self.twin.vector[self.trained] += h
-        return self.losses(data).sum if self.fits_dtype() else math.inf
 
     def _converges(self, h: Array, w: Array, scale: Array, fall: float, predicted: float) -> str:
         """Return why a step, made or not, is so small that it is the last; "" where it is not."""
@@ -193,7 +214,7 @@ def normal_equations(
         a, J = jacobian(plan, x, context)
         root = _root_weights(plan, w, total, len(x))
         J *= root[:, :, None]
-        J, r = J.reshape(-1, p), (root * (a - t)).reshape(-1)
+        J, r = J.reshape(len(x) * k, p), (root * (a - t)).reshape(-1)
         A += J.T @ J
         g += J.T @ r
     for place, parameter in zip(places, plan.parameters, strict=True):

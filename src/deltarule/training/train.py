@@ -52,8 +52,8 @@ def train(
     loss : name or Loss
     optimizer : name or Optimizer
         For instance ``Adam(learning_rate=Cosine(1e-3))``. Its state starts anew in each call; to
-        keep it from call to call, use :class:`Trainer`. LevenbergMarquardt and LBFGS take all
-        rows in each step, and need ``batch_size=None``.
+        keep it from call to call, use :class:`Trainer`. LevenbergMarquardt,
+        BayesianRegularization and LBFGS take all rows in each step, and need ``batch_size=None``.
     epochs : int
         Passes over the data.
     batch_size : int or None
