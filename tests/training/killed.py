@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 import deltarule as dr
 from faults import at_call
 
+Checkpoint = partial(dr.Checkpoint, share=1)  # each that is due
 RNG = np.random.default_rng(3)
 X, Y = RNG.standard_normal((160, 5)), RNG.standard_normal(160)
 LABELS = RNG.integers(0, 3, 160)
@@ -56,7 +58,7 @@ def callbacks(folder: Path) -> list[dr.Callback]:
     return [
         dr.EarlyStopping("val_loss", patience=6),
         dr.ReduceOnPlateau("val_loss", patience=2, factor=0.5),
-        dr.Checkpoint(folder, unit="step", every=3, monitor="val_loss"),
+        Checkpoint(folder, unit="step", every=3, monitor="val_loss"),
     ]
 
 

@@ -10,7 +10,9 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import deltarule as dr
 from deltarule.network.model_file import digest_of
 from faults import at_call, failing
 
+Checkpoint = partial(dr.Checkpoint, share=1)  # each that is due
 RNG = np.random.default_rng(11)
 X, Y = RNG.standard_normal((24, 3)), RNG.standard_normal(24)
 FULL = int(os.environ.get("DELTARULE_SOAK", "0"))
@@ -59,11 +62,36 @@ def test_the_first_the_last_and_every_so_many(
     settings: dict[str, Any], kept: list[str], tmp_path: Path
 ) -> None:
     """Four epochs of three steps; the first is written before the first step."""
-    checkpoint = dr.Checkpoint(tmp_path / "deep" / "run", **settings)
+    checkpoint = Checkpoint(tmp_path / "deep" / "run", **settings)
     assert checkpoint.latest is None
     train(network(), checkpoint)
     assert names(tmp_path / "deep" / "run") == kept
     assert checkpoint.latest == tmp_path / "deep" / "run" / f"{kept[-1]}.safetensors"
+
+
+def test_writing_takes_a_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second each, by a clock that goes on by 1 s when a file is written, by 0.25 s in an epoch.
+
+    Of 0.25 of the time: after the first, which ends at 1 s, the next may begin at 8 s.
+    """
+    now = 0.0
+
+    class Epoch(dr.Callback):
+        def on_epoch(self, state: dr.State) -> None:
+            nonlocal now
+            now += 0.25
+
+    def replace(*paths: Any) -> None:
+        nonlocal now
+        now += 1
+        usual(*paths)
+
+    usual = os.replace
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    train(network(), Epoch(), dr.Checkpoint(tmp_path, share=0.25, keep=99), epochs=60)
+    found = [int(name[-6:]) for name in names(tmp_path)]
+    assert found == [0, 28, 40, 52, 60]  # at 1 + 28 / 4 = 8 s, 9 + 12 / 4 = 12 s, 16 s, the last
 
 
 class Scores(dr.Callback):
@@ -75,7 +103,7 @@ class Scores(dr.Callback):
 
 
 def test_the_checkpoint_of_the_best_epoch_is_kept(tmp_path: Path) -> None:
-    checkpoint = dr.Checkpoint(tmp_path, keep=1, monitor="val_loss", every=2)
+    checkpoint = Checkpoint(tmp_path, keep=1, monitor="val_loss", every=2)
     zero = X[:6], np.zeros(6)
     train(network(), Scores(), checkpoint, validation=zero)
     assert names(tmp_path) == ["epoch-000002", "epoch-000004"]
@@ -88,17 +116,17 @@ def test_the_checkpoint_of_the_best_epoch_is_kept(tmp_path: Path) -> None:
 
 def test_a_column_to_watch_must_exist(tmp_path: Path) -> None:
     with pytest.raises(dr.InvalidValueError, match="monitor: the history will have no 'val_loss'"):
-        train(network(), dr.Checkpoint(tmp_path / "run", monitor="val_loss"))
+        train(network(), Checkpoint(tmp_path / "run", monitor="val_loss"))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_with_another_runs_checkpoints_is_refused(tmp_path: Path) -> None:
-    train(network(), dr.Checkpoint(tmp_path))
+    train(network(), Checkpoint(tmp_path))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     net = network()
     start = net.vector.copy()
     with pytest.raises(dr.InvalidValueError, match=r"checkpoints of another run.*dr\.resume"):
-        train(net, dr.Checkpoint(tmp_path))
+        train(net, Checkpoint(tmp_path))
     assert np.array_equal(net.vector, start)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -107,13 +135,13 @@ def test_other_files_in_the_folder_stay(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "epoch-best.safetensors").write_text("mine too")
     (tmp_path / ".epoch-000001.safetensors.x.part").write_text("of a run that was killed")
-    train(network(), dr.Checkpoint(tmp_path, keep=1))
+    train(network(), Checkpoint(tmp_path, keep=1))
     found = sorted(path.name for path in tmp_path.iterdir())
     assert found == ["epoch-000004.safetensors", "epoch-best.safetensors", "notes.txt"]
 
 
 def test_an_earlier_checkpoint_is_refused_while_later_ones_lie_beside_it(tmp_path: Path) -> None:
-    train(network(), dr.Checkpoint(tmp_path))
+    train(network(), Checkpoint(tmp_path))
     with pytest.raises(dr.InvalidValueError, match=r"not the latest.*epoch-000004"):
         dr.resume(tmp_path / "epoch-000003.safetensors", X, Y)
     (tmp_path / "epoch-000004.safetensors").unlink()
@@ -123,7 +151,7 @@ def test_an_earlier_checkpoint_is_refused_while_later_ones_lie_beside_it(tmp_pat
 def test_restarts_are_many_runs(tmp_path: Path) -> None:
     with pytest.raises(dr.InvalidValueError, match="a folder of checkpoints holds one run"):
         dr.restart(
-            network(), X, Y, loss="squared_error", restarts=2, callbacks=[dr.Checkpoint(tmp_path)]
+            network(), X, Y, loss="squared_error", restarts=2, callbacks=[Checkpoint(tmp_path)]
         )
     assert names(tmp_path) == []
 
@@ -137,7 +165,7 @@ def test_where_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
 
 def test_a_folder_may_be_moved(tmp_path: Path) -> None:
     net = network()
-    train(net, dr.Checkpoint(tmp_path / "run"), epochs=2)
+    train(net, Checkpoint(tmp_path / "run"), epochs=2)
     (tmp_path / "run").rename(tmp_path / "moved")
     dr.resume(tmp_path / "moved", X, Y, epochs=3)
     assert names(tmp_path) == ["moved"]
@@ -151,7 +179,7 @@ def test_several_runs_of_one_trainer(tmp_path: Path) -> None:
         net = network()
         trainer = dr.Trainer(net, "squared_error", dr.Adam(dr.Exponential(0.1, 0.9)))
         trainer.run(X, Y, epochs=2)
-        return net, trainer.run(X, Y, epochs=3, callbacks=[dr.Checkpoint(folder, keep=9)])
+        return net, trainer.run(X, Y, epochs=3, callbacks=[Checkpoint(folder, keep=9)])
 
     net, history = trained(tmp_path / "a")
     for path in sorted((tmp_path / "a").iterdir())[:-1]:
@@ -170,9 +198,9 @@ def test_several_runs_of_one_trainer(tmp_path: Path) -> None:
 def test_every_call_that_fails_is_raised_and_loses_nothing(number: int, tmp_path: Path) -> None:
     """The earlier checkpoint is whole, the network in memory is that of the last epoch."""
     plain = network()
-    train(plain, dr.Checkpoint(tmp_path / "plain", keep=9))
+    train(plain, Checkpoint(tmp_path / "plain", keep=9))
     with at_call(-1, failing(number)) as made:
-        train(network(), dr.Checkpoint(tmp_path / "counted", keep=9))
+        train(network(), Checkpoint(tmp_path / "counted", keep=9))
     step = 1 if FULL or number == errno.ENOSPC else 5
     for call in range(0, len(made), step):
         folder, net = tmp_path / f"{number}-{call}", network()
@@ -180,7 +208,7 @@ def test_every_call_that_fails_is_raised_and_loses_nothing(number: int, tmp_path
             at_call(call, failing(number)) as calls,
             pytest.raises(dr.WriteError, match=os.strerror(number)) as caught,
         ):
-            train(net, dr.Checkpoint(folder, keep=9))
+            train(net, Checkpoint(folder, keep=9))
         assert caught.value.errno == number
         assert str(folder) in str(caught.value)
         assert len(calls) >= call + 1
@@ -204,7 +232,7 @@ def test_the_network_in_memory_is_that_of_the_last_epoch(tmp_path: Path) -> None
     train(plain, epochs=3)
     try:
         with pytest.raises(dr.WriteError, match="No space left"):
-            train(net, Fail(), dr.Checkpoint(tmp_path))
+            train(net, Fail(), Checkpoint(tmp_path))
     finally:
         os.fsync = fsync
     assert np.array_equal(plain.vector, net.vector)
@@ -215,14 +243,14 @@ def test_a_full_disk_is_found_out_before_the_first_step(tmp_path: Path) -> None:
     net = network()
     start = net.vector.copy()
     with at_call(3, failing(errno.ENOSPC)), pytest.raises(dr.WriteError, match="No space left"):
-        train(net, dr.Checkpoint(tmp_path))
+        train(net, Checkpoint(tmp_path))
     assert np.array_equal(net.vector, start)
 
 
 def test_no_folder_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(dr.WriteError, match=r"cannot make the folder .*file"):
-        train(network(), dr.Checkpoint(tmp_path / "file"))
+        train(network(), Checkpoint(tmp_path / "file"))
 
 
 # ------------------------------------------------------------------------- when it is ended
@@ -246,7 +274,7 @@ def test_sigterm_writes_a_checkpoint_and_ends_the_process(step: int, tmp_path: P
     plain, net = network(), network()
     expected = train(plain)
     with pytest.raises(SystemExit) as caught:
-        train(net, press(signal.SIGTERM, step), dr.Checkpoint(tmp_path, every=99))
+        train(net, press(signal.SIGTERM, step), Checkpoint(tmp_path, every=99))
     assert caught.value.code == 143
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     epoch, batch = divmod(step, 3)
@@ -261,7 +289,7 @@ def test_ctrl_c_writes_a_checkpoint(tmp_path: Path) -> None:
     train(plain)
     stopping = dr.EarlyStopping("loss")  # restores the best weights after the checkpoint
     with pytest.raises(dr.TrainingInterrupted):
-        train(net, press(signal.SIGINT, 7), stopping, dr.Checkpoint(tmp_path))
+        train(net, press(signal.SIGINT, 7), stopping, Checkpoint(tmp_path))
     assert names(tmp_path) == ["epoch-000002", "epoch-000002-batch-000001"]
     found, history = dr.resume(tmp_path, X, Y, callbacks=[press(0, 0), dr.EarlyStopping("loss")])
     assert history.epochs == 4
@@ -272,7 +300,7 @@ def test_ctrl_c_writes_a_checkpoint(tmp_path: Path) -> None:
 
 def test_sigterm_without_raising(tmp_path: Path) -> None:
     history = train(
-        network(), press(signal.SIGTERM, 2), dr.Checkpoint(tmp_path), on_interrupt="return"
+        network(), press(signal.SIGTERM, 2), Checkpoint(tmp_path), on_interrupt="return"
     )
     assert (history.stopped, history.steps) == ("terminated", 2)
 
@@ -295,7 +323,7 @@ def test_a_sigterm_handler_of_ones_own_stays(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGTERM, handler)
     try:
         with pytest.raises(MineError):
-            train(network(), press(signal.SIGTERM, 2), dr.Checkpoint(tmp_path))
+            train(network(), press(signal.SIGTERM, 2), Checkpoint(tmp_path))
         assert signal.getsignal(signal.SIGTERM) is handler
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -322,7 +350,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("whole")
     train(
         network(), dr.EarlyStopping("val_loss"), dr.ReduceOnPlateau("val_loss"),
-        dr.Checkpoint(folder, every=5, unit="step", keep=99), validation=1 / 3, metrics=["mse"],
+        Checkpoint(folder, every=5, unit="step", keep=99), validation=1 / 3, metrics=["mse"],
     )  # fmt: skip
     found: bytes = sorted(folder.iterdir())[1].read_bytes()
     return found

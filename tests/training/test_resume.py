@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from deltarule.training import pace
 from deltarule.training.checkpoint_folder import checkpoints_in
 
 ENGINES = [name for name, state in dr.engines().items() if state.startswith("available")]
+Checkpoint = partial(dr.Checkpoint, share=1)  # each that is due
 RNG = np.random.default_rng(7)
 X, Y = RNG.standard_normal((37, 3)), RNG.standard_normal(37)
 LABELS = RNG.integers(0, 3, 37)
@@ -88,7 +90,7 @@ class Run:
         self.history = dr.train(
             self.net, X, self.y, engine=engine,
             callbacks=[
-                dr.Checkpoint(folder, unit="step", keep=99), *(callback() for callback in callbacks)
+                Checkpoint(folder, unit="step", keep=99), *(callback() for callback in callbacks)
             ],
             **REGRESSION | settings | self.data | more,
         )  # fmt: skip
@@ -145,7 +147,7 @@ def test_checkpoints_change_no_bit(tmp_path: Path) -> None:
         {}, {"every": 2}, {"unit": "step"}, {"unit": "step", "every": 3}, {"monitor": "val_r2"}
     ]):  # fmt: skip
         results = []
-        for extra in ([], [dr.Checkpoint(tmp_path / str(number), **checkpoint)]):
+        for extra in ([], [Checkpoint(tmp_path / str(number), **checkpoint)]):
             net = make()
             history = dr.train(
                 net, X, Y, callbacks=[callback() for callback in callbacks] + extra,
@@ -304,7 +306,7 @@ def bias(y: Any, a: Any, w: Any) -> float:
 
 def test_what_python_made_is_passed_again_and_compared_by_name(tmp_path: Path) -> None:
     net, mine = network(), {"loss": MyLoss(2.5), "metrics": [bias]}
-    checkpoint = dr.Checkpoint(tmp_path / "run", unit="step", keep=99)
+    checkpoint = Checkpoint(tmp_path / "run", unit="step", keep=99)
     history = dr.train(net, X, Y, epochs=2, batch_size=8, callbacks=[Counts(), checkpoint], **mine)
     for path in checkpoints_in(tmp_path / "run"):
         folder = alone(path, tmp_path / "copy")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from deltarule.base.guards import Guarded
-from deltarule.base.settings import check_choice, check_integer
+from deltarule.base.settings import check_choice, check_integer, check_number
 from deltarule.base.words import helpful
 from deltarule.training.callbacks import Callback
 from deltarule.training.state import State
@@ -50,6 +52,10 @@ class Checkpoint(Guarded, Callback):
         not count for it.
     best_is : "min", "max" or None
         As in :class:`EarlyStopping`.
+    share : float
+        Writing takes at most this share of the run's time: a checkpoint that is due before that is
+        left out. 1 writes each. The first, the last, the best and that of an interrupt are always
+        written.
 
     Attributes
     ----------
@@ -83,6 +89,7 @@ class Checkpoint(Guarded, Callback):
     keep: int = 2
     monitor: str | None = None
     best_is: str | None = None
+    share: float = 0.01
     _checks: ClassVar[Mapping[str, Any]] = {
         "folder": lambda what, value: _check_folder(what, value),
         "every": check_integer,
@@ -90,6 +97,7 @@ class Checkpoint(Guarded, Callback):
         "keep": check_integer,
         "monitor": lambda what, value: _check_column(what, value),
         "best_is": check_best_is,
+        "share": partial(check_number, above=0, at_most=1),
     }
     _after_others: ClassVar[bool] = True
 
@@ -97,6 +105,7 @@ class Checkpoint(Guarded, Callback):
         self._files: Folder | None = None  # of the last run
         self._watch: Monitor | None = None
         self._at: tuple[int, int] | None = None  # where the last was made
+        self._start = self._spent = self._took = 0.0  # seconds: in all, and for the last
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._checks:
@@ -137,6 +146,7 @@ class Checkpoint(Guarded, Callback):
             watch.check(state.columns)
         folder = Folder(Path(self.folder), self.keep, resumed=state.resumed)
         self._watch, self._files, self._at = watch, folder, None
+        self._start, self._spent, self._took = time.perf_counter(), 0.0, 0.0
         if not state.resumed:
             self._write(state)
 
@@ -145,12 +155,13 @@ class Checkpoint(Guarded, Callback):
         best = self._watch is not None and self._is_best(state, self._watch)
         last = state.epoch >= state.epochs or bool(state.stop)
         due = self.unit == "epoch" and state.epoch % self.every == 0
-        if best or last or due:
+        if best or last or (due and self._may()):
             self._write(state, best=best)
 
     def on_steps(self, state: State) -> None:
         """Write a checkpoint."""
-        self._write(state)
+        if self._may():
+            self._write(state)
 
     def on_interrupt(self, state: State) -> None:
         """Write a checkpoint of the step at which the run ends."""
@@ -180,6 +191,11 @@ class Checkpoint(Guarded, Callback):
         value = state.score(self.monitor) if of_network else state.history.latest(self.monitor)
         return watch.improved(value)
 
+    def _may(self) -> bool:
+        """Return whether another checkpoint keeps to the share of time."""
+        so_far = time.perf_counter() - self._start
+        return self.share == 1 or self._spent + self._took <= self.share * so_far
+
     def _write(self, state: State, *, best: bool = False) -> None:
         from deltarule.training.checkpoint_folder import Place
 
@@ -187,8 +203,10 @@ class Checkpoint(Guarded, Callback):
         if at is None or at == self._at:
             return  # some callbacks have seen the last epoch and others not; or it is written
         assert self._files is not None
+        start = time.perf_counter()
         self._files.write(Place(*at), state._content, best=best)
-        self._at = at
+        self._at, self._took = at, time.perf_counter() - start
+        self._spent += self._took
 
 
 def _check_folder(what: str, value: object) -> None:
