@@ -1,7 +1,7 @@
 """What checkpoints cost: python benchmarks/checkpoints.py [ROUNDS] [WORKLOAD ...]
 
-Trains with `Checkpoint(folder)` (every epoch, at most 1 % of the time), with each epoch written, and
-without, in turns: seconds of the best turn, and the median ratio to the one without.
+Trains with `Checkpoint(folder)` (every epoch, at most 1 % of the time), with each epoch written,
+and without, in turns: seconds of the best turn, and the median ratio to the one without.
 """
 
 from __future__ import annotations

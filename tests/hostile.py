@@ -259,6 +259,9 @@ def _recipes() -> dict[str, Any]:
         "Trainer": lambda w: (dr.Trainer, {"network": w.net, "loss": "mse"}),
         "EarlyStopping": lambda w: (dr.EarlyStopping, {}),
         "ReduceOnPlateau": lambda w: (dr.ReduceOnPlateau, {}),
+        "Log": lambda w: (dr.Log, {"path": "run.csv"}),
+        "TimeBudget": lambda w: (dr.TimeBudget, {"seconds": 1.0}),
+        "State.end_at": lambda w: (w.state.end_at, {"moment": 1.0, "reason": "enough"}),
         "Checkpoint": lambda w: (dr.Checkpoint, {"folder": w.folder}),
         "resume": lambda w: (dr.resume, {"path": w.checkpoint, "X": w.X, "y": w.y, "epochs": 1}),
         "Network.predict": lambda w: (w.net.predict, {"X": w.X}),
@@ -364,11 +367,9 @@ def public() -> set[str]:
 
 for _name in public():
     # Callbacks' methods get what the loop gives them; a history's are its own owner's tests.
-    if _name.split(".")[0] in (
-        "Callback",
-        "Checkpoint",
-        "EarlyStopping",
-        "ReduceOnPlateau",
-        "History",
-    ) and ("." in _name):
+    owner, _, _method = _name.partition(".")
+    kind = getattr(dr, owner, None)
+    if _method and (
+        kind is dr.History or (isinstance(kind, type) and issubclass(kind, dr.Callback))
+    ):
         RECIPES.setdefault(_name, None)

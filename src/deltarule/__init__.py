@@ -103,7 +103,9 @@ from deltarule.training.evaluation import evaluate
 from deltarule.training.history import History
 from deltarule.training.restarts import restart
 from deltarule.training.resume import resume
+from deltarule.training.run_log import Log
 from deltarule.training.state import State
+from deltarule.training.time_budget import TimeBudget
 from deltarule.training.train import train
 from deltarule.training.trainer import Trainer
 from deltarule.training.watching import EarlyStopping, ReduceOnPlateau
@@ -156,6 +158,7 @@ __all__ = [
     "LevenbergMarquardt",
     "Linear",
     "Lion",
+    "Log",
     "Loss",
     "MaxNorm",
     "MeanAbsoluteError",
@@ -185,6 +188,7 @@ __all__ = [
     "State",
     "StateSpec",
     "Step",
+    "TimeBudget",
     "Trace",
     "Trainer",
     "TrainingInterrupted",

@@ -323,6 +323,27 @@ def test_what_python_made_is_passed_again_and_compared_by_name(tmp_path: Path) -
         dr.resume(folder, X, Y, **mine)
 
 
+def halved(step: int) -> float:
+    return 0.1 * 0.5 ** (step / 5)
+
+
+def test_a_function_as_a_schedule_is_passed_again_with_its_optimizer(tmp_path: Path) -> None:
+    net = network()
+    history = dr.train(
+        net, X, Y, loss="squared_error", optimizer=dr.SGD(halved, 0.9), epochs=2,
+        callbacks=[Checkpoint(tmp_path / "run", unit="step", keep=99)],
+    )  # fmt: skip
+    folder = alone(checkpoints_in(tmp_path / "run")[1], tmp_path / "copy")
+    with pytest.raises(dr.InvalidValueError, match=r"optimizer=.*halved, which a file cannot"):
+        dr.resume(folder, X, Y)
+    for wrong in (dr.SGD(halved, 0.8), dr.SGD(lambda step: 0.1, 0.9)):
+        with pytest.raises(dr.InvalidValueError, match=r"optimizer is .*the run had .*halved"):
+            dr.resume(folder, X, Y, optimizer=wrong)
+    found = dr.resume(folder, X, Y, optimizer=dr.SGD(halved, 0.9))
+    assert found.network.vector.tobytes() == net.vector.tobytes()
+    assert dict(found.history) == dict(history)
+
+
 def test_another_engine_goes_on_and_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -109,7 +109,7 @@ def halved(step: int) -> float:
 @pytest.mark.parametrize(
     "rate",
     [0.01, dr.Cosine(0.01, length=50), dr.Step(0.01, every=2, unit="epoch"), halved],
-    ids=str,
+    ids=lambda rate: getattr(rate, "__name__", repr(rate)),
 )
 def test_scalars_that_were_computed_before_are_those_of_the_step(name: str, rate: Any) -> None:
     settings = {} if name == "rprop" else {"learning_rate": rate}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -38,6 +39,24 @@ class Interrupt:
     def request(self) -> None:
         """Let whatever runs end."""
         self._requested = True
+
+
+class Until(Interrupt):
+    """An interrupt within another, which is also requested from a moment of the clock on.
+
+    ``moment`` is of :func:`time.monotonic`.
+    """
+
+    __slots__ = ("_moment",)
+
+    def __init__(self, outer: Interrupt, moment: float) -> None:
+        super().__init__(outer)
+        self._moment = moment
+
+    @property
+    def requested(self) -> bool:
+        """Whether whatever runs is to end."""
+        return time.monotonic() >= self._moment or super().requested
 
 
 _obeyed = threading.local()

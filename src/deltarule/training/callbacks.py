@@ -57,7 +57,9 @@ class Callback:
         return 1
 
     def on_interrupt(self, state: State) -> None:
-        """Called where Ctrl-C or a signal ends the run, before any ``on_end``.
+        """Called where Ctrl-C, a signal or :attr:`State.stop` ends a run within an epoch.
+
+        It comes before any ``on_end``, and at an epoch's end too where it was Ctrl-C or a signal.
 
         The network is still the one that was trained last; an ``on_end`` may restore another.
         """

@@ -21,11 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, cast
 
 from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_value
 from deltarule.base.packing import pack, unpack
-from deltarule.base.settings import Setting, describe, rebuild
+from deltarule.base.settings import Setting, describe, members, rebuild
 from deltarule.base.types import Array
 from deltarule.formulas.by_output import ByOutput
 from deltarule.formulas.metrics import Spread
@@ -54,15 +54,24 @@ def saved_in(file: ModelFile, path: object) -> dict[str, Any]:
 
 
 def described(part: Any) -> Any:
-    """Return a setting as JSON, or the name of what Python made."""
-    if part is None or isinstance(part, str):
-        return part
-    if isinstance(part, Setting):
-        try:
-            return describe(part)
-        except InvalidTypeError:
-            pass
+    """Return a setting as JSON; of what Python made, such as a function in it, the name."""
+    try:
+        return describe(part)
+    except InvalidTypeError:
+        pass
+    if isinstance(part, Setting) and members(part.family).get(part.name) is type(part):
+        own = {f.name: described(getattr(part, f.name)) for f in fields(cast(Any, part))}
+        return {part.family: part.name} | own
     return {"python": name_of(part)}
+
+
+def _foreign(stored: Any) -> list[str]:
+    """Return the names of what Python made in a description."""
+    if not isinstance(stored, dict):
+        return []
+    if isinstance(stored.get("python"), str):
+        return [stored["python"]]
+    return [name for part in stored.values() for name in _foreign(part)]
 
 
 def rebuilt(what: str, stored: Any, given: Any, resolve: Any, path: object) -> Any:
@@ -82,9 +91,9 @@ def rebuilt(what: str, stored: Any, given: Any, resolve: Any, path: object) -> A
         The file, for messages.
     """
     if given is None:
-        if isinstance(stored, dict) and "python" in stored:
+        if foreign := _foreign(stored):
             raise InvalidValueError(
-                f"the run had {what}={stored['python']}, which a file cannot hold: pass it again, "
+                f"the run had {what}={foreign[0]}, which a file cannot hold: pass it again, "
                 f"dr.resume(..., {what}=...)"
             )
         with describing(path, "a checkpoint"):
@@ -92,8 +101,8 @@ def rebuilt(what: str, stored: Any, given: Any, resolve: Any, path: object) -> A
     found = resolve(given)
     if described(found) != stored:
         with describing(path, "a checkpoint"):
-            foreign = isinstance(stored, dict) and "python" in stored
-            shown = stored["python"] if foreign else describe_value(rebuild(stored))
+            foreign = _foreign(stored)
+            shown = ", ".join(foreign) if foreign else describe_value(rebuild(stored))
         raise InvalidValueError(
             f"{what} is {describe_value(found)}, but the run had "
             f"{shown}: it goes on with what it began with"

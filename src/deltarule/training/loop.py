@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from deltarule.base.errors import InvalidValueError, TrainingInterrupted
-from deltarule.base.interrupt import Interrupt, deferred_interrupt
+from deltarule.base.interrupt import Interrupt, Until, deferred_interrupt
 from deltarule.base.log import warn
 from deltarule.base.settings import check_integer
 from deltarule.base.types import Array
@@ -191,13 +192,17 @@ class Loop:
                             hook.set_state(kept["state"])
                 self._follow_state()
                 while history.epochs < self._epochs and not state.stop and not interrupt.requested:
-                    self._go_on(interrupt)
+                    until = Until(interrupt, state._deadline)
+                    self._go_on(until if state._deadline < math.inf else interrupt)
+                    if time.monotonic() >= state._deadline:
+                        state.stop = state.stop or state._at_deadline
             except BaseException as caught:
                 error = caught
             reason = _reason(interrupt) if interrupt.requested else str(state.stop)
             history._stopped = history.stopped or reason
             history._unfinished = columns.of_unfinished(self._unfinished)
-            if interrupt.requested or isinstance(error, (KeyboardInterrupt, SystemExit)):
+            within = self._batch > 0 and error is None
+            if interrupt.requested or within or isinstance(error, (KeyboardInterrupt, SystemExit)):
                 error = _call("on_interrupt", started, state, error)
             error = _call("on_end", started, state, error)
             self._took_time()

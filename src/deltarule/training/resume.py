@@ -32,6 +32,8 @@ from deltarule.training.evaluation import resolve_metrics
 from deltarule.training.history import History
 from deltarule.training.loop import in_order
 from deltarule.training.progress import Display
+from deltarule.training.run_log import Log
+from deltarule.training.time_budget import TimeBudget
 from deltarule.training.trainer import Trainer, check_on_interrupt
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ _FAMILIES: dict[str, Any] = {
 }
 _OURS = {
     kind.__qualname__: kind
-    for kind in (watching.EarlyStopping, watching.ReduceOnPlateau, Checkpoint)
+    for kind in (watching.EarlyStopping, watching.ReduceOnPlateau, Checkpoint, Log, TimeBudget)
 }
 
 

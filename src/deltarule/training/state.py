@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import numpy as np
 
+from deltarule.base.errors import InvalidTypeError, describe_value
 from deltarule.base.guards import Guarded
 from deltarule.base.settings import check_number
 from deltarule.base.types import Array
@@ -64,6 +66,7 @@ class State(Guarded):
         self._columns, self._epochs, self._score = columns, epochs, score
         self._resumed, self._place, self._content = resumed, place, content
         self.rate_factor, self.stop = 1.0, ""
+        self._deadline, self._at_deadline = math.inf, ""
         self._losses = [np.empty((0, 2))]
         self._made, self._batch = 0, 0  # steps whose losses there are; of the epoch in progress
 
@@ -129,6 +132,17 @@ class State(Guarded):
     def epoch(self) -> int:
         """How many epochs are finished."""
         return self._history.epochs
+
+    def end_at(self, moment: float, reason: str) -> None:
+        """Let the run end at a moment of ``time.monotonic()``, after the step in progress.
+
+        ``reason`` is then :attr:`stop`. The earliest of several moments counts.
+        """
+        moment = check_number("moment", moment)
+        if not isinstance(reason, str) or not reason:
+            raise InvalidTypeError(f"reason must be a text, got {describe_value(reason)}")
+        if moment < self._deadline:
+            self._deadline, self._at_deadline = moment, reason
 
     def score(self, column: str) -> float:
         """Return a loss or metric of the network as it is now, by its column's name.
