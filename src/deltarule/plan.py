@@ -209,6 +209,16 @@ class Plan:
         """Whether a penalty is added to the loss."""
         return any(parameter.penalty for parameter in self.parameters)
 
+    @cached_property
+    def trained_places(self) -> tuple[list[slice | None], int]:
+        """Where each parameter stands among those that are trained, and the size of all these."""
+        places: list[slice | None] = []
+        end = 0
+        for parameter in self.parameters:
+            places.append(slice(end, end + parameter.size) if parameter.factor else None)
+            end += parameter.size if parameter.factor else 0
+        return places, end
+
     def penalty(self, vector: Array, weight: float) -> float:
         """Return the sum of all penalties on a flat vector of parameters.
 

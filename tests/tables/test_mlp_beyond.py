@@ -348,3 +348,16 @@ def test_a_wrong_parameter_of_scikit_learns_raises_scikit_learns_error(
 
     with pytest.raises(InvalidParameterError, match=next(iter(settings))):
         classifier(**settings).fit(X, LABELS)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [dr.LevenbergMarquardt(), dr.LBFGS(), dr.BayesianRegularization()], ids=repr
+)
+def test_optimizers_that_take_all_rows(optimizer: Any) -> None:
+    """The order of the rows, which scikit-learn's rules draw, is of no consequence to them."""
+    model = regressor(optimizer=optimizer, batch_size=len(XR), max_iter=30, tol=0, alpha=0)
+    model.fit(XR, VALUES)
+    assert 1 < model.n_iter_ <= 30
+    assert model.loss_curve_[-1] < 0.5 * model.loss_curve_[0]
+    with pytest.raises(ValueError, match="takes all rows in each step"):
+        regressor(optimizer=optimizer, batch_size=10, alpha=0).fit(XR, VALUES)

@@ -36,7 +36,7 @@ class BayesianRegularizationExecutor(LevenbergMarquardtExecutor):
         if plan.has_penalty:
             raise InvalidValueError(
                 "BayesianRegularization finds the strength of its penalty itself: leave out "
-                "penalty=, or use LevenbergMarquardt"
+                "penalty= (in estimators, alpha=0), or use LevenbergMarquardt"
             )
         super().__init__(plan, network, engine, threads)
         self._strength = math.nan  # not known yet

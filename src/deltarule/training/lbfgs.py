@@ -16,7 +16,7 @@ from deltarule.base.errors import InvalidValueError, missing_extra
 from deltarule.base.interrupt import Interrupt
 from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset
-from deltarule.data.source import Batches
+from deltarule.data.source import Batches, InMemory
 from deltarule.engines import Engine, Record, Run
 from deltarule.formulas.full_batch import LBFGS
 from deltarule.formulas.optimizers import Optimizer
@@ -41,7 +41,7 @@ class LBFGSExecutor(FullBatchExecutor):
         self._rule = plan.optimizer
         self._at = LossAndGradient(self.plan, self.twin, self._inside)
         self._search: Search | None = None
-        self._batches: Batches | None = None  # what the search is about
+        self._data: Dataset | None = None  # what the search is about
         self._here: Evaluation | None = None  # where it stands
 
     @property
@@ -60,13 +60,14 @@ class LBFGSExecutor(FullBatchExecutor):
         return changed
 
     def _steps(self, data: Dataset, run: Run, record: Record, most: int) -> bool:
-        if self._search is None or self._batches is not run.batches or not self._search.alive:
+        if self._search is None or self._data is not data or not self._search.alive:
             self._search = Search(self.twin.vector, self._rule)
-            self._batches, self._here = run.batches, None
+            self._data, self._here = data, None
         search, self._search = self._search, None  # an exception ends it
         start = self.twin.vector.copy()
         stop = Interrupt(run.interrupt)
-        turn = Turn(partial(self._at, batches=run.batches, interrupt=stop), most, self._here)
+        batches = Batches(InMemory(data), len(data))  # in no order: the sum is over all
+        turn = Turn(partial(self._at, batches=batches, interrupt=stop), most, self._here)
         search.take(turn, stop)
         for iteration in turn.done:
             record.columns["evaluations"][record.steps_done] = iteration.evaluations

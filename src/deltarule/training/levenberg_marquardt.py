@@ -16,7 +16,7 @@ from deltarule.base.interrupt import Interrupt
 from deltarule.base.types import Array
 from deltarule.data.arrays import Dataset
 from deltarule.engines import Engine, Record, Run
-from deltarule.engines.reference.jacobian import jacobian, trained_places
+from deltarule.engines.reference.jacobian import jacobian
 from deltarule.engines.reference.passes import Context, first_not_finite, forward, gather
 from deltarule.formulas.full_batch import LevenbergMarquardt, next_damping
 from deltarule.formulas.losses import MeanSquaredError, SquaredError
@@ -58,6 +58,8 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
         self._scale = np.zeros(int(self.trained.sum()))  # D
         self._made_with = self._mu
         self._reached: tuple[float, str] | None = None  # a loss, and why nothing more is gained
+        self._known: Losses | None = None  # the loss where the last step ended ...
+        self._known_of: Dataset | None = None  # ... of these data
 
     @property
     def optimizer_state(self) -> Array:
@@ -87,8 +89,14 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
         # Of other parameters it says nothing.
         self._reached = (loss, REASONS[same[0]]) if same else None
 
+    def run(self, run: Run, record: Record) -> None:
+        """Do some steps; each is an epoch."""
+        self._known_of = None  # somebody may have changed anything since
+        super().run(run, record)
+
     def _steps(self, data: Dataset, run: Run, record: Record, most: int) -> bool:
-        losses = self.losses(data)
+        losses = self._known if self._known_of is data else self.losses(data)
+        assert losses is not None
         normal = normal_equations(self.plan, self.twin, data, losses.weight, run.interrupt)
         if normal is None:
             record.interrupted = True
@@ -167,6 +175,7 @@ class LevenbergMarquardtExecutor(FullBatchExecutor):
             self._mu, self._nu = next_damping(self._mu, self._nu, gain)
             if gain > 0:
                 self._write()
+                self._known, self._known_of = there, data
                 self._reached = (there.sum, reason) if reason else None
                 return True, ""
         self._mu, self._nu = rule.damping, 2.0
@@ -202,7 +211,7 @@ def normal_equations(
     The Jacobian is computed in blocks of rows, so memory is that of ``J'J`` and of one block.
     ``total``: the sum of weights.
     """
-    places, p = trained_places(plan)
+    places, p = plan.trained_places
     context = context_of(network)
     A, g = np.zeros((p, p)), np.zeros(p)
     k, n = plan.outputs, len(data)
@@ -212,11 +221,17 @@ def normal_equations(
             return None
         x, t, w = gather(plan, data, slice(first, first + size))
         a, J = jacobian(plan, x, context)
-        root = _root_weights(plan, w, total, len(x))
-        J *= root[:, :, None]
-        J, r = J.reshape(len(x) * k, p), (root * (a - t)).reshape(-1)
+        r = a - t
+        if w is not None:
+            root = np.sqrt(w if w.ndim == 2 else w[:, None])
+            J *= root[:, :, None]
+            r *= root
+        J = J.reshape(len(x) * k, p)
         A += J.T @ J
-        g += J.T @ r
+        g += J.T @ r.reshape(-1)
+    factor = _factor(plan, total)
+    A *= factor
+    g *= factor
     for place, parameter in zip(places, plan.parameters, strict=True):
         if place is not None and isinstance(parameter.penalty, L2):
             W = network.vector[parameter.slice]
@@ -227,17 +242,11 @@ def normal_equations(
     return Normal(A, g)
 
 
-def _root_weights(plan: Plan, weights: Array | None, total: float, n: int) -> Array:
-    """Return by what residuals are multiplied, (n, k), so that the data loss is ``1/2 sum r^2``."""
+def _factor(plan: Plan, total: float) -> float:
+    """Return the data loss over half the weighted sum of squares of ``a - t``."""
     assert plan.loss is not None
-    k = plan.outputs
-    factor = 2 / k if isinstance(plan.loss, MeanSquaredError) else 1.0
-    if plan.loss.reduction == "mean":
-        factor /= total
-    if weights is None:
-        return np.full((n, k), math.sqrt(factor))
-    by_output = weights if weights.ndim == 2 else weights[:, None]
-    return np.broadcast_to(np.sqrt(factor * by_output), (n, k))
+    factor = 2 / plan.outputs if isinstance(plan.loss, MeanSquaredError) else 1.0
+    return factor / total if plan.loss.reduction == "mean" else factor
 
 
 def context_of(network: Network) -> Context:

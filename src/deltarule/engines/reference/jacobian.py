@@ -59,16 +59,6 @@ def _terms_of(op: Operation) -> Callable[[Here, Array], Terms] | None:
     return next((_TERMS[kind] for kind in type(op.layer).__mro__ if kind in _TERMS), None)
 
 
-def trained_places(plan: Plan) -> tuple[list[slice | None], int]:
-    """Return where each parameter stands among those that are trained, and how many these are."""
-    places: list[slice | None] = []
-    end = 0
-    for parameter in plan.parameters:
-        places.append(slice(end, end + parameter.size) if parameter.factor else None)
-        end += parameter.size if parameter.factor else 0
-    return places, end
-
-
 def jacobian(plan: Plan, x: Array, context: Context) -> tuple[Array, Array]:
     """Return outputs ``a`` (n, k) and ``J`` (n, k, p), ``J[i, j] = da_ij / dw``, for rows ``x``.
 
@@ -77,7 +67,7 @@ def jacobian(plan: Plan, x: Array, context: Context) -> tuple[Array, Array]:
     its own.
     """
     n, k = len(x), plan.outputs
-    places, p = trained_places(plan)
+    places, p = plan.trained_places
     J = np.empty((n, k, p), dtype=plan.dtype)
     learning = [op for op in plan.operations if op.parameters and not op.frozen]
     at_once = all(_terms_of(op) is not None for op in learning)
