@@ -14,6 +14,7 @@ import pytest
 
 import deltarule as dr
 from ctrl_c import press
+from deltarule.training import lbfgs
 from deltarule.training.full_batch import FullBatch
 
 optimize = pytest.importorskip("scipy.optimize")
@@ -84,6 +85,14 @@ def test_callbacks_metrics_and_validation_change_no_bit():
     assert [second[name] for name in first] == [first[name] for name in first]
     assert "learning_rate" not in first
     assert dr.evaluate(net(), X, Y, "mse", metrics=["mae"])["mae"] == second["mae"][0]
+
+
+def test_turns_of_any_length_change_no_bit(monkeypatch):
+    long, short = net(), net()
+    train(long)
+    monkeypatch.setattr(lbfgs, "NUMBERS_PER_TURN", 3 * len(short.vector))
+    train(short)
+    np.testing.assert_array_equal(long.vector, short.vector)
 
 
 def test_the_last_epoch_of_a_run_that_has_converged_has_the_loss_of_the_network():

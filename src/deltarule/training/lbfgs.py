@@ -25,6 +25,8 @@ from deltarule.plan import Plan
 from deltarule.training.full_batch import CARRIER, Evaluation, LossAndGradient
 from deltarule.training.full_batch_executor import FullBatchExecutor, report
 
+NUMBERS_PER_TURN = 1 << 22
+"""Of the gradients that a turn of several iterations keeps: 32 MiB."""
 _UNLIMITED = 1 << 30  # iterations and evaluations: epochs are what limits a run
 
 
@@ -65,6 +67,7 @@ class LBFGSExecutor(FullBatchExecutor):
             self._data, self._here = data, None
         search, self._search = self._search, None  # an exception ends it
         start = self.twin.vector.copy()
+        most = min(most, max(1, NUMBERS_PER_TURN // len(start)))
         stop = Interrupt(run.interrupt)
         batches = Batches(InMemory(data), len(data))  # in no order: the sum is over all
         turn = Turn(partial(self._at, batches=batches, interrupt=stop), most, self._here)
