@@ -68,6 +68,8 @@ RUNS: dict[str, tuple[Any, Any, dict[str, Any], dict[str, Any], list[Any]]] = {
     "full batch": (network, Y, {"batch_size": None, "penalty": dr.L2(0.1)}, {}, []),
     "least squares": (plain, Y, {"optimizer": dr.LevenbergMarquardt(), "batch_size": None,
                                  "epochs": 9}, {}, []),
+    "bayesian": (plain, Y, {"optimizer": dr.BayesianRegularization(), "batch_size": None,
+                            "epochs": 9}, {}, []),
     "frozen": (frozen, Y, {"optimizer": "rprop", "constraint": dr.MaxNorm(1.0)}, {}, []),
     "classes": (
         classifier,
@@ -342,6 +344,20 @@ def test_a_function_as_a_schedule_is_passed_again_with_its_optimizer(tmp_path: P
     found = dr.resume(folder, X, Y, optimizer=dr.SGD(halved, 0.9))
     assert found.network.vector.tobytes() == net.vector.tobytes()
     assert dict(found.history) == dict(history)
+
+
+def test_lbfgs_goes_on_with_an_empty_memory_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"loss": "squared_error", "optimizer": dr.LBFGS(), "batch_size": None}
+    net, checkpoint = plain(), Checkpoint(tmp_path / "run", keep=99)
+    history = dr.train(net, X, Y, epochs=9, callbacks=[checkpoint], **settings)
+    folder = alone(checkpoints_in(tmp_path / "run")[4], tmp_path / "copy")
+    with caplog.at_level(logging.WARNING, "deltarule"):
+        found = dr.resume(folder, X, Y)
+    assert "LBFGS forgets" in caplog.text
+    assert found.history["loss"][:4] == history["loss"][:4]
+    assert found.history["loss"][-1] < history["loss"][4]
 
 
 def test_another_engine_goes_on_and_says_so(

@@ -12,6 +12,7 @@ from deltarule.base.settings import check_flag, check_integer, check_sequence
 from deltarule.base.words import helpful
 from deltarule.formulas.clipping import Clip
 from deltarule.formulas.constraints import Constraint
+from deltarule.formulas.full_batch import LBFGS
 from deltarule.formulas.losses import Loss
 from deltarule.formulas.optimizers import Optimizer
 from deltarule.formulas.penalties import Penalty
@@ -179,6 +180,11 @@ def resume(
         warn(
             f"the checkpoint was written by the engine {saved['engine']}, this is {found}: the run "
             "goes on, and its last bits may differ"
+        )
+    if isinstance(trainer.optimizer, LBFGS):
+        warn(
+            "LBFGS forgets at a checkpoint what it has learnt of the curvature: the run goes on from "
+            "the same point, by other steps"
         )
     history, _ = trainer._run_and_score(
         X,
