@@ -183,8 +183,8 @@ def resume(
         )
     if isinstance(trainer.optimizer, LBFGS):
         warn(
-            "LBFGS forgets at a checkpoint what it has learnt of the curvature: the run goes on from "
-            "the same point, by other steps"
+            "LBFGS forgets at a checkpoint what it has learnt of the curvature: the run goes on "
+            "from the same point, by other steps"
         )
     history, _ = trainer._run_and_score(
         X,
