@@ -70,6 +70,8 @@ RUNS: dict[str, tuple[Any, Any, dict[str, Any], dict[str, Any], list[Any]]] = {
                                  "epochs": 9}, {}, []),
     "bayesian": (plain, Y, {"optimizer": dr.BayesianRegularization(), "batch_size": None,
                             "epochs": 9}, {}, []),
+    "diverging": (network, Y, {"optimizer": dr.SGD(10.0),
+                               "on_divergence": "restore", "metrics": ["mse"]}, {}, []),
     "frozen": (frozen, Y, {"optimizer": "rprop", "constraint": dr.MaxNorm(1.0)}, {}, []),
     "classes": (
         classifier,

@@ -41,10 +41,14 @@ _FORM: dict[str, Any] = {
         "seconds": _NUMBER,
         "rate_factor": _NUMBER,
         "stop": _TEXT,
+        "restored": _LIST,
         "unfinished": _ANY,
         "step_losses": _ARRAY,
         "metrics": _ANY,
+        "good": _ANY,
+        "begun": _ANY,
         "drop_last": _FLAG,
+        "restores": _FLAG,
         "batch_size": (object, lambda value: value is None or type(value) is int),
         "shuffle": (object, lambda value: isinstance(value, bool) or _is_given(value)),
         "validation": (
@@ -57,12 +61,29 @@ _FORM: dict[str, Any] = {
     "data": _ANY,
 }
 """What there must be in a checkpoint: a type and a condition, or an object of such."""
+_EARLIER = {"vector": _ARRAY, "running": _ARRAY, "trainer": _FORM["trainer"]}
 
 
 def check_form(found: Any, network: Network) -> None:
     """Raise ValueError where what a file has is not a checkpoint of this network."""
     _check(found, _FORM, "checkpoint")
     _check_numbers(found, len(network.parameters), len(network.vector))
+    for name in ("good", "begun"):
+        _check_earlier(found, name, network)
+
+
+def _check_earlier(found: dict[str, Any], name: str, network: Network) -> None:
+    """Raise where earlier parameters of the run, if there are any, are none of this network."""
+    earlier = found["run"][name]
+    if earlier is None:
+        return
+    _check(earlier, _EARLIER, f"checkpoint.run.{name}")
+    for part, array in (("vector", network.vector), ("running", network.state_vector)):
+        if (earlier[part].shape, earlier[part].dtype) != (array.shape, array.dtype):
+            raise InvalidValueError(f"run.{name}.{part} does not fit the network")
+    _check_numbers(
+        {**found, "trainer": earlier["trainer"]}, len(network.parameters), len(network.vector)
+    )
 
 
 def _check(found: Any, form: Any, what: str) -> None:
@@ -93,6 +114,10 @@ def _check_numbers(found: Mapping[str, Any], parameters: int, values: int) -> No
         or (np.shape(exact), getattr(exact, "dtype", None)) == ((values,), np.float64),
         "run.step_losses": losses.shape == (run["batch"], 2) and losses.dtype == np.float64,
         "run.unfinished": _is_sums(unfinished, parameters) if run["batch"] else unfinished is None,
+        "run.restored": all(
+            isinstance(entry, list) and [type(n) for n in entry] == [int, int, float]
+            for entry in run["restored"]
+        ),
         "history": isinstance(history, dict) and len({np.shape(c) for c in history.values()}) <= 1
         and all(getattr(c, "dtype", None) == np.float64 and c.ndim == 1 for c in history.values()),
         "callbacks": all(

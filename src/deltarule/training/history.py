@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,14 @@ _BLOCKS = 64
 _Parts: TypeAlias = tuple[Array, int, list[tuple[int, Mapping[str, "Array | float"]]]]
 
 _READ = "what a run has reported stays; list(history['loss']) is a copy that can be changed"
+
+
+class Restored(NamedTuple):
+    """A step that diverged, the epochs that were finished, and the rate's factor from there."""
+
+    step: int
+    epoch: int
+    rate_factor: float
 
 
 @helpful
@@ -46,6 +54,9 @@ class History(Guarded, Leading, Mapping[str, list[float]]):
         The engine that ran.
     stopped : str
         Why the run ended before its last epoch; "" if it did not.
+    restored : tuple of Restored
+        Where ``on_divergence="restore"`` has mended the run: the step that diverged, the epochs
+        that were finished, and the factor on the learning rate from there.
     unfinished : dict of str to float
         The losses of the last epoch, where it was cut short, over the steps that were done.
     """
@@ -60,6 +71,7 @@ class History(Guarded, Leading, Mapping[str, list[float]]):
         self._seconds = 0.0
         self._stopped = ""
         self._unfinished: dict[str, float] = {}
+        self._restored: list[Restored] = []
 
     def __getstate__(self) -> dict[str, Any]:
         numbers = [self._numbers(name) for name in self._rows]
@@ -90,6 +102,11 @@ class History(Guarded, Leading, Mapping[str, list[float]]):
     def stopped(self) -> str:
         """Why the run ended before its last epoch; "" if it did not."""
         return self._stopped
+
+    @property
+    def restored(self) -> tuple[Restored, ...]:
+        """Where the run diverged and went back to good parameters."""
+        return tuple(self._restored)
 
     @property
     def unfinished(self) -> Mapping[str, float]:
@@ -221,7 +238,8 @@ class History(Guarded, Leading, Mapping[str, list[float]]):
     def __repr__(self) -> str:
         done = f"{self.epochs} epochs, {self.steps} steps, {self.seconds:.2f} s"
         numbers = ", ".join(f"{name} {value:.6g}" for name, value in self.last().items())
-        stopped = f"; stopped: {self.stopped}" if self.stopped else ""
+        stopped = f"; restored {len(self._restored)} times" if self._restored else ""
+        stopped += f"; stopped: {self.stopped}" if self.stopped else ""
         return f"History({done}, {self.engine} engine{numbers and f': {numbers}'}{stopped})"
 
     def _repr_html_(self) -> str:

@@ -21,11 +21,13 @@ from deltarule.network.model_file import describing
 from deltarule.network.network import Network
 from deltarule.training.callbacks import Callback
 from deltarule.training.columns import Columns, Seen
-from deltarule.training.history import History
+from deltarule.training.history import History, Restored
 from deltarule.training.pace import Pace
 from deltarule.training.progress import Quiet
 from deltarule.training.state import State, check_rate_factor
 
+MOST_RESTORED = 8
+"""So often a run that diverges goes back: then its rate is 1/256 of what it was to be."""
 INTERRUPTED, TERMINATED = "interrupted", "terminated"
 
 
@@ -34,9 +36,11 @@ class Steps(Protocol):
 
     _executor: Executor
     _epochs: int
+    _steps: int
     _rate_factor: float
 
     def _kept(self) -> dict[str, Any]: ...
+    def _go_back_to(self, saved: Mapping[str, Any]) -> None: ...
     @property
     def network(self) -> Network: ...
     @property
@@ -69,6 +73,7 @@ class Loop:
         display: Quiet,
         *,
         arguments: Mapping[str, Any],
+        restores: bool = False,
         resumed: Mapping[str, Any] | None = None,
     ) -> None:
         self._trainer, self._batches, self._columns = trainer, batches, columns
@@ -91,8 +96,8 @@ class Loop:
         )
         self._pace = Pace(
             batches,
-            each_epoch=bool(hooks) or columns.each_epoch,
-            together=not columns.each_epoch,
+            each_epoch=bool(hooks) or columns.each_epoch or restores,
+            together=not columns.each_epoch and not restores,
             outputs=columns.seen is not None,
         )
         self._batch = 0  # of the epoch in progress
@@ -101,6 +106,11 @@ class Loop:
         self._checkpoints = any(hook._after_others for hook in hooks)
         self._whole = True  # whether all callbacks have seen the same
         self._resumed = resumed
+        self._restores = restores
+        # What there was where the epoch with the lowest loss began, and where this one began.
+        self._good: dict[str, Any] | None = None
+        self._begun: dict[str, Any] | None = None
+        self._lowest = math.inf
         self._fingerprints: dict[str, str | None] | None = None
         if resumed is not None:
             self._go_back_to(resumed)
@@ -121,6 +131,9 @@ class Loop:
                 self._columns.seen.set_state(run["metrics"], self._columns.training)
         state.rate_factor, state.stop = run["rate_factor"], run["stop"]
         state._took(run["step_losses"], self._batch)
+        self._good, self._begun = run["good"], run["begun"]
+        self._lowest = min(saved["history"].get("loss", ()), default=math.inf)
+        history._restored = [Restored(*found) for found in run["restored"]]
         if saved["history"] and saved["history"].keys() != set(self._columns.names):
             raise InvalidValueError("the history of the run has other columns than it will have")
         if saved["history"]:
@@ -155,8 +168,11 @@ class Loop:
             "seconds": history.seconds,
             "rate_factor": float(state.rate_factor),
             "stop": str(state.stop),
+            "restored": [list(found) for found in history.restored],
             "unfinished": None if self._unfinished is None else list(self._unfinished),
             "step_losses": state._losses_so_far(),
+            "good": self._good,
+            "begun": self._begun if self._batch else None,
             "metrics": None if seen is None else seen.get_state(),
         }
         saved = {
@@ -233,6 +249,13 @@ class Loop:
         self._whole = False
         per_epoch = self._batches.steps_per_epoch
         trainer._follow_factors()
+        if self._restores and self._batch == 0:
+            network = trainer.network
+            self._begun = {
+                "vector": network.vector.copy(),
+                "running": network.state_vector.copy(),
+                "trainer": trainer._kept()["trainer"],
+            }
         left = (self._epochs - history.epochs) * per_epoch - self._batch
         steps = min(self._steps_at_once(), left)
         rates = trainer._rates(self._batch, steps, per_epoch, left)
@@ -262,6 +285,10 @@ class Loop:
             )
         self._noted(record, done, now)
         self._took_time()
+        if record.diverged_at is not None and self._goes_back():
+            return
+        if done and self._restores and history.latest("loss") < self._lowest:
+            self._lowest, self._good = history.latest("loss"), self._begun
         trainer._raise_if_diverged(record, history)
         self._state.stop = self._state.stop or record.stopped
         self._call_back(done, record.steps_done)
@@ -273,6 +300,34 @@ class Loop:
         self._unfinished, self._batch = record.row(done) if now else None, now
         if self._hooks:
             self._state._took(record.step_losses[: record.steps_done], now)
+
+    def _goes_back(self) -> bool:
+        """Do the epoch anew from good parameters, at half the rate; False after the last try.
+
+        The last ones before a divergence are seldom good: losses have grown for some epochs. Good
+        are those from which the epoch with the lowest loss began.
+        """
+        history, state, trainer = self.history, self._state, self._trainer
+        good, step = self._good or self._begun, trainer._steps + 1
+        if good is None or len(history._restored) >= MOST_RESTORED:
+            return False
+        trainer.network.vector, trainer.network.state_vector = good["vector"], good["running"]
+        here = {"epochs": trainer._epochs, "steps": trainer._steps - self._batch}
+        trainer._go_back_to({"trainer": good["trainer"] | here})
+        history._steps -= self._batch
+        self._batch, self._unfinished = 0, None
+        state._forget()
+        if self._columns.seen is not None:
+            self._columns.seen.finish()
+        state.rate_factor /= 2
+        self._follow_state()
+        history._restored.append(Restored(step, history.epochs, state.rate_factor))
+        warn(
+            f"training diverged at step {step}: it does epoch {history.epochs + 1} anew, from the "
+            f"best parameters so far and at {state.rate_factor:g} of the learning rate"
+        )
+        self._whole = True
+        return True
 
     def _steps_at_once(self) -> int:
         """Return how many steps the next call of the engine does."""

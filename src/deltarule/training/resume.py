@@ -198,6 +198,7 @@ def resume(
         callbacks=hooks,
         progress=progress,
         raises=on_interrupt == "raise",
+        restores=run["restores"],
         resumed=saved,
         other_data=other_data,
     )

@@ -109,6 +109,10 @@ class State(Guarded):
         self._losses.append(losses)
         self._made, self._batch = self._made - finished + len(losses), batch
 
+    def _forget(self) -> None:
+        """Forget the losses of the epoch in progress."""
+        self._losses, self._made, self._batch = [np.empty((0, 2))], 0, 0
+
     def _losses_so_far(self) -> Array:
         """Return the losses of the epoch in progress."""
         return self._all_losses()[self._made - self._batch :]

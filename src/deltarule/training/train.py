@@ -39,6 +39,7 @@ def train(
     engine: str = "auto",
     progress: bool | str = "auto",
     on_interrupt: str = "raise",
+    on_divergence: str = "raise",
 ) -> History:
     """Train a network in place by backpropagation and return the history.
 
@@ -98,6 +99,10 @@ def train(
     on_interrupt : "raise" or "return"
         Whether Ctrl-C raises TrainingInterrupted after the step in progress, or the call returns
         the history as usual.
+    on_divergence : "raise" or "restore"
+        Whether a loss or gradient that is not finite raises DivergenceError, or the epoch is done
+        anew at half the learning rate, from the parameters where the epoch with the lowest loss
+        began; at most 8 times. ``history.restored`` tells of it, and a warning is logged.
 
     Returns
     -------
@@ -158,4 +163,5 @@ def train(
         callbacks=callbacks,
         progress=progress,
         on_interrupt=on_interrupt,
+        on_divergence=on_divergence,
     )

@@ -397,6 +397,7 @@ class Trainer(Guarded, Leading):
         callbacks: Sequence[Callback] | None = None,
         progress: bool | str | Display = "auto",
         on_interrupt: str = "raise",
+        on_divergence: str = "raise",
     ) -> History:
         """Train for some epochs and return what happened; see :func:`deltarule.train`.
 
@@ -404,6 +405,7 @@ class Trainer(Guarded, Leading):
         whenever an engine returns. An error that it raises is logged, and does not end the run.
         """
         check_on_interrupt(on_interrupt)
+        check_choice("on_divergence", on_divergence, "raise", "restore")
         history, _ = self._run_and_score(
             X,
             y,
@@ -416,6 +418,7 @@ class Trainer(Guarded, Leading):
             callbacks=callbacks,
             progress=progress,
             raises=on_interrupt == "raise",
+            restores=on_divergence == "restore",
         )
         if history.stopped in (INTERRUPTED, TERMINATED):
             warn(interrupted_after(history))
@@ -435,13 +438,15 @@ class Trainer(Guarded, Leading):
         callbacks: Sequence[Callback] | None,
         progress: bool | str | Display,
         raises: bool = False,
+        restores: bool = False,
         monitor: str | None = None,
         resumed: Mapping[str, Any] | None = None,
         other_data: bool = False,
     ) -> tuple[History, float]:
         """Train; return the history and, by a column's name, what the network scores in the end.
 
-        ``raises``: whether Ctrl-C does. ``resumed``: what a checkpoint has of the run that goes on;
+        ``raises``: whether Ctrl-C does. ``restores``: whether a run that diverges goes back.
+        ``resumed``: what a checkpoint has of the run that goes on;
         ``other_data``: whether it may with other data.
         """
         check_integer("epochs", epochs)
@@ -485,9 +490,11 @@ class Trainer(Guarded, Leading):
                 arguments={
                     "batch_size": batch_size,
                     "drop_last": drop_last,
+                    "restores": restores,
                     "shuffle": shuffle if isinstance(shuffle, bool) else "given",
                     "validation": "given" if isinstance(validation, (tuple, list)) else validation,
                 },
+                restores=restores,
                 resumed=resumed,
             )
             if resumed is not None and not other_data:
