@@ -55,7 +55,7 @@ class History(Guarded, Leading, Mapping[str, list[float]]):
     stopped : str
         Why the run ended before its last epoch; "" if it did not.
     restored : tuple of Restored
-        Where ``on_divergence="restore"`` has mended the run: the step that diverged, the epochs
+        Where ``on_divergence="restore"`` has gone back: the step that diverged, the epochs
         that were finished, and the factor on the learning rate from there.
     unfinished : dict of str to float
         The losses of the last epoch, where it was cut short, over the steps that were done.

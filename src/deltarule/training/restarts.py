@@ -18,7 +18,7 @@ from deltarule.training.checkpoints import Checkpoint
 from deltarule.training.columns import column_names
 from deltarule.training.contest import Contest, Restarts
 from deltarule.training.progress import SharedProgress
-from deltarule.training.trainer import Trainer, check_on_interrupt
+from deltarule.training.trainer import Trainer, check_on_divergence, check_on_interrupt
 from deltarule.training.watching import Monitor, check_best_is, is_of_network
 
 
@@ -51,6 +51,7 @@ def restart(
     engine: str = "auto",
     progress: bool | str = "auto",
     on_interrupt: str = "raise",
+    on_divergence: str = "raise",
 ) -> Restarts:
     """Train a network from several initialisations at once and keep the best of them.
 
@@ -91,7 +92,7 @@ def restart(
     on_interrupt : "raise" or "return"
         As in :func:`train`; TrainingInterrupted has the result so far as ``restarts``.
     loss, optimizer, epochs, batch_size, drop_last, shuffle, validation, metrics, penalty,
-    constraint, clip, sample_weight, class_weight, seed, precision, engine
+    constraint, clip, sample_weight, class_weight, seed, precision, engine, on_divergence
         As in :func:`train`.
 
     Returns
@@ -133,6 +134,7 @@ def restart(
     check_integer("epochs", epochs)
     check_best_is("best_is", best_is)
     check_on_interrupt(on_interrupt)
+    check_on_divergence(on_divergence)
     if threads is not None:
         check_integer("threads", threads)
     hooks = check_callbacks(callbacks)
@@ -179,6 +181,7 @@ def restart(
             "batch_size": batch_size,
             "drop_last": drop_last,
             "shuffle": shuffle,
+            "restores": on_divergence == "restore",
             "validation": validation,
             "sample_weight": sample_weight,
         },

@@ -405,7 +405,7 @@ class Trainer(Guarded, Leading):
         whenever an engine returns. An error that it raises is logged, and does not end the run.
         """
         check_on_interrupt(on_interrupt)
-        check_choice("on_divergence", on_divergence, "raise", "restore")
+        check_on_divergence(on_divergence)
         history, _ = self._run_and_score(
             X,
             y,
@@ -589,3 +589,8 @@ def _interrupted_at(step: int, *, made: bool) -> TrainingInterrupted:
 def check_on_interrupt(value: str) -> None:
     """Raise where it is none of what may happen after Ctrl-C."""
     check_choice("on_interrupt", value, "raise", "return")
+
+
+def check_on_divergence(value: str) -> None:
+    """Raise where it is none of what may happen after a divergence."""
+    check_choice("on_divergence", value, "raise", "restore")
