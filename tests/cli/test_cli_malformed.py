@@ -165,7 +165,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rewritten(model: Path, change: Callable[[dict], object]) -> bytes:
-    networks, about = load_networks(model)
+    networks, about, _ = load_networks(model)
     change(about)
     file = io.BytesIO()
     save_networks(networks, file, about)

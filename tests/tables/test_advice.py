@@ -51,6 +51,16 @@ def test_a_leak_is_named(how: str) -> None:
     assert about(frame, y, "leak") == [columns]
 
 
+def test_a_leak_is_called_what_was_measured() -> None:
+    for y, words in (
+        (NOISE > 0, "avoids 93% or more of the errors of always giving the same answer"),
+        (3 * NOISE, "explains 95% or more of the target's variance"),
+    ):
+        texts = [a.text for a in advice_on({"x": NOISE, "z": PRICE}, y) if a.kind == "leak"]
+        end = f"alone {words}; if it is known only after the target, leave it out."
+        assert any(text.endswith(end) for text in texts), texts
+
+
 def test_a_good_column_is_no_leak() -> None:
     assert about({"x": NOISE}, NOISE + 0.5 * RNG.standard_normal(N) > 0, "leak") == []
     assert about({"x": NOISE, "z": PRICE}, 20 * NOISE + PRICE + 5 * np.roll(NOISE, 7), "leak") == []

@@ -121,7 +121,7 @@ def test_before_fit_there_is_nothing_to_save(tmp_path: Path) -> None:
 
 def changed(**how: Any) -> io.BytesIO:
     """Return the file of an estimator with some things in its description changed."""
-    networks, about = load_networks(saved(fitted("words")))
+    networks, about, _ = load_networks(saved(fitted("words")))
     described = json.loads(json.dumps(about["multilayer"]))
     for dotted, value in how.items():
         *parents, last = dotted.split("__")

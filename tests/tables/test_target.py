@@ -37,6 +37,18 @@ def test_values_are_standardised_output_by_output() -> None:
     np.testing.assert_allclose(encoded.std(axis=0), 1)
 
 
+@pytest.mark.parametrize("rows", [4, 12, 25, 200])
+def test_names_of_rows_are_no_classes_however_few_they_are(rows: int) -> None:
+    """A class needs rows to be learnt from; nine labels of ten that occur once are names."""
+    names = [f"name {i}" for i in range(rows)]
+    with pytest.raises(dr.InvalidValueError, match=r"labels of the target differ.*choose another"):
+        Target.fit(names)
+    with pytest.raises(dr.InvalidValueError, match="numbers are predicted by a regression"):
+        Target.fit(list(range(rows)), task="classification")
+    half = names[: rows // 2] * 2
+    assert Target.fit(half).classes.tolist() == sorted(set(half))
+
+
 def test_one_class_alone_is_refused() -> None:
     with pytest.raises(dr.DeltaruleError, match=r"at least two classes, got only 'x'"):
         Target.fit(["x", "x"])

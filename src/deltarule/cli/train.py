@@ -79,7 +79,8 @@ def train(
         ),
     ] = None,
     time_limit: Annotated[
-        float | None, typer.Option(help="Seconds for all trainings together.")
+        float | None,
+        typer.Option(help="Seconds for all trainings together; reading and judging come on top."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything that is random.", min=0)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a model and a report.")] = False,

@@ -35,7 +35,7 @@ def column_table(columns: Sequence[Column], width: int) -> Table:
         cells = (found.name, found.kind, found.missing, found.values, use)
         table.add_row(*map(escape, cells), style=style)
     for kind, count in _rest(columns[len(shown) :]):
-        table.add_row(f"... {count} more", kind, "", "", "")
+        table.add_row(f"... {count} more", kind, "", "", "in the report")
     return table
 
 

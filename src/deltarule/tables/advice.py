@@ -15,7 +15,15 @@ from deltarule.tables.cells import Cells
 from deltarule.tables.column import Column
 from deltarule.tables.columns import Columns, drawn
 from deltarule.tables.frames import Frame, frame_of
-from deltarule.tables.leaks import CERTAIN_BY_GAPS, Power, adds_up, is_leak, power
+from deltarule.tables.leaks import (
+    CERTAIN,
+    CERTAIN_BY_GAPS,
+    FITTED_ALONE,
+    Power,
+    adds_up,
+    is_leak,
+    power,
+)
 from deltarule.tables.rows import repeats, totals
 from deltarule.tables.target import Target
 from deltarule.tables.uses import is_plain, numbers_of
@@ -322,4 +330,10 @@ def _way(found: Power, target: Target, classes: int) -> str:
         return f"Rows with {which} in {{names}} are nearly all {label!r}; {known}."
     if found.gaps >= CERTAIN_BY_GAPS:
         return f"Whether {{names}} has a value tells the target nearly always; {known}."
-    return f"{{names}} alone tells the target nearly exactly; {known}."
+    if classes:
+        what = f"avoids {CERTAIN:.0%} or more of the errors of always giving the same answer"
+    elif found.alone >= FITTED_ALONE:
+        what = f"explains {FITTED_ALONE:.0%} or more of the target's variance"
+    else:
+        what = "ranks the rows nearly as the target does"
+    return f"{{names}} alone {what}; {known}."

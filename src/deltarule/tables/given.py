@@ -24,6 +24,7 @@ from deltarule.tables.given_checks import (
     check_weights,
 )
 from deltarule.tables.target import Target
+from deltarule.tables.target_cells import refuse_names
 
 
 def is_named(X: Any) -> bool:
@@ -129,6 +130,7 @@ def given_labels(y: Any, classes: Array | None = None) -> tuple[Target, Array]:
             f"y must have at least two classes, it has one class: "
             f"{describe_value(known.tolist()[0])}"
         )
+    refuse_names(known, len(labels), "y")
     return Target("classification", classes=known), codes
 
 

@@ -175,6 +175,11 @@ def presence(name: str, value: str, known: dict[str, Any]) -> Column:
     return Column(name, "category", "one-hot", reason, levels=(value,), **known)
 
 
+def hardly_repeats(distinct: int, rows: int) -> bool:
+    """Return whether values are names of rows rather than classes or levels: most occur once."""
+    return rows >= 4 and distinct > 0.9 * rows
+
+
 def share(gone: Array) -> float:
     """Return which share of the cells is missing."""
     return float(gone.mean()) if len(gone) else 0.0

@@ -13,6 +13,7 @@ from deltarule.tables.cells import Cells
 from deltarule.tables.column import Column
 from deltarule.tables.kinds_of_numbers import (
     date_of,
+    hardly_repeats,
     identifies,
     number_of,
     of_epoch,
@@ -192,6 +193,7 @@ def levels_of(
     counts, values = cells.counts(), cells.values
     total, distinct = int(counts.sum()), len(values)
     many = distinct > MOST_LEVELS or (distinct > 0.5 * total and total >= 20)
+    many |= hardly_repeats(distinct, total)
     if asked == "text" or (asked is None and many and is_wordy(values)):
         return _words(name, cells, counts, known)
     order = sorted(range(distinct), key=lambda i: (-counts[i], values[i]))

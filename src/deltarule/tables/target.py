@@ -18,6 +18,7 @@ from deltarule.tables.target_cells import (
     cells_of,
     key_of,
     read,
+    refuse_names,
     spelling_of_cells,
     text_of,
     without_absent,
@@ -188,12 +189,7 @@ class Target:
                 else "no row with a target"
             )
             raise InvalidValueError(f"the target must have at least two classes, got {got}")
-        rows = int(known.sum())
-        if rows > 20 and len(classes) > 0.9 * rows:
-            raise InvalidValueError(
-                f"{len(classes)} of {rows} labels differ, so no class can be learnt; "
-                'task="regression" predicts numbers'
-            )
+        refuse_names(classes, int(known.sum()), "the target")
         found = cls("classification", classes=classes)
         found.known, found.reason = known, reason
         return found

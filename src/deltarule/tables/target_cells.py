@@ -11,6 +11,7 @@ from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_
 from deltarule.base.types import Array
 from deltarule.tables.cells import Cells, of_array, type_of_objects
 from deltarule.tables.frames import frame_of
+from deltarule.tables.kinds_of_numbers import hardly_repeats
 from deltarule.tables.kinds_of_text import ABSENT, NOT_AVAILABLE, NUMBERLESS
 from deltarule.tables.parsing import Spelling, spelling_of
 
@@ -109,6 +110,19 @@ def are_labels(cells: Cells) -> bool:
         return False
     distinct = len(np.unique(numbers))
     return distinct <= FEW and (distinct <= 2 or distinct <= len(numbers) / 5)
+
+
+def refuse_names(classes: Array, rows: int, what: str) -> None:
+    """Raise where hardly two rows have the same label, so that there is no class to learn."""
+    if not hardly_repeats(len(classes), rows):
+        return
+    numbers = all(isinstance(label, (int, float)) for label in classes.tolist())
+    remedy = "choose another target, or group its labels"
+    raise InvalidValueError(
+        f"{len(classes)} of the {rows} labels of {what} differ, such as "
+        f"{', '.join(map(describe_value, classes.tolist()[:3]))}: a class needs several rows to be "
+        f"learnt from; {'numbers are predicted by a regression' if numbers else remedy}"
+    )
 
 
 def _spelled(cells: Cells) -> Spelling | None:
