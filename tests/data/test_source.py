@@ -266,7 +266,9 @@ def test_metrics_of_a_large_epoch_need_its_outputs_in_parts(
     largest = []
     saw = columns.Seen.saw
     monkeypatch.setattr(
-        columns.Seen, "saw", lambda seen, data, a: (largest.append(len(a)), saw(seen, data, a))[1]
+        columns.Seen,
+        "saw",
+        lambda seen, data, rows, a: (largest.append(len(a)), saw(seen, data, rows, a))[1],
     )
     histories = []
     for rows in (10, 1 << 16):
