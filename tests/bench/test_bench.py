@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 import os
+import sys
 
 import pytest
 
