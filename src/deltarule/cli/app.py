@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 import deltarule
 from deltarule.base.errors import DeltaruleError
-from deltarule.cli import bench, check, demo, predict, trace, train
+from deltarule.cli import bench, check, demo, predict, resume, trace, train
 from deltarule.cli.output import INTERRUPTED, console, fail
 
 
@@ -40,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
+app.command("resume")(resume.resume)
 app.command("predict")(predict.predict)
 app.command("demo")(demo.demo)
 app.command("trace")(trace.trace)

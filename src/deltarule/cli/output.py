@@ -22,6 +22,8 @@ _FILE_WIDTH = 100
 """Columns of text where the output is no terminal."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""
+TERMINATED = 143
+"""Exit status after SIGTERM: 128 + SIGTERM."""
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -72,6 +72,10 @@ class Deadline(Callback):
     def __init__(self, moment: float) -> None:
         self.moment = moment
 
+    def on_start(self, state: State) -> None:
+        """Count the seconds of a run that goes on."""
+        self.moment -= state.history.seconds
+
     def on_epoch(self, state: State) -> None:
         """Ask for the end when the time is over."""
         if time.monotonic() >= self.moment:
@@ -117,12 +121,15 @@ def fit_networks(
     with deferred_interrupt() as interrupt:
         for i, (kept, held) in enumerate(parts):
             own = running
+            began = time.monotonic()
+            if running.checkpoints is not None:
+                own = replace(own, checkpoints=running.checkpoints / f"network-{i + 1}")
             if end is not None:
-                left = end - time.monotonic()
+                left = end - began
                 if networks and left <= 0:
                     break
-                share = Deadline(time.monotonic() + left / (len(parts) - i))
-                own = replace(running, callbacks=(*running.callbacks, share))
+                share = Deadline(began + left / (len(parts) - i))
+                own = replace(own, callbacks=(*running.callbacks, share))
             member = int(words(seed, Purpose.RESTART, rows=i + 1, columns=1)[i, 0])
             seen = rows.take(kept)
             unseen = validation
@@ -144,6 +151,8 @@ def fit_networks(
                 break
             networks.append(network)
             histories.append(history)
+            if end is not None:
+                end -= seconds_before([history], began)
             judged = held if validation is None else np.arange(len(target))
             if len(judged):
                 sums[judged] += network.predict(target.X[judged])
@@ -161,6 +170,14 @@ def fit_networks(
         sums[known] / counts[known, None],
         interrupt.requested,
     )
+
+
+def seconds_before(histories: Sequence[History], began: float) -> float:
+    """Return the seconds of runs, up to now, that came before a moment of the monotonic clock.
+
+    They are those of checkpoints from which runs went on.
+    """
+    return max(sum(found.seconds for found in histories) - (time.monotonic() - began), 0.0)
 
 
 def in_two(n: int, fraction: float, labels: Array | None, seed: int) -> tuple[Array, Array]:

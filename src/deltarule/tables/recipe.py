@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -26,9 +27,14 @@ from deltarule.network.layers import (
 )
 from deltarule.network.network import Network
 from deltarule.training.callbacks import Callback
+from deltarule.training.checkpoints import Checkpoint
 from deltarule.training.history import History
+from deltarule.training.resume import resume
 from deltarule.training.train import train
 from deltarule.training.watching import EarlyStopping
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Examples = tuple[Array, Array, Array]
 """X, y and sample weights."""
@@ -71,6 +77,8 @@ class Running:
         The column of the history whose best epoch is kept, such as "val_loss".
     metrics, callbacks, engine, threads, progress
         As in :func:`deltarule.train`.
+    checkpoints : Path, optional
+        A folder for the checkpoints of one network; where it has one, the training goes on from it.
     """
 
     monitor: str = "val_loss"
@@ -79,6 +87,39 @@ class Running:
     engine: str = "auto"
     threads: int | None = None
     progress: bool | str = "auto"
+    checkpoints: Path | None = None
+
+    def train(
+        self,
+        network: Network,
+        examples: Examples,
+        validation: Examples,
+        *,
+        callbacks: Sequence[Callback],
+        **settings: Any,
+    ) -> History:
+        """Train a network, or go on with its training; ``settings`` as in :func:`deltarule.train`.
+
+        A network that was trained to the end is as it was then.
+        """
+        X, y, weights = examples
+        hooks = [*callbacks, *self.callbacks]
+        same: dict[str, Any] = {
+            "validation": validation,
+            "metrics": self.metrics,
+            "sample_weight": weights,
+            "threads": self.threads,
+            "engine": self.engine,
+            "progress": self.progress,
+        }
+        if self.checkpoints is None:
+            return train(network, X, y, callbacks=hooks, on_interrupt="return", **same, **settings)
+        hooks.append(Checkpoint(self.checkpoints, keep=1))
+        if not any(self.checkpoints.glob("epoch-*.safetensors")):
+            return train(network, X, y, callbacks=hooks, **same, **settings)
+        found, history = resume(self.checkpoints, X, y, callbacks=hooks, **same)
+        network.vector, network.state_vector = found.vector, found.state_vector
+        return history
 
 
 class Recipe(Setting):
@@ -247,26 +288,17 @@ class Plain(Recipe):
         loss: Loss = MeanSquaredError()
         if task.classifies:
             loss = CrossEntropy(label_smoothing=self.label_smoothing)
-        X, y, weights = examples
         epochs = self.epochs or _epochs(task.rows)
-        best = EarlyStopping(running.monitor, patience=epochs)
-        return train(
+        return running.train(
             network,
-            X,
-            y,
+            examples,
+            validation,
             loss=loss,
             optimizer=AdamW(Cosine(self.learning_rate), weight_decay=self.weight_decay),
             epochs=epochs,
             batch_size=self.batch_size or _batch_size(task.rows),
-            validation=validation,
-            metrics=running.metrics,
-            sample_weight=weights,
-            callbacks=[best, *running.callbacks],
+            callbacks=[EarlyStopping(running.monitor, patience=epochs)],
             seed=seed,
-            threads=running.threads,
-            engine=running.engine,
-            progress=running.progress,
-            on_interrupt="return",
         )
 
 

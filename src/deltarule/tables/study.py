@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +15,16 @@ from deltarule.base.types import Array
 from deltarule.tables import baselines
 from deltarule.tables.columns import Columns
 from deltarule.tables.effects import Effect, Importance, partial_dependence
+from deltarule.tables.fitting import seconds_before
 from deltarule.tables.importances import permutation_importances
 from deltarule.tables.judging import Judgement, Plan, judge, plan_judgement
 from deltarule.tables.tabular_classifier import TabularClassifier
 from deltarule.tables.tabular_regressor import TabularRegressor
 from deltarule.tables.target import Target
 from deltarule.training.callbacks import Callback
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MODEL, LINEAR = "network", "linear model"
 MAJORITY, MEAN = "most frequent class", "mean"
@@ -99,6 +103,7 @@ def study(
     *,
     callbacks: tuple[Callback, ...] = (),
     stage: Callable[[str, int, int], None] = lambda words, done, total: None,
+    checkpoints: Path | None = None,
 ) -> Study:
     """Train a model of a table, judge it on rows that it has not seen, and look into it.
 
@@ -111,12 +116,16 @@ def study(
         Class numbers, or values in the target's own units.
     stage : function (words, done, total)
         Called before each of the steps.
+    checkpoints : Path, optional
+        A folder for those of all networks. Trainings that have some there go on from them, and end
+        in the same bits; all else is found anew.
 
     Raises
     ------
-    TrainingInterrupted
-        Ctrl-C came before there was a model. If it comes later, the study says so in ``stopped``
-        and lacks what had not been found yet: the linear model, importances, effects.
+    TrainingInterrupted, KeyboardInterrupt
+        Ctrl-C came before there was a model, or there are checkpoints to go on from. If it comes
+        later, the study says so in ``stopped`` and lacks what had not been found yet: the linear
+        model, importances, effects.
     """
     classes = None if target.classes is None else len(target.classes)
     plan = plan_judgement(
@@ -135,18 +144,22 @@ def study(
     stopped = ""
     only: frozenset[str] | None = None
     estimator: Any = None
+    # Ctrl-C: with folds there is no model of all rows yet, with checkpoints one can go on.
+    keeps_nothing = bool(plan.folds) or checkpoints is not None
     for i, (training, held) in enumerate(plan.splits):
         what = f"fold {i + 1} of {plan.folds}" if plan.folds else "training"
         stage(what, i, steps)
         part = _taken(frame, training)
         labels = _labels(target, encoded[training])
         estimator = _estimator(target, wishes, clock.share(), callbacks)
+        if checkpoints is not None:
+            estimator._checkpoints = checkpoints / f"part-{i + 1}"
         try:
             lonely = classes is not None and len(np.unique(encoded[training])) < 2
             if not lonely:
-                estimator.fit(part, labels)
+                clock.fit(estimator, part, labels)
         except TrainingInterrupted:
-            if plan.folds or not hasattr(estimator, "model_"):
+            if keeps_nothing or not hasattr(estimator, "model_"):
                 raise
             stopped = "interrupted"
         unseen = _taken(frame, held)
@@ -173,7 +186,7 @@ def study(
                 (len(held), _importances(estimator, unseen, target, encoded[held], wishes, only))
             )
         except KeyboardInterrupt:
-            if plan.folds:  # there is no model of all rows yet
+            if keeps_nothing:
                 raise
             stopped = "interrupted"
             outputs.pop(LINEAR)
@@ -182,11 +195,13 @@ def study(
     if plan.folds:
         stage("the model on all rows", steps - 1, steps)
         estimator = _estimator(target, wishes, clock.share(), callbacks)
+        if checkpoints is not None:
+            estimator._checkpoints = checkpoints / "all-rows"
         trained_on = len(encoded)
         try:
-            estimator.fit(frame, _labels(target, encoded))
+            clock.fit(estimator, frame, _labels(target, encoded))
         except TrainingInterrupted:
-            if not hasattr(estimator, "model_"):
+            if checkpoints is not None or not hasattr(estimator, "model_"):
                 raise
             stopped = "interrupted"
     stage("looking into the model", steps, steps)
@@ -205,6 +220,8 @@ def study(
     try:
         effects = partial_dependence(estimator.model_, sample, numeric, seed=wishes.seed)
     except KeyboardInterrupt:
+        if checkpoints is not None:
+            raise
         stopped = "interrupted"
     if not stopped and any(h.stopped == "time limit" for h in estimator.histories_):
         stopped = "time limit"
@@ -224,6 +241,13 @@ class _Budget:
         share = max(self._end - time.monotonic(), 0.01) / max(self._left, 1)
         self._left -= 1
         return share
+
+    def fit(self, estimator: Any, frame: Any, labels: Array) -> None:
+        """Fit an estimator; count the seconds too that its trainings took before they went on."""
+        began = time.monotonic()
+        estimator.fit(frame, labels)
+        if self._end is not None:
+            self._end -= seconds_before(estimator.histories_, began)
 
 
 def _estimator(

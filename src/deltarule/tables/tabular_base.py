@@ -60,6 +60,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
 
     model_: TableModel
     n_features_in_: int
+    _checkpoints: Path | None = None  # a folder for those of the next fit
 
     def fit(
         self,
@@ -238,6 +239,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
             engine=self.engine,
             threads=self.threads,
             progress=self.progress,
+            checkpoints=self._checkpoints,
         )
 
     def _given(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Target, Array, Array]:
