@@ -136,6 +136,23 @@ CASES = {
     "a header without a name for its row names": Case(
         b"a b\nx 1 4\ny 2 5\nz 3 6\n", {"0": ["x", "y", "z"], **LETTERS}, {"separator": " "}
     ),
+    "row names without a name, and one column": Case(
+        b'"","x"\n"A",13.5\n"B",40\n"C",2\n', {"0": ["A", "B", "C"], "x": [13.5, 40.0, 2.0]}
+    ),
+    "a title over the second of two columns": Case(
+        b",Our people\nname,age\nAnn,31\nBob,45\n", {"name": ["Ann", "Bob"], "age": [31, 45]}
+    ),
+    "bounds as names": Case(
+        b',"16.5","16.75","17.25","18"\n"a",0,1,1,7\n"b",3,2,0,0\n"c",1,1,2,0\n',
+        {
+            "0": ["a", "b", "c"],
+            "16.5": [0, 3, 1],
+            "16.75": [1, 2, 1],
+            "17.25": [1, 0, 2],
+            "18": [7, 0, 0],
+        },
+        {"header": 1},
+    ),
     "the same with nothing but words": Case(
         b"color,shape\nx,red,round\ny,blue,round\nz,red,flat\n",
         {

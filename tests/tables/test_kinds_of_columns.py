@@ -25,6 +25,15 @@ KINDS: dict[str, tuple[Any, str, str]] = {
     "whole numbers": ([3, 1, 2] * 9, "number", "number"),
     "texts that are numbers": (["8 GB", "16 GB", "1 TB"], "number", "number"),
     "ratios": (["33 : 67", "40 : 60", "51 : 49"] * 5, "number", "number"),
+    "ratios of two levels": (["1977-1989", "2000-2002"] * 9, "category", "indicator"),
+    "genotypes": (["1/2", "2/2", "1/1"] * 9, "category", "one-hot"),
+    "pressures": ([f"{100 + i}/{60 + i}" for i in range(30)], "number", "number"),
+    "numbers among codes": (
+        [str(i % 40) for i in range(99)] + ["c168", "207a"] * 3, "category", "one-hot"
+    ),
+    "numbers and a typing error": ([str(i) for i in range(50)] + ["4l"], "number", "number"),
+    "names of sites of genes": ([f"rs{i * i}" for i in range(50)], "identifier", "left out"),
+    "rupees": ([f"Rs {i * i}" for i in range(50)], "number", "number"),
     "0 and 1": ([0, 1, 1], "boolean", "indicator"),
     "booleans": ([True, None, False], "boolean", "indicator"),
     "yes and no": (["Yes", "no", "YES"], "boolean", "indicator"),
@@ -40,6 +49,9 @@ KINDS: dict[str, tuple[Any, str, str]] = {
     "dates": (["2020-01-05", "2021-12-31"], "date", "date parts"),
     "dates of the frame's own": (np.array(["2020-01-05", "2021-12-31"], "M8[D]"), "date",
                                  "date parts"),
+    "months": (["Jan-20", "Feb-21", "Mar-19"], "date", "date parts"),
+    "months, the year last": (["1/2020", "11/2021"], "date", "date parts"),
+    "seasons": (["1920-21", "1999-00", "2005/06"], "date", "date parts"),
     "times": (["18.00.00", "19.30.00"], "date", "date parts"),
     "yyyymmdd": ([20200105, 20211231, 20210630], "date", "date parts"),
     "one text": (["Y", "Y", "Y"], "constant", "left out"),
@@ -133,6 +145,41 @@ def test_a_pile_of_nines_far_from_all_else_is_no_number() -> None:
     assert column(days).missing == 0.6
     assert column(list(RNG.integers(900, 999, 40)) + [999] * 5).sentinels == ()
     assert column([0] * 40 + [500, 700, 900]).sentinels == ()
+
+
+def test_nines_may_be_the_most_that_a_field_holds() -> None:
+    gains = [0] * 900 + list(range(100, 41_000, 500))
+    assert column([*gains, *[99_999] * 9]).sentinels == ()
+    assert column([*gains, *[99_999] * 90]).sentinels == (99_999.0,)
+    assert column([*gains, *[9_999_999] * 9]).sentinels == (9_999_999.0,)
+
+
+def test_codes_beside_nines_are_no_numbers_either() -> None:
+    children = list(RNG.integers(0, 10, 500))
+    assert column([*children, 98, 98, 99, 99, 99, 88]).sentinels == (88, 98, 99)
+    assert column([*children, 97, 98, 99, 99, 99], name="y").reason.startswith("97 and 98 and 99 s")
+    ages = list(RNG.integers(18, 96, 500))
+    assert column([*ages, 97, 98, 98, 99, 99, 99]).sentinels == ()
+
+
+def test_negative_nines_where_nothing_else_is_negative_may_lie_near() -> None:
+    levels = list(RNG.uniform(0, 300, 60))
+    assert column([*levels, -99, -99, -99]).sentinels == (-99.0,)
+    assert column([*levels, -99.9, -99.9, -99.9]).sentinels == (-99.9,)
+    assert column([*levels, -40.5, -99, -99, -99]).sentinels == ()
+    assert column([*levels, -100, -100, -100]).sentinels == ()
+
+
+def test_a_count_of_rows_is_used_where_there_is_nothing_else() -> None:
+    step, other = list(range(1, 41)), list(RNG.normal(size=40))
+    assert [c.use for c in Columns().fit({"step": step}).columns] == ["number"]
+    found = Columns().fit({"step": step, "other": other}).columns
+    assert [c.use for c in found] == ["left out", "number"]
+
+
+def test_a_month_and_a_year_are_no_day() -> None:
+    found = column(["Jan 2020", "Mar 2020", "Feb 2021"])
+    assert (found.form, found.high - found.low) == ("year and month", 397.0)
 
 
 def test_a_value_that_one_column_proves_counts_in_all() -> None:

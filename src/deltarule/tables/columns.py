@@ -21,7 +21,7 @@ from deltarule.tables.cells import Cells
 from deltarule.tables.column import Column
 from deltarule.tables.frames import Frame, frame_of
 from deltarule.tables.kinds import find
-from deltarule.tables.kinds_of_numbers import without_sentinels
+from deltarule.tables.kinds_of_numbers import COUNTS, without_sentinels
 from deltarule.tables.uses import NumberWriter, is_plain, numbers_of, outputs, write
 
 ASKED = ("number", "boolean", "category", "text", "date", "identifier", "left out")
@@ -102,6 +102,10 @@ class Columns:
             find(name, sample.cells(i), self.kinds.get(name), codes_above=self.codes_above)
             for i, name in enumerate(table.names)
         ]
+        if all(column.use == "left out" for column in found):  # then a count of rows is a time
+            for i, column in enumerate(found):
+                if column.reason == COUNTS:
+                    found[i] = find(column.name, sample.cells(i), "number")
         proven = frozenset(value for column in found for value in column.sentinels)
         for i, column in enumerate(found):
             if proven and is_plain(column) and column.name not in self.kinds:

@@ -31,12 +31,15 @@ _FORMS: dict[str, re.Pattern[str]] = {
         rf"{_WEEKDAY}(?P<a>\d{{1,2}})([-/. ])(?P<b>\d{{1,2}})\2(?P<year>\d{{4}}|\d{{2}}){_AFTER}"
     ),
     "named": re.compile(
-        rf"{_WEEKDAY}(?:{_ORDINAL}[-\s/.]*(?:of\s+)?{_NAMED}|(?P<name2>[A-Za-z]{{3,9}})\.?\s*"
-        rf"(?P<day2>\d{{1,2}})(?:st|nd|rd|th)?),?[-\s/]*(?P<year>\d{{4}}|\d{{2}}){_AFTER}"
+        rf"{_WEEKDAY}(?:{_ORDINAL}[-\s/.]*(?:of\s+)?{_NAMED},?[-\s/]*|(?P<name2>[A-Za-z]{{3,9}})\.?\s*"
+        rf"(?P<day2>\d{{1,2}})(?:st|nd|rd|th)?(?:,?[-\s/]+|,))(?P<year>\d{{4}}|\d{{2}}){_AFTER}"
     ),
     "month": re.compile(
-        rf"(?:{_YEAR4}[-/](?P<month>\d{{1,2}})|{_NAMED}[-\s,/]+(?P<year2>\d{{4}}))"
+        rf"(?:{_YEAR4}[-/](?P<month>\d{{1,2}})|{_NAMED}[-\s,/]+(?P<year2>\d{{4}})"
+        rf"|{_NAMED.replace('name', 'name3')}[-/'](?P<year3>\d{{2}})"
+        rf"|(?P<month4>\d{{1,2}})[-/.](?P<year4>(?:1[5-9]|2[01])\d\d))"
     ),
+    "season": re.compile(rf"{_YEAR4}\s*[-/\u2013]\s*(?P<end>\d{{4}}|\d{{2}})"),
     "quarter": re.compile(
         rf"(?:{_YEAR4}\s*-?\s*Q(?P<q>[1-4])|Q(?P<q2>[1-4])[-\s]*(?P<year2>\d{{4}}))"
     ),
@@ -49,7 +52,7 @@ _MONTHS = {name: i % 12 + 1 for i, name in enumerate(f"{_NAMES} {_FULL}".split("
 
 FORMATS = (
     "year first", "day first", "month first", "named month", "year and month", "year and quarter",
-    "yyyymmdd", "clock", "epoch seconds", "epoch milliseconds",
+    "season", "yyyymmdd", "clock", "epoch seconds", "epoch milliseconds",
 )  # fmt: skip
 """How dates may be written; a column of dates of the frame's own type has none of them."""
 
@@ -115,9 +118,19 @@ def _month(value: str) -> float:
     found = _FORMS["month"].fullmatch(value)
     if not found:
         return NAN
-    year = _full_year(found["year"] or found["year2"])
-    month = int(found["month"]) if found["month"] else _month_named(found["name"])
+    year = _full_year(next(filter(None, (found[f"year{i}"] for i in ("", 2, 3, 4)))))
+    number, name = found["month"] or found["month4"], found["name"] or found["name3"]
+    month = int(number) if number else _month_named(name)
     return _ordinal(year, month, 1) if year else NAN
+
+
+def _season(value: str) -> float:
+    found = _FORMS["season"].fullmatch(value)
+    if not found:
+        return NAN
+    year = int(found["year"])
+    follows = str(year + 1).endswith(found["end"])
+    return _ordinal(year, 1, 1) if follows else NAN
 
 
 def _quarter(value: str) -> float:
@@ -147,6 +160,7 @@ _READERS: dict[str, Callable[[str], float]] = {
     "named month": _named,
     "year and month": _month,
     "year and quarter": _quarter,
+    "season": _season,
     "yyyymmdd": _compact,
     "clock": _clock,
 }
@@ -183,7 +197,8 @@ def format_of(values: Sequence[str], counts: Array) -> tuple[str, Array, str] | 
     if {"day first", "month first"} <= set(tied):
         form = _likelier(values, found)
         return form, found[form], f"taken as {form}: every date could be read either way"
-    return tied[0], found[tied[0]], ""
+    form = "season" if "season" in tied and len(values) > 1 else tied[0]
+    return form, found[form], ""
 
 
 def _likelier(values: Sequence[str], found: dict[str, Array]) -> str:

@@ -13,10 +13,10 @@ from deltarule.base.types import Array
 from deltarule.tables import dates
 from deltarule.tables.cells import Cells
 from deltarule.tables.column import Column
-from deltarule.tables.sentinels import outliers
+from deltarule.tables.sentinels import in_words, outliers
 
 _ID = re.compile(
-    r"(?:^|[\W_]|(?<=[a-z]))(?:ID|Id|id|IDs|UUID|uuid|Uuid|GUID|guid)$|^(?:unnamed.*|index|row|"
+    r"(?:^|[\W_]|(?<=[a-z]))(?:ID|Id|id|IDs|UUID|uuid|Uuid|GUID|guid)$|^(?:[Uu]nnamed.*|[Ii]ndex|row|"
     r"row[\W_]?(?:number|id|no|num)|#|no\.?|nr\.?|s\.?no\.?|sl\.?no\.?|sr\.?no\.?|rownames|"
     r"serial.*|.*[\W_](?:key|uid))$"
 )
@@ -25,6 +25,9 @@ _TIMELY = re.compile(
     r"(?i)year|jahr|month|day|week|time|date|hour|minute|second|age|period|quarter"
 )
 _EPOCH = re.compile(r"(?i)time|date|stamp|epoch|created|updated|(?:^|_)(?:ts|at)$")
+
+COUNTS = "it counts the rows"
+"""Why a column of 1, 2, 3, ... is left out, unless there is no other."""
 
 
 def of_numbers(
@@ -95,7 +98,7 @@ def identifies(name: str, cells: Cells, ordered: Array) -> str:
         return "every value differs, and its name is that of an identifier"
     counts_up = ordered[-1] - ordered[0] == n - 1 and ordered[0] in (0.0, 1.0)
     if counts_up and len(name) > 1 and (np.diff(cells.numbers) > 0).all():
-        return "it counts the rows"
+        return COUNTS
     return ""
 
 
@@ -121,9 +124,9 @@ def without_sentinels(
         return column
     absent = sum(int(np.count_nonzero(ordered == value)) for value in found) / len(ordered)
     missing = column.missing + (1 - column.missing) * absent
-    shown = " and ".join(f"{value:g}" for value in found)
-    reason = f"{shown} stands for no value: it occurs often and lies far from all others"
-    changed = replace(column, sentinels=found, missing=missing, indicator=True, reason=reason)
+    changed = replace(
+        column, sentinels=found, missing=missing, indicator=True, reason=in_words(found)
+    )
     return standardised(changed, ordered)
 
 

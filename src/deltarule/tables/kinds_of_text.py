@@ -165,7 +165,7 @@ def _of_written_dates(name: str, cells: Cells) -> Column | None:
 
 def _of_shape(name: str, cells: Cells, known: dict[str, Any]) -> Column | None:
     shape = shape_of(cells.values, cells.counts())
-    if not shape:
+    if not shape or _are_few_levels(shape, len(cells.values), len(cells) * (1 - known["missing"])):
         return None
     table = shape_numbers(cells.values, shape)
     bad = np.isnan(table[:, 0])
@@ -178,6 +178,12 @@ def _of_shape(name: str, cells: Cells, known: dict[str, Any]) -> Column | None:
         indicator=bool(gone.any()), shape=shape, unread=few, centres=centres, scales=scales,
         **(known | {"missing": share(gone)}),
     )  # fmt: skip
+
+
+def _are_few_levels(shape: str, distinct: int, rows: float) -> bool:
+    """Whether texts of several numbers are levels: two of them, or few as genotypes (1/2) are."""
+    fraction = set(shape) <= set("#/| ")
+    return distinct == 2 or (fraction and distinct <= 20 and rows >= 5 * distinct)
 
 
 def _standards(rows: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from deltarule.base.types import Array
-from deltarule.tables.units import COMPARISONS, CURRENCIES, factors_of, plain_unit
+from deltarule.tables.units import COMPARISONS, CURRENCIES, factors_of, is_unit, plain_unit
 
 _CELL = re.compile(
     r"(?P<open>\()?\s*(?P<minus>[-+\u2212])?\s*(?P<before>[^\d.,()+\-\u2212\s][^\d,()+\-\u2212]*?)?\s*"
@@ -21,6 +21,7 @@ _CELL = re.compile(
     r"\s*(?P<after>[^\d()\s](?:[^\d()]*[^\d()\s])?)?\s*(?P<close>\))?"
 )
 _RANGE = re.compile(r"(?P<from>.*?\d[^-\u2013]*?)\s*(?:-|\u2013|\bto\b)\s*(?P<to>[^-\u2013]*\d.*)")
+_CODE = re.compile(r"[A-Za-z]{1,2}\d+|\d+(?P<unit>[A-Za-z]{1,2})")
 _SPACES = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f\t", " ") | {"\u2019": "'"})
 
 _GROUPINGS = ((".", ""), (".", ","), (",", ""), (",", "."), (".", " "), (",", " "), (".", "'"))
@@ -119,6 +120,10 @@ def _parts(value: str) -> Parts | None:
     opening, minus, before, sign, digits, exponent, unit, _ = found.groups()
     if before and not _may_precede(before):
         return None
+    if before == "rs" and found.end("before") == found.start(
+        "digits"
+    ):  # rs7412 names a gene's site
+        return None
     if unit == "-" and not (minus or sign):  # 12-
         unit, sign = None, "-"
     if opening and (minus or sign):
@@ -187,9 +192,22 @@ def spelling_of(values: Sequence[str], counts: Array) -> tuple[Spelling, Array] 
     wrong = int(bad.sum())
     few = share >= 0.9 and wrong <= max(0.2 * good, 1 if good >= 4 else 0)
     token = share >= 0.5 and wrong <= 2 and good >= 10  # "Varies with device"
-    if not (few or token):
+    if not (few or token) or _are_codes(values, counts):
         return None
     return spelling, numbers
+
+
+def _are_codes(values: Sequence[str], counts: Array) -> bool:
+    """Whether whole numbers are codes: two or more such as c168 or 207a are among them."""
+    rows, codes = 0, 0
+    for value, count in zip(values, counts.tolist(), strict=True):
+        if value.isdecimal():
+            rows += count
+        elif (found := _CODE.fullmatch(value)) and not is_unit(plain_unit(found["unit"] or "")):
+            codes += 1
+        else:
+            return False
+    return codes >= 2 and rows > 0.5 * counts.sum()
 
 
 def has_leading_zeros(values: Iterable[str]) -> bool:

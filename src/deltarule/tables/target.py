@@ -12,7 +12,7 @@ from deltarule.base.settings import check_choice
 from deltarule.base.types import Array
 from deltarule.tables.cells import Cells
 from deltarule.tables.parsing import Spelling
-from deltarule.tables.sentinels import outliers
+from deltarule.tables.sentinels import in_words, outliers
 from deltarule.tables.target_cells import (
     are_labels,
     cells_of,
@@ -153,11 +153,7 @@ class Target:
         )
         found.known = known
         if any(absent):
-            several = sorted({value for those in absent for value in those})
-            shown = " and ".join(f"{value:g}" for value in several)
-            found.reason = (
-                f"{shown} stands for no value: it occurs often and lies far from all others"
-            )
+            found.reason = in_words(tuple(sorted({v for those in absent for v in those})))
         return found
 
     @classmethod

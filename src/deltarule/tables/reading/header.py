@@ -44,7 +44,8 @@ def find_head(found: Sequence[Record], decimal: str, header: bool | int | None) 
         return _head(top, rows, decimal)
     width = modal_width(filled)
     start = next(
-        (i for i, record in enumerate(filled) if _begins(record, width, filled[i + 1 : i + 4])), 0
+        (i for i, record in enumerate(filled) if _begins(record, width, filled[i + 1 :], decimal)),
+        0,
     )
     top, rows = filled[start], filled[start + 1 :]
     if _is_title(top, rows, width, decimal):
@@ -64,15 +65,21 @@ def _is_title(top: Record, rows: Sequence[Record], width: int, decimal: str) -> 
     # One name less than columns may be a header without a name for the first of them: then the next
     # record must be a header beyond doubt, or stand apart.
     apart = rows[0].line > top.line + 1
-    words = any(
-        not _valued(rows[0].fields[i], decimal)
-        for i in _numeric_columns(rows[1:], decimal)
-        if i < width
+    return (
+        len(top.fields) != width - 1 or apart or _has_words_for_numbers(rows[0], rows[1:], decimal)
     )
-    return len(top.fields) != width - 1 or apart or words
 
 
-def _begins(record: Record, width: int, following: Sequence[Record]) -> bool:
+def _has_words_for_numbers(record: Record, rows: Sequence[Record], decimal: str) -> bool:
+    """Return whether a record has something else where the rows below it have numbers."""
+    return any(
+        not _valued(record.fields[i], decimal)
+        for i in _numeric_columns(rows, decimal)
+        if i < len(record.fields)
+    )
+
+
+def _begins(record: Record, width: int, following: Sequence[Record], decimal: str) -> bool:
     """Return whether the table may begin with this record: it is no title above it."""
     fields = len(record.fields)
     if width == 1 or not following:
@@ -81,7 +88,9 @@ def _begins(record: Record, width: int, following: Sequence[Record]) -> bool:
         return False
     if fields < width - 1 and fields < 0.6 * width:
         return False
-    fullest = max(other.filled for other in following)
+    fullest = max(other.filled for other in following[:3])
+    if width == fields == 2 and not record.fields[0].strip():  # row names have no name
+        return not _has_words_for_numbers(following[0], following[1:], decimal)
     return not (record.filled == 1 and fullest > 1 and fields != width - 1) and (
         record.filled >= 0.3 * fullest
     )
@@ -168,7 +177,7 @@ def looks_like_header(top: Record, rows: Sequence[Record], decimal: str) -> bool
             words += 1
             few = len(set(below)) <= max(2, len(below) // 2)
             votes += 0.5 if few else 0.2
-    if _numbered(names, rows) or _are_years(names, rows):
+    if _numbered(names, rows) or _are_years(names, rows) or _are_bounds(names, rows):
         return True
     return votes > 0 and words > 0
 
@@ -193,6 +202,21 @@ def _are_years(names: Sequence[str], rows: Sequence[Record]) -> bool:
         return False
     below = [row.fields[i].strip() for row in rows[:9] for i in places if i < len(row.fields)]
     return not any(YEAR.fullmatch(field) for field in below)
+
+
+def _are_bounds(names: Sequence[str], rows: Sequence[Record]) -> bool:
+    """Return whether numbers that grow stand over a table whose first column has no name."""
+    numbers = [float(name) for name in names[1:] if NUMBER.fullmatch(name)]
+    if names[0] or len(numbers) < max(3, len(names) - 1):
+        return False
+    if not all(row.fields[0].strip() for row in rows[:9]):
+        return False
+    below = [[float(f) for f in row.fields[1:] if NUMBER.fullmatch(f.strip())] for row in rows[:9]]
+    return _grow(numbers) and not all(map(_grow, below))
+
+
+def _grow(numbers: Sequence[float]) -> bool:
+    return all(b > a for a, b in pairwise(numbers))
 
 
 def _in_steps(names: Sequence[str]) -> list[float]:
