@@ -36,32 +36,42 @@ DR_INLINE void for_columns(const Program& program, const Tile& tile, long column
 
 // ------------------------------------------------------------------------------------------- examples
 
-// Rows of the user's table into columns, converted to the network's dtype. The last vector of rows is filled up with
-// copies of the last row, so that nothing can overflow there that does not elsewhere.
-template <class T, class From>
-void columnar_gather_rows(const Program& program, const Table& table, const Tile& tile, T* out) {
-    constexpr long L = lanes<T>;
-    const long capacity = program.capacity, columns = table.columns;
-    for (long r = 0; r < tile.rows; r += L) {
-        const From* from[L];
-        for (long i = 0; i < L; ++i) {
-            const long row = r + i < tile.rows ? r + i : tile.rows - 1;
-            from[i] =
-                static_cast<const From*>(table.data) + source_row(program, tile.first + row) * table.stride;
-        }
-        long j = 0;
-        if constexpr (is_same<T, From>)
-            for (; columns - j > L / 4; j += L) {
-                const int count = int(columns - j < L ? columns - j : L);
-                vec<T> x[L];
-                for (int i = 0; i < L; ++i)
-                    x[i] = count == L ? loadu(from[i] + j) : load_partial(from[i] + j, count);
-                transpose<T>(x);
-                for (int i = 0; i < L && i < count; ++i) store(out + (j + i) * capacity + r, x[i]);
-            }
-        for (; j < columns; ++j)
-            for (long i = 0; i < L; ++i) out[j * capacity + r + i] = T(from[i][j]);
+// Columns [j, j + w) of the rows of the user's table, converted to the network's dtype. Each row's w numbers first go,
+// side by side, where its square of w rows and w columns is to lie; then all squares are transposed. The last vector of
+// rows is filled up with copies of the last row, so that nothing can overflow there that does not elsewhere.
+//   out  out  the first of the columns
+template <int w, class T, class From>
+void columnar_gather_squares(const Program& program, const Table& table, const Tile& tile, long j, T* out) {
+    const long capacity = program.capacity, stride = table.stride, first = tile.first, count = tile.rows;
+    const long rows = whole_vectors<T>(count);
+    const From* const data = static_cast<const From*>(table.data) + j;
+    const auto place = [&](long r, int64_t row) {
+        const From* const from = data + row * stride;
+        T x[w];
+        for (int i = 0; i < w; ++i) x[i] = T(from[i]);
+        __builtin_memcpy(out + r % w * capacity + r / w * w, x, sizeof x);
+    };
+    long r = 0;
+    if (const int64_t* const order = program.order)
+        for (; r < count; ++r) place(r, order[first + r]);
+    else
+        for (; r < count; ++r) place(r, program.first_row + first + r);
+    const int64_t last = source_row(program, first + count - 1);
+    for (; r < rows; ++r) place(r, last);
+    for (r = 0; w > 1 && r < rows; r += lanes<T>) {
+        vec<T> x[w];
+        for (int i = 0; i < w; ++i) x[i] = load(out + i * capacity + r);
+        transpose<T, w>(x);
+        for (int i = 0; i < w; ++i) store(out + i * capacity + r, x[i]);
     }
+}
+
+// All columns from j on: in squares of w, then of w / 2, ...
+template <class T, class From, int w = lanes<T>>
+void columnar_gather_rows(const Program& program, const Table& table, const Tile& tile, T* out, long j = 0) {
+    for (; table.columns - j >= w; j += w)
+        columnar_gather_squares<w, T, From>(program, table, tile, j, out + j * program.capacity);
+    if constexpr (w > 1) columnar_gather_rows<T, From, w / 2>(program, table, tile, out, j);
 }
 
 template <class T>

@@ -145,20 +145,18 @@ DR_INLINE V expm1(V x) {
     return select(abs(x) < broadcast(format<T>::epsilon / 4), x, y);
 }
 
-// tanh x = x + x^3 p(x^2) where |tanh x| < 1/2. Beyond, 1 - 2 e / (1 + e) with e = exp(-2|x|): the
-// quotient is at most 1/2, so that its error counts half.
+// tanh x = x + x^3 p(x^2) where |tanh x| < 1/2. Beyond, 1 - 2 / (1 + exp(2|x|)): the quotient is at
+// most 1/2, so that its error counts half.
 template <class V>
 DR_INLINE V tanh(V x) {
     using T = lane_of<V>;
-    const V a = abs(x);
-    const V inner = min(broadcast(T(atanh_half)), a);
-    const V square = inner * inner;
-    const V near = fma(inner * square, polynomial(coefficients<T>::tanh, square), inner);
-    // Below expm1_low e no longer counts beside 1.
-    const auto [k, r] = reduce_by_ln2(max(broadcast(format<T>::expm1_low), T(-2) * a));
-    const V e = power_of_two<V>(k) * (T(1) + fma(r * r, polynomial(coefficients<T>::exp, r), r));
-    const V far = T(1) - T(2) * e / (T(1) + e);
-    return copysign(select(a < broadcast(T(atanh_half)), near, far), x);
+    const V a = abs(x), square = x * x;
+    const V near = fma(x * square, polynomial(coefficients<T>::tanh, square), x);
+    // From -expm1_low on 1 + exp(2|x|) is so large that the quotient no longer counts.
+    const auto [k, r] = reduce_by_ln2(min(broadcast(-format<T>::expm1_low), a + a));
+    const V s = power_of_two<V>(k);
+    const V far = T(1) - T(2) / fma(s, fma(r * r, polynomial(coefficients<T>::exp, r), r), s + T(1));
+    return copysign(select(a < broadcast(T(atanh_half)), near, far), x);  // (near loses that of -0)
 }
 
 // --------------------------------------------------------------------------------- the logarithms

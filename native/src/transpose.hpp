@@ -19,13 +19,12 @@ DR_INLINE void exchange(V& a, V& b, Indices<j...>) {
     b = second;
 }
 
-template <class T, int s, int... j>
+template <class T, int s, int w, int... j>
 DR_INLINE void transpose_stages(vec<T>* x, Indices<j...> all) {
-    constexpr int L = sizeof...(j);
-    if constexpr (s < L) {
-        for (int i = 0; i < L; ++i)
+    if constexpr (s < w) {
+        for (int i = 0; i < w; ++i)
             if ((i & s) == 0) exchange<s>(x[i], x[i + s], all);
-        transpose_stages<T, 2 * s>(x, all);
+        transpose_stages<T, 2 * s, w>(x, all);
     }
 }
 
@@ -41,10 +40,10 @@ DR_INLINE auto all_lanes() {
         return Indices<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>{};
 }
 
-// x[i][j] <-> x[j][i]
-template <class T>
+// x[i][q + j] <-> x[j][q + i], i, j < w, in each of the L / w squares, q = 0, w, 2w, ...
+template <class T, int w = lanes<T>>
 DR_INLINE void transpose(vec<T>* x) {
-    transpose_stages<T, 1>(x, all_lanes<T>());
+    transpose_stages<T, 1, w>(x, all_lanes<T>());
 }
 
 // wt[n, k] = w[k, n] for one block: `rows` values of k by NR of n.

@@ -48,6 +48,16 @@ def test_special_values(function: Function, target: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("target", MACHINE_TARGETS)
+@pytest.mark.parametrize("function", ["expm1", "tanh", "erf"])
+def test_a_zero_keeps_its_sign(function: str, target: str, dtype: str) -> None:
+    number = next(f.number for f in FUNCTIONS if f.name == function)
+    values = evaluate(target, number, np.array([0.0, -0.0], dtype))
+    np.testing.assert_array_equal(values, [0, 0])
+    np.testing.assert_array_equal(np.signbit(values), [False, True])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("target", MACHINE_TARGETS)
 def test_partial_vectors_and_the_order_of_a_sum(target: str, dtype: str) -> None:
     call = library(target).dr_test_lanes
     call.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
