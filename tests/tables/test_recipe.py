@@ -9,8 +9,10 @@ import pytest
 
 import deltarule as dr
 from deltarule.base.settings import setting
+from deltarule.tables.components import principal_components
 from deltarule.tables.fitting import in_folds, in_two
-from deltarule.tables.recipe import Plain, Recipe, Running, Task, principal_components
+from deltarule.tables.recipe import Plain, Recipe, Running, Task, linear_start
+from deltarule.tables.ridge import ridge
 from oracles import oracle
 
 oracle("sklearn")
@@ -53,6 +55,69 @@ def test_a_table_that_is_linear_is_learnt_almost_as_by_the_linear_model():
     exact = X[test] @ np.linalg.lstsq(X[train], y[train], rcond=None)[0]
     linear = 1 - np.square(y[test] - exact).sum() / np.square(y[test] - y[test].mean()).sum()
     assert TabularRegressor().fit(X[train], y[train]).score(X[test], y[test]) > linear - 0.05
+
+
+@pytest.mark.parametrize(("n", "p"), [(40, 6), (12, 30)])
+def test_ridge_is_that_of_least_generalised_cross_validation(n, p):
+    """Against the definition: n |(I - H) y|^2 / tr(I - H)^2 with the hat matrix H."""
+    rng = np.random.default_rng(3)
+    X, weights = rng.normal(size=(n, p)) * 3 + 1, rng.uniform(0.5, 2, n)
+    y = X[:, :1] - X[:, 1:2] + rng.normal(size=(n, 1))
+    v = weights / weights.mean()
+    root = np.sqrt(v)[:, None]
+    spread = np.sqrt(v @ np.square(X - v @ X / n) / n)
+    Z, T = (X - v @ X / n) / spread * root, (y - v @ y / n) * root
+    found = {}
+    for strength in n * np.logspace(-6, 3, 19):
+        A = Z @ np.linalg.inv(Z.T @ Z + strength * np.eye(p))
+        free = max(n - 1 - np.trace(A @ Z.T), 0.5)
+        found[np.square(T - A @ Z.T @ T).sum() / free**2] = A.T @ T / spread[:, None]
+    W, b = ridge(X, y, weights)
+    np.testing.assert_allclose(W, found[min(found)], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(b, v @ (y - X @ W) / n, atol=1e-9)
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_with_more_columns_than_rows_no_network_is_worse_than_the_ridge_regression(outputs):
+    examples, validation, task = wide(outputs)
+    net = Plain(epochs=20).network(task, examples, seed=0)
+    start = net.copy()
+    start.vector = linear_start(net, *examples)
+    W, b = ridge(examples[0].astype(np.float64), examples[1], examples[2])
+    np.testing.assert_allclose(start.predict(validation[0]), validation[0] @ W + b, atol=1e-4)
+    Plain(epochs=20).train(net, task, examples, validation, 0, Running(progress=False))
+    error = [np.square(n.predict(validation[0]) - validation[1]).mean() for n in (net, start)]
+    assert error[0] <= error[1] * (1 + 1e-6)
+
+
+def test_where_no_epoch_is_better_than_the_ridge_regression_it_stays():
+    X = rows(inputs=4)
+    examples = (X, X[:, :1] - X[:, 1:2], ONES)
+    net = Plain(epochs=2).network(Task(60, 4, 1, False), examples, seed=0)
+    start = linear_start(net, *examples)
+    Plain(epochs=2).train(net, Task(60, 4, 1, False), examples, examples, 0, Running())
+    np.testing.assert_array_equal(net.vector, start)
+
+
+def wide(outputs, n=60, inputs=100):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(2 * n, inputs)).astype(np.float32)
+    y = (X[:, :8] @ rng.normal(size=(8, outputs)) / 3).astype(np.float32)
+    parts = [(X[half], y[half], np.ones(n)) for half in (slice(n), slice(n, None))]
+    return *parts, Task(n, inputs, outputs, False)
+
+
+def test_a_training_that_begins_anew_goes_on_from_checkpoints_too(tmp_path):
+    examples, validation, task = wide(1)
+    vectors = []
+    for folder in (None, tmp_path, tmp_path):
+        net = Plain(epochs=5).network(task, examples, seed=0)
+        running = Running(progress=False, checkpoints=folder)
+        Plain(epochs=5).train(net, task, examples, validation, 0, running)
+        vectors.append(net.vector.copy())
+    assert (tmp_path / "from-ridge").is_dir()
+    np.testing.assert_array_equal(vectors[1], vectors[0])
+    np.testing.assert_array_equal(vectors[2], vectors[0])
 
 
 def spectra(n=48, seed=0):

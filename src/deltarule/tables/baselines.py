@@ -14,6 +14,7 @@ from deltarule.formulas.penalties import L2
 from deltarule.formulas.schedules import Cosine
 from deltarule.network.layers import Dense
 from deltarule.network.network import Network
+from deltarule.tables.ridge import ridge as exact_ridge
 from deltarule.training.train import train
 
 _STEPS = 2_000
@@ -47,10 +48,7 @@ def logistic(X: Array, y: Array, held: Array, classes: int, *, seed: int = 0) ->
 def ridge(X: Array, y: Array, held: Array, *, seed: int = 0) -> Array:
     """Return the values (m,) that a ridge regression predicts for the rows ``held``.
 
-    The strength is the one of least generalised cross-validation among 19 from 1e-6 n to 1e3 n.
-
-    Source: Golub, Heath and Wahba, "Generalized cross-validation as a method for choosing a good
-    ridge parameter" (1979).
+    Its strength is that of :func:`deltarule.tables.ridge.ridge`.
     """
     X, held = standardised(X, held)
     centre, spread = float(y.mean()), float(y.std()) or 1.0
@@ -58,7 +56,8 @@ def ridge(X: Array, y: Array, held: Array, *, seed: int = 0) -> Array:
     if min(X.shape) > _LARGEST:
         answer = _linear_network(X, t, held, 0, seed)[:, 0].astype(np.float64)
     else:
-        answer = _exact_ridge(X.astype(np.float64), t, held.astype(np.float64))
+        weights, bias = exact_ridge(X.astype(np.float64), t[:, None])
+        answer = (held @ weights + bias)[:, 0]
     return centre + spread * answer
 
 
@@ -73,26 +72,6 @@ def standardised(X: Array, held: Array) -> tuple[Array, Array]:
     scale = np.where(flat, 0, 1 / np.where(flat, 1, spread))
     first, second = (((part - centre) * scale).astype(np.float32) for part in (X, held))
     return first, second
-
-
-def _exact_ridge(X: Array, t: Array, held: Array) -> Array:
-    n, p = X.shape
-    wide = p > n
-    squares, vectors = np.linalg.eigh(X @ X.T if wide else X.T @ X)
-    squares = np.maximum(squares, 0)
-    turned = vectors.T @ (t if wide else X.T @ t)
-    best = (np.inf, turned)
-    for strength in n * np.logspace(-6, 3, 19):
-        shrunk = turned / (squares + strength)
-        freedom = 1 + (squares / (squares + strength)).sum()
-        fitted = X @ (X.T @ (vectors @ shrunk)) if wide else X @ (vectors @ shrunk)
-        rest = ((t - fitted) ** 2).sum()
-        figure = rest / max(n - freedom, 0.5) ** 2
-        if figure < best[0]:
-            best = (figure, shrunk)
-    weight = vectors @ best[1]
-    answer: Array = held @ (X.T @ weight if wide else weight)
-    return answer
 
 
 def _linear_network(X: Array, y: Array, held: Array, classes: int, seed: int) -> Array:

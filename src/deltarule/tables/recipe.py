@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -26,8 +26,11 @@ from deltarule.network.layers import (
     whole_numbers,
 )
 from deltarule.network.network import Network
+from deltarule.tables.components import principal_components
+from deltarule.tables.ridge import ridge
 from deltarule.training.callbacks import Callback
 from deltarule.training.checkpoints import Checkpoint
+from deltarule.training.evaluation import evaluate
 from deltarule.training.history import History
 from deltarule.training.resume import resume
 from deltarule.training.train import train
@@ -41,6 +44,9 @@ Examples = tuple[Array, Array, Array]
 
 _FAR = 3.0
 _LINEAR = 3.0
+_GENTLE = 0.3
+_LARGEST = 1_000
+_LOOKED_AT = 20_000
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,11 @@ class Plain(Recipe):
     becomes the linear model, which is hard to beat on small tables, then more than that. Numbers
     far out reach only the linear path. The epoch that is best on the validation part is kept.
 
+    Where a ridge regression is better than that on the validation part, as where there are about as
+    many columns as rows, or where the target is nearly a sum of the columns, training begins anew
+    with the ridge regression as ``P``, which then learns 0.3 times as fast. No epoch is kept that
+    is worse.
+
     Where a few directions hold almost all the variance of many columns, such as those of a
     spectrum, the first layer turns the columns into their principal components, of like variance,
     and stays fixed: gradient descent would see little but the first of them.
@@ -270,7 +281,7 @@ class Plain(Recipe):
             network.freeze("0")
         if task.classifies:
             shares = np.bincount(y, weights + 1e-3 * weights.mean(), minlength=task.outputs)
-            network.parameters[f"{at}.{len(deep) - 1}.bias"] = np.log(
+            network.parameters[_last_bias(network, at)] = np.log(
                 np.maximum(shares, 1e-3 * shares.mean()) / shares.sum()
             )
         return network
@@ -284,7 +295,39 @@ class Plain(Recipe):
         seed: int,
         running: Running,
     ) -> History:
-        """Train with AdamW along a cosine; keep the best epoch."""
+        """Train with AdamW along a cosine; keep the best epoch, or the linear start."""
+        start = None if task.classifies or task.codes else linear_start(network, *examples)
+        history = self._trained(network, task, examples, validation, seed, running)
+        if start is None or history.stopped == "interrupted":
+            return history
+
+        def error() -> float:
+            X, y, weights = validation
+            found = evaluate(network, X, y, loss=MeanSquaredError(), sample_weight=weights)
+            return float(found["loss"])
+
+        trained, reached = network.vector.copy(), error()
+        network.vector[:] = start
+        if (linear := error()) >= reached:
+            network.vector[:] = trained
+            return history
+        network.scale_learning_rate(_GENTLE, f"{_place(network)}.projection")
+        if running.checkpoints is not None:
+            running = replace(running, checkpoints=running.checkpoints / "from-ridge")
+        history = self._trained(network, task, examples, validation, seed, running)
+        if error() > linear:
+            network.vector[:] = start
+        return history
+
+    def _trained(
+        self,
+        network: Network,
+        task: Task,
+        examples: Examples,
+        validation: Examples,
+        seed: int,
+        running: Running,
+    ) -> History:
         loss: Loss = MeanSquaredError()
         if task.classifies:
             loss = CrossEntropy(label_smoothing=self.label_smoothing)
@@ -302,40 +345,35 @@ class Plain(Recipe):
         )
 
 
-def principal_components(X: Array) -> tuple[Array, Array] | None:
-    """Return weights (inputs, k) and bias (k,) that whiten the columns, or None.
+def linear_start(network: Network, X: Array, y: Array, weights: Array) -> Array | None:
+    """Return the parameters with which a network of :class:`Plain` is a ridge regression.
 
-    None unless the first eighth of the principal components, of 32 columns or more, holds 98 % of
-    the variance. The k components are those with more than a millionth of it; they get the variance
-    ``v / (v + 1e-6 * total)``, so that the last ones are not blown up.
+    None where that would be slow: of more than 1,000 columns and rows. Of many rows 20,000 are
+    looked at.
     """
-    if X.shape[1] < 32:
+    at = _place(network)
+    step = -(-len(X) // _LOOKED_AT)
+    seen = X[::step].astype(np.float64)
+    for i in range(at):
+        seen = seen @ network.parameters[f"{i}.weight"] + network.parameters[f"{i}.bias"]
+    if min(seen.shape) > _LARGEST:
         return None
-    rows = X[:: -(-len(X) // 1000)].astype(np.float64)
-    rows -= rows.mean(axis=0)
-    variances, directions = _principal_axes(rows)
-    total = variances.sum()
-    if variances[: len(variances) // 8].sum() < 0.98 * total or total == 0:
-        return None
-    kept = variances > 1e-6 * total
-    weights = directions[:, kept] / np.sqrt(variances[kept] + 1e-6 * total)
-    centre = X[:: -(-len(X) // 1000)].mean(axis=0, dtype=np.float64)
-    return weights, -centre @ weights
+    W, b = ridge(seen, y[::step].astype(np.float64), weights[::step])
+    start = network.copy()
+    start.parameters[f"{at}.projection.weight"] = W
+    start.parameters[_last_bias(network, at)] = b
+    return start.vector
 
 
-def _principal_axes(rows: Array) -> tuple[Array, Array]:
-    """Return variances (k,), the largest first, and directions (columns, k) of centred rows.
+def _place(network: Network) -> int:
+    """Return where the residual stands."""
+    return next(i for i, layer in enumerate(network.layers) if isinstance(layer, Residual))
 
-    By the smaller of the two Gram matrices: the singular value decomposition of columns of which
-    some are equal, as two spellings of a category are, does not converge in every LAPACK.
-    """
-    wide = rows.shape[0] < rows.shape[1]
-    values, vectors = np.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
-    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-    if wide:
-        lengths = np.sqrt(values)
-        vectors = rows.T @ vectors / np.where(lengths > 0, lengths, 1.0)
-    return values / len(rows), vectors
+
+def _last_bias(network: Network, at: int) -> str:
+    layer = network.layers[at]
+    assert isinstance(layer, Residual)
+    return f"{at}.{len(layer.layers) - 1}.bias"
 
 
 def _hidden(rows: int) -> tuple[int, ...]:
