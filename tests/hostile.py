@@ -259,6 +259,8 @@ def _recipes() -> dict[str, Any]:
         "Trainer": lambda w: (dr.Trainer, {"network": w.net, "loss": "mse"}),
         "EarlyStopping": lambda w: (dr.EarlyStopping, {}),
         "ReduceOnPlateau": lambda w: (dr.ReduceOnPlateau, {}),
+        "EMA": lambda w: (dr.EMA, {}),
+        "SWA": lambda w: (dr.SWA, {}),
         "Log": lambda w: (dr.Log, {"path": "run.csv"}),
         "TimeBudget": lambda w: (dr.TimeBudget, {"seconds": 1.0}),
         "State.end_at": lambda w: (w.state.end_at, {"moment": 1.0, "reason": "enough"}),

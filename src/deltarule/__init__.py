@@ -96,6 +96,7 @@ from deltarule.network.layers import (
 )
 from deltarule.network.model_file import load, save
 from deltarule.network.network import Network
+from deltarule.training.averaging import EMA, SWA
 from deltarule.training.callbacks import Callback
 from deltarule.training.checkpoints import Checkpoint
 from deltarule.training.contest import Restarts
@@ -111,10 +112,12 @@ from deltarule.training.trainer import Trainer
 from deltarule.training.watching import EarlyStopping, ReduceOnPlateau
 
 __all__ = [
+    "EMA",
     "L1",
     "L2",
     "LBFGS",
     "SGD",
+    "SWA",
     "Activation",
     "ActivationFunction",
     "Adagrad",

@@ -96,6 +96,8 @@ RUNS: dict[str, tuple[str, dict[str, Any], list[Any], list[str]]] = {
                   [lambda: dr.EarlyStopping("val_r2", patience=1),
                    lambda: dr.ReduceOnPlateau("val_loss", patience=1, factor=0.5),
                    lambda: dr.TimeBudget(1e9)], ["validation"]),
+    "ema": ("one", {"loss": "squared_error"}, [lambda: dr.EMA(0.8)], []),
+    "swa": ("one", {"loss": "squared_error"}, [lambda: dr.SWA(0, unit="step")], []),
     "levenberg-marquardt": ("smooth", {"optimizer": dr.LevenbergMarquardt(),
                                        "loss": "squared_error", **FULL}, [], []),
     "bayesian": ("smooth", {"optimizer": dr.BayesianRegularization(), "loss": "squared_error",

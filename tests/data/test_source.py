@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
 import deltarule as dr
 from deltarule.base.interrupt import Interrupt
+from deltarule.base.random import permutations
 from deltarule.base.settings import members
+from deltarule.data import source
 from deltarule.data.arrays import Dataset
 from deltarule.data.source import Batches, InMemory
 from deltarule.engines import Record, Run, UpdateCounts, select_engine
@@ -302,3 +305,27 @@ def test_a_run_that_ends_within_an_epoch_reports_its_losses(engine: str) -> None
     assert history.epochs == 0
     assert history.unfinished == {"loss": expected["loss"][0]}
     assert expected.unfinished == {}
+
+
+def test_the_order_of_an_epoch_is_drawn_once_for_calls_of_single_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[int] = []
+
+    def counted(*arguments: Any, **settings: Any) -> Any:
+        drawn.append(settings["first_step"])
+        return permutations(*arguments, **settings)
+
+    monkeypatch.setattr(source, "permutations", counted)
+    data = Dataset(np.zeros((20, 1)), np.zeros((20, 1)))
+    batches = Batches(InMemory(data), 4, shuffle=True, seed=3)
+    rows = [
+        rows
+        for epoch in range(3)
+        for batch in range(5)
+        for stretch in batches.stretches(epoch, batch, 1)
+        for _, rows in stretch.batches()
+    ]
+    assert drawn == [0, 1, 2]
+    together = [rows for part in batches.stretches(0, 0, 15) for _, rows in part.batches()]
+    assert np.array_equal(rows, together)

@@ -81,6 +81,11 @@ RUNS: dict[str, tuple[Any, Any, dict[str, Any], dict[str, Any], list[Any]]] = {
         {},
         [lambda: dr.EarlyStopping("val_roc_auc", patience=2)],
     ),
+    "exponential": (network, Y, {"metrics": ["r2"]}, {"validation": HELD_OUT},
+                    [lambda: dr.EMA(0.8), lambda: dr.EarlyStopping("val_r2", patience=2)]),
+    "averaged": (classifier, LABELS, {"loss": "cross_entropy", "validation": 0.25, "epochs": 4},
+                 {}, [lambda: dr.SWA(2, every=3, unit="step")]),
+    "swa": (frozen, Y, {}, {"sample_weight": WEIGHTS}, [lambda: dr.SWA(0.4)]),
     "balanced": (classifier, LABELS, {"loss": "cross_entropy", "class_weight": "balanced"}, {}, []),
 }  # fmt: skip
 

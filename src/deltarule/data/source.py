@@ -155,6 +155,8 @@ class Batches:
         self.shuffle, self.seed = shuffle, seed
         self.rows = sum(lengths)
         self.steps_per_epoch = self.rows // size if drop_last else -(-self.rows // size)
+        # The order of one epoch: calls of single steps ask for it again and again.
+        self._last: tuple[tuple[int, int], Array] | None = None
 
     @property
     def _epochs_ordered_at_once(self) -> int:
@@ -173,6 +175,13 @@ class Batches:
             return np.stack([self.shuffle.of_epoch(epoch + i) for i in range(count)])
         if not self.shuffle or self.size >= self.rows:
             return None
+        if count > 1:
+            return self._drawn(epoch, count, block)
+        if self._last is None or self._last[0] != (epoch, block):
+            self._last = (epoch, block), self._drawn(epoch, 1, block)
+        return self._last[1]
+
+    def _drawn(self, epoch: int, count: int, block: int) -> Array:
         n = self.source.lengths[block]
         return permutations(self.seed, Purpose.SHUFFLE, n, first_step=epoch, count=count, row=block)
 

@@ -31,7 +31,9 @@ class Callback:
     """
 
     every_steps: int = 0
-    _after_others: ClassVar[bool] = False  # whether its hooks come after those of the others
+    # Whether its hooks come before, or after, those of the others.
+    _before_others: ClassVar[bool] = False
+    _after_others: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

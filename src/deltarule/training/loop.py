@@ -6,6 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,14 +18,17 @@ from deltarule.base.settings import check_integer
 from deltarule.base.types import Array
 from deltarule.data.source import Batches
 from deltarule.engines import Engine, Executor, Record
+from deltarule.formulas.losses import Loss
 from deltarule.network.model_file import describing
 from deltarule.network.network import Network
+from deltarule.training.averaging import Averaging
 from deltarule.training.callbacks import Callback
 from deltarule.training.columns import Columns, Seen
 from deltarule.training.history import History, Restored
 from deltarule.training.pace import Pace
 from deltarule.training.progress import Quiet
 from deltarule.training.state import State, check_rate_factor
+from deltarule.training.statistics import renewed_statistics
 
 MOST_RESTORED = 8
 """So often a run that diverges goes back: then its rate is 1/256 of what it was to be."""
@@ -38,6 +42,8 @@ class Steps(Protocol):
     _epochs: int
     _steps: int
     _rate_factor: float
+    _engine_name: str
+    _threads: int | None
 
     def _kept(self) -> dict[str, Any]: ...
     def _go_back_to(self, saved: Mapping[str, Any]) -> None: ...
@@ -45,6 +51,8 @@ class Steps(Protocol):
     def network(self) -> Network: ...
     @property
     def engine(self) -> Engine: ...
+    @property
+    def loss(self) -> Loss: ...
     def _follow_factors(self) -> None: ...
     def _rates(self, batch: int, steps: int, per_epoch: int, left: int) -> Array: ...
     def _run(
@@ -93,7 +101,12 @@ class Loop:
             resumed=resumed is not None,
             place=self._place,
             content=self._content,
+            renewed=self._renewed,
         )
+        averages = [hook for hook in self._hooks if isinstance(hook, Averaging)]
+        if len(averages) > 1:
+            raise InvalidValueError(f"a run has one average of the weights, got {averages}")
+        self._average = averages[0] if averages else None
         self._pace = Pace(
             batches,
             each_epoch=bool(hooks) or columns.each_epoch or restores,
@@ -186,7 +199,19 @@ class Loop:
         return content(self._trainer.network, saved)
 
     def _score(self, column: str) -> float:
-        return self._columns.score(column, self._trainer._executor, self._trainer.network)
+        with self._averaged():
+            return self._columns.score(column, self._trainer._executor, self._trainer.network)
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """Let the network have the average of its weights meanwhile, where there is one."""
+        return nullcontext() if self._average is None else self._average._in_place(self._state)
+
+    def _renewed(self, network: Network) -> Array:
+        """Return the running statistics of a network on the training data."""
+        trainer = self._trainer
+        return renewed_statistics(
+            network, trainer.loss, self._batches, trainer._engine_name, trainer._threads
+        )
 
     def run(self, *, raises: bool) -> History:
         """Train and return the history. ``raises``: whether Ctrl-C does."""
@@ -273,6 +298,10 @@ class Loop:
         done, now = divmod(self._batch + record.steps_done, per_epoch)
         trainer._epochs += done
         history._steps += record.steps_done
+        if self._average is not None and record.steps_done:
+            self._average._took(
+                self._state, history.steps, history.epochs + done, ends=done > 0 and now == 0
+            )
         if record.raised is not None:
             if not done:
                 self._noted(record, done, now)
@@ -280,9 +309,9 @@ class Loop:
             raise record.raised
         if done:
             last = rates[per_epoch - 1 - self._batch :: per_epoch][:done]
-            history._extend(
-                done, self._columns.of_epochs(record, last, trainer._executor, trainer.network)
-            )
+            with self._averaged():
+                found = self._columns.of_epochs(record, last, trainer._executor, trainer.network)
+            history._extend(done, found)
         self._noted(record, done, now)
         self._took_time()
         if record.diverged_at is not None and self._goes_back():
@@ -317,6 +346,8 @@ class Loop:
         history._steps -= self._batch
         self._batch, self._unfinished = 0, None
         state._forget()
+        if self._average is not None:
+            self._average._forget()
         if self._columns.seen is not None:
             self._columns.seen.finish()
         state.rate_factor /= 2
@@ -341,9 +372,10 @@ class Loop:
         """Call the hooks that are due after so many epochs and steps; checkpoints come last."""
         hooks = list(zip(self._hooks, self._every, strict=True))
         for last in (False, True):
-            for hook, _ in hooks:
-                if epochs and hook._after_others is last:
-                    hook.on_epoch(self._state)
+            with self._averaged() if epochs and not last else nullcontext():
+                for hook, _ in hooks:
+                    if epochs and hook._after_others is last:
+                        hook.on_epoch(self._state)
             for hook, every in hooks:
                 due = steps and every and self.history.steps % every == 0
                 if due and hook._after_others is last:
@@ -360,8 +392,8 @@ class Loop:
 
 
 def in_order(callbacks: Sequence[Callback]) -> list[Callback]:
-    """Return callbacks in the order in which they are called: as given, checkpoints last."""
-    return sorted(callbacks, key=lambda hook: hook._after_others)
+    """Return callbacks in the order in which they are called: averages, as given, checkpoints."""
+    return sorted(callbacks, key=lambda hook: hook._after_others - hook._before_others)
 
 
 def _reason(interrupt: Interrupt) -> str:

@@ -20,6 +20,7 @@ from deltarule.network.model_file import describing, load_networks
 from deltarule.network.network import Network
 from deltarule.plan import ClipLike, ConstraintLike, LossLike, OptimizerLike, PenaltyLike
 from deltarule.training import watching
+from deltarule.training.averaging import EMA, SWA
 from deltarule.training.callbacks import Callback, check_callbacks
 from deltarule.training.checkpoint_file import (
     described,
@@ -49,7 +50,15 @@ _FAMILIES: dict[str, Any] = {
 }
 _OURS = {
     kind.__qualname__: kind
-    for kind in (watching.EarlyStopping, watching.ReduceOnPlateau, Checkpoint, Log, TimeBudget)
+    for kind in (
+        watching.EarlyStopping,
+        watching.ReduceOnPlateau,
+        Checkpoint,
+        Log,
+        TimeBudget,
+        EMA,
+        SWA,
+    )
 }
 
 

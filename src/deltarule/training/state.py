@@ -61,10 +61,12 @@ class State(Guarded):
         resumed: bool = False,
         place: Callable[[], tuple[int, int] | None] = lambda: None,
         content: Callable[[], bytes] = bytes,
+        renewed: Callable[[Network], Array] = lambda network: network.state_vector,
     ) -> None:
         self._network, self._history = network, history
         self._columns, self._epochs, self._score = columns, epochs, score
         self._resumed, self._place, self._content = resumed, place, content
+        self._renewed = renewed
         self.rate_factor, self.stop = 1.0, ""
         self._deadline, self._at_deadline = math.inf, ""
         self._losses = [np.empty((0, 2))]
