@@ -21,6 +21,8 @@ SHOWN = frozenset({"text", "sh", "json", "toml", "matlab", "mermaid"})
 
 _FENCE = re.compile(r"^(?P<fence>```+|~~~+)\s*(?P<info>.*)$")
 _LINK = re.compile(r"!?\[[^\]\n]*\]\((?P<target>[^)\s]+)(?:\s+\"[^\"]*\")?\)")
+_NUMBER = re.compile(r"(?<!\w)[-\N{MINUS SIGN}]?\d+(?:\.\d+)?(?!\w)")
+_INTERVAL = re.compile(r"\(\S+ to \S+\)")
 _HEADING = re.compile(r"^#{1,6}\s+(?P<title>.+?)\s*#*$")
 
 
@@ -114,13 +116,16 @@ def run_examples(document: Path, block: Block, namespace: dict[str, Any]) -> Non
 def run_commands(document: Path, block: Block) -> None:
     """Run the ``$ deltarule ...`` lines of a console block; each must print what is shown.
 
-    Every other line of the block (but "...") must be a line of the command's output.
+    Every other line of the block (but "...") must be a line of the command's output. Numbers in a
+    line of intervals, "0.96 (0.95 to 0.97)", may differ by 5 % or 0.01: they are measurements of a
+    training, in which processors round differently.
     """
     shown = set[str]()
     for number, line in enumerate(block.text.splitlines(), block.line):
         where = f"{document.name}:{number}"
         if not line.startswith("$ "):
-            if line.strip() not in shown | {"", "..."}:
+            said = line.strip()
+            if said not in shown | {"", "..."} and not any(measures(said, o) for o in shown):
                 raise DocumentError(f"{where}: the command does not print {line.strip()!r}")
             continue
         command = shlex.split(line[2:])
@@ -130,6 +135,18 @@ def run_commands(document: Path, block: Block) -> None:
         if done.returncode:
             raise DocumentError(f"{where}: {line}\n{done.stdout}{done.stderr}")
         shown = {printed.strip() for printed in done.stdout.splitlines()}
+
+
+def measures(said: str, printed: str) -> bool:
+    """Whether two lines of intervals are those of one measurement, or both are drawn rules."""
+    if not _INTERVAL.search(said):
+        return set(said) == set(printed) == {"\N{BOX DRAWINGS LIGHT HORIZONTAL}"}
+    words = [_NUMBER.sub("", line).split() for line in (said, printed)]
+    if words[0] != words[1]:
+        return False
+    pairs = zip(_NUMBER.findall(said), _NUMBER.findall(printed), strict=True)
+    values = [[float(n.replace("\N{MINUS SIGN}", "-")) for n in pair] for pair in pairs]
+    return all(abs(a - b) <= max(0.05 * abs(b), 0.01) for a, b in values)
 
 
 def run_python(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -21,6 +21,7 @@ from documentation.documents import (
     blocks,
     broken_links,
     documents,
+    measures,
     run_document,
     run_python,
 )
@@ -138,6 +139,24 @@ def test_every_usual_mistake_is_shown_as_typed_and_then_put_right() -> None:
         assert ">>> " in typed, section
         assert answers, section
         assert not any("Traceback" in answer for answer in answers), section
+
+
+@pytest.mark.parametrize(
+    ("said", "printed", "same"),
+    [
+        ("R²  0.966 (0.958 to 0.973)", "R²   0.964 (0.95 to 0.981)", True),
+        ("R²  −0.000 (−0.004 to 0.000)", "R²  0.001 (−0.003 to 0.002)", True),  # noqa: RUF001
+        ("R²  0.966 (0.958 to 0.973)", "R²  0.866 (0.858 to 0.873)", False),
+        ("mean error  395.4 (364 to 428)", "mean error  440.4 (390 to 480)", False),
+        ("R²  0.966 (0.958 to 0.973)", "r2  0.966 (0.958 to 0.973)", False),
+        ("1,499 rows", "1,498 rows", False),
+        ("────", "─────", True),
+    ],
+)
+def test_a_measurement_is_shown_as_it_was_made_or_nearly(
+    said: str, printed: str, same: bool
+) -> None:
+    assert measures(said, printed) == same
 
 
 class TestTheMachineryFails:

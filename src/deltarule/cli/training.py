@@ -193,7 +193,7 @@ def _say_understood(words: Any, source: str, prepared: Prepared) -> None:
 def _say_scores(words: Any, prepared: Prepared, found: Any) -> None:
     from deltarule.cli.understood import score_table
 
-    words.print(score_table(found.judgement))
+    words.print(score_table(found.judgement, words.width))
     words.print(_escaped(prepared.verdict(found)), soft_wrap=True)
     if found.stopped:
         words.print(f"Training ended early: {found.stopped}.", markup=False)

@@ -15,6 +15,7 @@ from deltarule.tables.judging import Judgement
 _MOST_ROWS = 100
 _SHOWN_ROWS = 40
 _WIDE = 100
+_UNSEEN = "on unseen rows"
 
 
 def column_table(columns: Sequence[Column], width: int) -> Table:
@@ -47,14 +48,23 @@ def _rest(columns: Sequence[Column]) -> list[tuple[str, int]]:
     return list(counts.items())
 
 
-def score_table(judgement: Judgement) -> Table:
-    """Return the scores of all contenders with their intervals."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("on unseen rows", style="bold")
-    for who in judgement.scores:
-        table.add_column(who, justify="right")
+def score_table(judgement: Judgement, width: int) -> Table:
+    """Return the scores of all contenders, their intervals beside them or, if need be, below."""
+    who = list(judgement.scores)
+    rows = []
     for score in next(iter(judgement.scores.values())):
-        found = [judgement.score(who, score.name) for who in judgement.scores]
-        cells = ("" if s is None else f"{shown(s)} [dim]({ends(s)})[/]" for s in found)
-        table.add_row(name_of(score.name), *cells)
+        found = [judgement.score(name, score.name) for name in who]
+        pairs = [("", "") if s is None else (shown(s), f"({ends(s)})") for s in found]
+        rows.append((name_of(score.name), pairs))
+    beside = [[f"{value} {ends}" for value, ends in pairs] for _, pairs in rows]
+    widths = [max(map(len, column)) for column in zip(who, *beside, strict=True)]
+    first = max(len(name) for name in (_UNSEEN, *(name for name, _ in rows)))
+    below = first + sum(widths) + 3 * len(widths) > width  # 3: two spaces and the line between
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(_UNSEEN, style="bold", max_width=14 if below else None)
+    for name in who:
+        table.add_column(name, justify="right")
+    for name, pairs in rows:
+        gap = "\n" if below else " "
+        table.add_row(name, *(f"{value}{gap}[dim]{ends}[/]" for value, ends in pairs))
     return table
