@@ -31,6 +31,7 @@ KINDS: dict[str, tuple[Any, str, str]] = {
     "numbers among codes": (
         [str(i % 40) for i in range(99)] + ["c168", "207a"] * 3, "category", "one-hot"
     ),
+    "numbers with typeset signs": (["\u22124.18", "\u20135.5", "3"], "number", "number"),
     "numbers and a typing error": ([str(i) for i in range(50)] + ["4l"], "number", "number"),
     "names of sites of genes": ([f"rs{i * i}" for i in range(50)], "identifier", "left out"),
     "rupees": ([f"Rs {i * i}" for i in range(50)], "number", "number"),
@@ -51,6 +52,10 @@ KINDS: dict[str, tuple[Any, str, str]] = {
                                  "date parts"),
     "months": (["Jan-20", "Feb-21", "Mar-19"], "date", "date parts"),
     "months, the year last": (["1/2020", "11/2021"], "date", "date parts"),
+    "months, as some programs write them": (["1960m1", "1960M11"], "date", "date parts"),
+    "months behind a colon": (["1950:1", "1950:12", "1951:02"], "date", "date parts"),
+    "quarters": (["1960q1", "1960q4", "1961q2"], "date", "date parts"),
+    "a named month first": (["Jan-1-1995", "Feb-15-1996"], "date", "date parts"),
     "seasons": (["1920-21", "1999-00", "2005/06"], "date", "date parts"),
     "times": (["18.00.00", "19.30.00"], "date", "date parts"),
     "yyyymmdd": ([20200105, 20211231, 20210630], "date", "date parts"),

@@ -31,17 +31,17 @@ _FORMS: dict[str, re.Pattern[str]] = {
         rf"{_WEEKDAY}(?P<a>\d{{1,2}})([-/. ])(?P<b>\d{{1,2}})\2(?P<year>\d{{4}}|\d{{2}}){_AFTER}"
     ),
     "named": re.compile(
-        rf"{_WEEKDAY}(?:{_ORDINAL}[-\s/.]*(?:of\s+)?{_NAMED},?[-\s/]*|(?P<name2>[A-Za-z]{{3,9}})\.?\s*"
+        rf"{_WEEKDAY}(?:{_ORDINAL}[-\s/.]*(?:of\s+)?{_NAMED},?[-\s/]*|(?P<name2>[A-Za-z]{{3,9}})\.?[-\s/]*"
         rf"(?P<day2>\d{{1,2}})(?:st|nd|rd|th)?(?:,?[-\s/]+|,))(?P<year>\d{{4}}|\d{{2}}){_AFTER}"
     ),
     "month": re.compile(
-        rf"(?:{_YEAR4}[-/](?P<month>\d{{1,2}})|{_NAMED}[-\s,/]+(?P<year2>\d{{4}})"
+        rf"(?:{_YEAR4}[-/:mM](?P<month>\d{{1,2}})|{_NAMED}[-\s,/]+(?P<year2>\d{{4}})"
         rf"|{_NAMED.replace('name', 'name3')}[-/'](?P<year3>\d{{2}})"
         rf"|(?P<month4>\d{{1,2}})[-/.](?P<year4>(?:1[5-9]|2[01])\d\d))"
     ),
     "season": re.compile(rf"{_YEAR4}\s*[-/\u2013]\s*(?P<end>\d{{4}}|\d{{2}})"),
     "quarter": re.compile(
-        rf"(?:{_YEAR4}\s*-?\s*Q(?P<q>[1-4])|Q(?P<q2>[1-4])[-\s]*(?P<year2>\d{{4}}))"
+        rf"(?:{_YEAR4}\s*-?\s*[qQ](?P<q>[1-4])|[qQ](?P<q2>[1-4])[-\s]*(?P<year2>\d{{4}}))"
     ),
     "compact": re.compile(r"(?P<year>1[89]\d\d|20\d\d)(?P<month>\d\d)(?P<day>\d\d)"),
     "clock": re.compile(rf"{_CLOCK}"),

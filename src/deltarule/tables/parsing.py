@@ -15,7 +15,7 @@ from deltarule.base.types import Array
 from deltarule.tables.units import COMPARISONS, CURRENCIES, factors_of, is_unit, plain_unit
 
 _CELL = re.compile(
-    r"(?P<open>\()?\s*(?P<minus>[-+\u2212])?\s*(?P<before>[^\d.,()+\-\u2212\s][^\d,()+\-\u2212]*?)?\s*"
+    r"(?P<open>\()?\s*(?P<minus>[-+\u2212\u2013])?\s*(?P<before>[^\d.,()+\-\u2212\u2013\s][^\d,()+\-\u2212]*?)?\s*"
     r"(?P<sign>[-+\u2212])?\s*"
     r"(?P<digits>\d(?:[\d.,' ]*\d)?|[.,]\d+)[.,]?(?P<exponent>[eE][-+]?\d+)?"
     r"\s*(?P<after>[^\d()\s](?:[^\d()]*[^\d()\s])?)?\s*(?P<close>\))?"
