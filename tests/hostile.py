@@ -249,6 +249,13 @@ def _recipes() -> dict[str, Any]:
     found: dict[str, Any] = {
         "train": lambda w: (dr.train, w.training | {"batch_size": 2}),
         "restart": lambda w: (dr.restart, w.training | {"restarts": 2, "batch_size": 2}),
+        "find_learning_rate": lambda w: (
+            dr.find_learning_rate,
+            {"network": w.net, **w.data, "loss": "mse", "steps": 3, "batch_size": 2},
+        ),
+        "RangeTest.plot": lambda w: (
+            dr.find_learning_rate(w.net, w.X, w.y, "mse", steps=3, batch_size=2).plot, {}
+        ),
         "evaluate": lambda w: (dr.evaluate, {"network": w.net, **w.data, "loss": "mse"}),
         "backpropagate": lambda w: (dr.backpropagate, passes(w)),
         "check_gradients": lambda w: (dr.check_gradients, passes(w)),
@@ -289,8 +296,8 @@ def _recipes() -> dict[str, Any]:
         ),
         # What the library itself makes and hands out, or calls; users read it or derive from it.
         **dict.fromkeys(
-            ("Trace", "GradientCheck", "History", "Restarts", "State", "Callback", "ParameterSpec",
-             "StateSpec", "CustomLayer", "Engine", "Metric")
+            ("Trace", "GradientCheck", "History", "Restarts", "RangeTest", "State",
+             "Callback", "ParameterSpec", "StateSpec", "CustomLayer", "Engine", "Metric")
         ),
     }  # fmt: skip
     for name, kind in vars(dr).items():

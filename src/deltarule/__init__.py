@@ -102,6 +102,7 @@ from deltarule.training.checkpoints import Checkpoint
 from deltarule.training.contest import Restarts
 from deltarule.training.evaluation import evaluate
 from deltarule.training.history import History
+from deltarule.training.range_test import RangeTest, find_learning_rate
 from deltarule.training.restarts import restart
 from deltarule.training.resume import resume
 from deltarule.training.run_log import Log
@@ -181,6 +182,7 @@ __all__ = [
     "Polynomial",
     "Quantile",
     "RMSprop",
+    "RangeTest",
     "ReduceOnPlateau",
     "Residual",
     "Restarts",
@@ -205,6 +207,7 @@ __all__ = [
     "constraints",
     "engines",
     "evaluate",
+    "find_learning_rate",
     "initializers",
     "layers",
     "load",

@@ -16,6 +16,7 @@ PLACES = {
     "net.save": ("deltarule.network.model_file", "save"),
     "history.plot": ("deltarule.report.figures", "plot_history"),
     "history.report": ("deltarule.report", "write_report"),
+    "found.plot": ("deltarule.report.figures", "plot_range_test"),
     "print(trace)": ("deltarule.inspect.worked_example", "worked_example"),
 }
 

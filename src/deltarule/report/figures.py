@@ -21,6 +21,7 @@ from deltarule.base.errors import InvalidTypeError, InvalidValueError, describe_
 from deltarule.base.types import Array
 from deltarule.formulas.optimizers import reported_columns
 from deltarule.training.history import History
+from deltarule.training.range_test import RangeTest
 
 INK, MUTED, GRID = "#1b1f24", "#5b6470", "#d9dde3"
 SERIES = ("#0b63b5", "#c8501a", "#12805c", "#8a3fa0", "#a67800", "#b02a55", "#3f7f93", "#6b6b6b")
@@ -55,6 +56,27 @@ def plot_history(history: History, ax: Any = None) -> Array:
         axes[i] = figure.add_subplot(rows, columns, i + 1)
         panel(axes[i], history)
     return axes
+
+
+def plot_range_test(found: RangeTest, ax: Any = None) -> Axes:
+    """Draw the losses of a range test over its rates; return the axes, by default pyplot's."""
+    if ax is None:
+        from matplotlib import pyplot
+
+        ax = pyplot.figure(figsize=(5, 3.4), layout="constrained").add_subplot()
+    elif not isinstance(ax, Axes):
+        raise InvalidTypeError(f"ax must be matplotlib axes, got {describe_value(ax)}")
+    ax.plot(found.rates, found.losses, color=GRID, lw=1, label="of each batch")
+    ax.plot(found.rates, found.smoothed, color=SERIES[0], lw=1.6, label="smoothed")
+    if found.suggestion is not None:
+        label = f"suggestion: {found.suggestion:.2g}"
+        ax.axvline(found.suggestion, color=SERIES[1], lw=1.2, dashes=(5, 1.5), label=label)
+    low, high = found.smoothed.min(), found.smoothed[0]
+    margin = (high - low) or abs(high) or 1.0
+    ax.set_ylim(low - 0.2 * margin, high + margin)  # what grows beyond would hide the rest
+    dress(ax, "loss", x="learning rate", legend=True)
+    ax.set_xscale("log")
+    return ax
 
 
 def loss_figure(history: History) -> Figure | None:
