@@ -83,7 +83,7 @@ def test_it_ends_where_the_loss_grows_and_suggests_a_rate_that_trains() -> None:
 
 
 def test_divergence_ends_it_too() -> None:
-    found = find(network(), optimizer="sgd", smallest=1e-3, largest=1e300, steps=20)
+    found = find(network(), optimizer="sgd", smallest=1e-3, largest=1e99, steps=20)
     assert len(found.rates) == len(found.losses) == len(found.smoothed) < 20
     assert np.isfinite(found.losses).all()
 

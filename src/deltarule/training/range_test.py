@@ -128,7 +128,7 @@ def find_learning_rate(
         The one that is to be used; its own learning rate does not matter. Rprop and the
         optimizers that take all rows in each step have none to be found.
     smallest, largest : float
-        The first and the last rate.
+        The first and the last rate, from 1e-100 to 1e100.
     steps : int
         From 2 on; more make the test finer. Batches begin anew with each epoch.
     batch_size, drop_last, shuffle, penalty, constraint, clip, sample_weight, class_weight, seed, \
@@ -167,8 +167,8 @@ threads, precision, engine
     True
     """
     check_integer("steps", steps, at_least=2, at_most=1_000_000)
-    smallest = check_number("smallest", smallest, above=0)
-    largest = check_number("largest", largest, above=smallest)
+    smallest = check_number("smallest", smallest, at_least=1e-100)
+    largest = check_number("largest", largest, above=smallest, at_most=1e100)
     optimizer = Optimizer.resolve(optimizer)
     if isinstance(optimizer, (FullBatchOptimizer, Rprop)):
         raise InvalidValueError(
