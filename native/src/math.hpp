@@ -40,8 +40,6 @@ struct format<double> {
     static constexpr double expm1_low = -40.0;
 };
 
-inline constexpr double atanh_half = 0.54930614433405484570;
-
 template <class V>
 DR_INLINE V nan_like() {
     return broadcast(lane_of<V>(__builtin_nan("")));
@@ -72,15 +70,19 @@ struct reduced {
     V r;
 };
 template <class V>
-DR_INLINE reduced<V> reduce_by_ln2(V x) {
+DR_INLINE reduced<V> reduce_by(V x, lane_of<V> inverse, lane_of<V> high, lane_of<V> low) {
     using T = lane_of<V>;
-    using C = coefficients<T>;
     using I = integers_of<V>;
     const V shift = broadcast(T(3LL << (format<T>::fraction_bits - 1)));
-    const V shifted = fma(x, broadcast(C::log2_e), shift);
+    const V shifted = fma(x, broadcast(inverse), shift);
     const V k = shifted - shift;
-    const V r = fnma(k, broadcast(C::ln2_low), fnma(k, broadcast(C::ln2_high), x));
+    const V r = fnma(k, broadcast(low), fnma(k, broadcast(high), x));
     return {bitcast<I>(shifted) - bitcast<I>(shift), r};
+}
+template <class V>
+DR_INLINE reduced<V> reduce_by_ln2(V x) {
+    using C = coefficients<lane_of<V>>;
+    return reduce_by(x, C::log2_e, C::ln2_high, C::ln2_low);
 }
 
 // 2^k for normal results: bias + k becomes the exponent.
@@ -145,18 +147,21 @@ DR_INLINE V expm1(V x) {
     return select(abs(x) < broadcast(format<T>::epsilon / 4), x, y);
 }
 
-// tanh x = x + x^3 p(x^2) where |tanh x| < 1/2. Beyond, 1 - 2 / (1 + exp(2|x|)): the quotient is at
-// most 1/2, so that its error counts half.
+// With x = k ln(2)/2 + r and |r| <= ln(2)/4, by the sum of two arguments and tanh(k ln(2)/2) = (s - 1) / (s + 1):
+//
+//     tanh x = (s - 1 + t (s + 1)) / (s + 1 + t (s - 1)),  s = 2^k,  t = tanh r = r + r^3 p(r^2)
+//
+// Nothing cancels: the least k > 0 gives (1 + 3t) / (3 + t), and k = 0 gives t itself.
 template <class V>
 DR_INLINE V tanh(V x) {
     using T = lane_of<V>;
-    const V a = abs(x), square = x * x;
-    const V near = fma(x * square, polynomial(coefficients<T>::tanh, square), x);
-    // From -expm1_low on 1 + exp(2|x|) is so large that the quotient no longer counts.
-    const auto [k, r] = reduce_by_ln2(min(broadcast(-format<T>::expm1_low), a + a));
-    const V s = power_of_two<V>(k);
-    const V far = T(1) - T(2) / fma(s, fma(r * r, polynomial(coefficients<T>::exp, r), r), s + T(1));
-    return copysign(select(a < broadcast(T(atanh_half)), near, far), x);  // (near loses that of -0)
+    using C = coefficients<T>;
+    // From -expm1_low / 2 on tanh x rounds to 1.
+    const V bounded = min(broadcast(-format<T>::expm1_low / 2), abs(x));
+    const auto [k, r] = reduce_by(bounded, 2 * C::log2_e, C::ln2_high / 2, C::ln2_low / 2);
+    const V square = r * r, t = fma(r * square, polynomial(C::tanh, square), r);
+    const V s = power_of_two<V>(k), less = s - T(1), more = s + T(1);
+    return copysign(fma(t, more, less) / fma(t, less, more), x);
 }
 
 // --------------------------------------------------------------------------------- the logarithms

@@ -130,12 +130,12 @@ POLYNOMIALS = [
     ),
     Polynomial(
         "tanh",
-        "tanh(x) = x + x^3 p(x^2), |x| <= atanh(1/2)",
+        "tanh(r) = r + r^3 p(r^2), |r| <= ln(2)/4",
         lambda w: (tanh(sqrt(w)) / sqrt(w) - 1) / w,
         lambda w: w * sqrt(w) / tanh(sqrt(w)),
         mpf(0),
-        atanh(mpf(1) / 2) ** 2,
-        {"float": 5, "double": 10},
+        (EDGE / 2) ** 2,
+        {"float": 3, "double": 6},
     ),
     Polynomial(
         "erf",

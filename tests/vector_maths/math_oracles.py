@@ -81,7 +81,7 @@ FUNCTIONS = [
         domain=(-1, math.inf),
         limits=(math.nan, math.inf, 0),
     ),
-    Function("tanh", 4, _tanh, np.tanh, _SYMMETRIC, limits=(-1, 1, 0)),
+    Function("tanh", 4, _tanh, np.tanh, _SYMMETRIC, bound=(3, 4), limits=(-1, 1, 0)),
     Function(
         "erf",
         5,
