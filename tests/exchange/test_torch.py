@@ -181,6 +181,10 @@ def test_a_state_dict_is_matched_by_order_and_shape(kind: str) -> None:
             "3 groups .* has 4: fc1, norm, fc2, fc3",
         ),
         (lambda s: s.clear(), "do not say how many columns"),
+        (
+            lambda s: s.update({"epoch": 3, "model": dict(s)}),
+            "'model' in it is a mapping, as in a checkpoint: pass what stands under 'model'",
+        ),
         (lambda s: s.update({"fc1.weight": "x"}), "'fc1.weight' must be an array of numbers"),
     ],
 )
@@ -237,6 +241,7 @@ def test_one_module_alone_is_taken() -> None:
         (nn.LayerNorm((2, 2)), ValueError, "columns of a row"),
         (nn.LayerNorm(2, elementwise_affine=False), ValueError, "elementwise_affine"),
         (nn.Softmax(dim=0), ValueError, "dim=0"),
+        (nn.LogSoftmax(dim=1), ValueError, r"put torch.nn.Softmax\(dim=1\) in its place"),
         (nn.Softplus(beta=2), ValueError, "beta=2"),
         (nn.Flatten(0), ValueError, "rows must stay rows"),
         (nn.Sequential(nn.ReLU()), ValueError, "do not say how many columns"),

@@ -114,6 +114,12 @@ def by_module(state: Mapping[str, Any]) -> dict[str, dict[str, Array]]:
             "state_dict must be a mapping of names to arrays, such as module.state_dict(); "
             f"got {describe_value(state)}"
         )
+    inner = [name for name, value in state.items() if isinstance(value, Mapping)]
+    if inner:
+        raise InvalidTypeError(
+            f"state_dict must be a mapping of names to arrays; {inner[0]!r} in it is a mapping, as "
+            f"in a checkpoint: pass what stands under {inner[0]!r}"
+        )
     found: dict[str, dict[str, Array]] = {}
     for full, value in state.items():
         if not isinstance(full, str):

@@ -315,6 +315,11 @@ def _layers(module: Any, path: str) -> list[Layer]:
     kind = type(module).__name__
     if type(module) not in (getattr(nn, kind, None), getattr(modules, kind, None)):
         kind = ""
+    if kind == "LogSoftmax":
+        raise InvalidValueError(
+            f"LogSoftmax at {path or 'the top'!r}: a network ends with probabilities, not with "
+            "their logarithms; put torch.nn.Softmax(dim=1) in its place"
+        )
     if kind not in _FROM:
         raise InvalidTypeError(
             f"from_torch knows no layer for the module {path or 'given'!r}, "
