@@ -31,6 +31,15 @@ KINDS: dict[str, tuple[Any, str, str]] = {
     "numbers among codes": (
         [str(i % 40) for i in range(99)] + ["c168", "207a"] * 3, "category", "one-hot"
     ),
+    "numbers with footnotes": (["75.8[1]", "79", "51.3 [a][note 2]", "60"] * 9, "number", "number"),
+    "numbers with intervals": (
+        [f"{i}.5 ({i - 3}.1-{i + 4}.0)" for i in range(9, 40)], "number", "number"
+    ),
+    "stars": ([f"{i / 10} out of 5 stars" for i in range(10, 50)], "number", "number"),
+    "ranges of money": ([f"${i}K-${i + 20}K" for i in range(40)], "number", "number"),
+    "ranges of years": ([f"{i}-{i + 5} years" for i in range(40)], "number", "number"),
+    "numbers of telephones": ([f"555-{1000 + i * 7}" for i in range(40)], "identifier", "left out"),
+    "plus and minus": (["+", "-", "-", "+"] * 9, "category", "indicator"),
     "numbers with typeset signs": (["\u22124.18", "\u20135.5", "3"], "number", "number"),
     "numbers and a typing error": ([str(i) for i in range(50)] + ["4l"], "number", "number"),
     "names of sites of genes": ([f"rs{i * i}" for i in range(50)], "identifier", "left out"),
@@ -55,6 +64,16 @@ KINDS: dict[str, tuple[Any, str, str]] = {
     "months, as some programs write them": (["1960m1", "1960M11"], "date", "date parts"),
     "months behind a colon": (["1950:1", "1950:12", "1951:02"], "date", "date parts"),
     "quarters": (["1960q1", "1960q4", "1961q2"], "date", "date parts"),
+    "months of other languages": (["3. März 2019", "14 décembre 2020", "1 de mayo de 2021"], "date",
+                                  "date parts"),
+    "weeks": (["2019-W03", "2020-W53", "2020W01"], "date", "date parts"),
+    "the year behind the time": (["Mon Jan 21 12:43:23 2019", "Thu Jun 25 14:58:08 2020"], "date",
+                                 "date parts"),
+    "dates of a server": (["21/Jan/2019:12:43:23 +0000", "25/Jun/2020:14:58:08 +0000"], "date",
+                                "date parts"),
+    "the year first, a named month": (["2019-Jan-21", "2020-Jun-25"], "date", "date parts"),
+    "dates in Chinese": (["2019\u5e7401\u670821\u65e5", "2020\u5e7406\u670825\u65e5"], "date",
+                         "date parts"),
     "a named month first": (["Jan-1-1995", "Feb-15-1996"], "date", "date parts"),
     "seasons": (["1920-21", "1999-00", "2005/06"], "date", "date parts"),
     "times": (["18.00.00", "19.30.00"], "date", "date parts"),
@@ -180,6 +199,11 @@ def test_a_count_of_rows_is_used_where_there_is_nothing_else() -> None:
     assert [c.use for c in Columns().fit({"step": step}).columns] == ["number"]
     found = Columns().fit({"step": step, "other": other}).columns
     assert [c.use for c in found] == ["left out", "number"]
+
+
+def test_ranges_are_read_as_their_middles_in_the_unit_that_follows() -> None:
+    found = column([f"{i}-{i + 2}K" for i in range(5, 40)])
+    assert (found.low, found.high) == (6_000, 40_000)
 
 
 def test_a_month_and_a_year_are_no_day() -> None:

@@ -70,3 +70,10 @@ def test_bounds_that_make_no_sense_are_refused(bounds: object) -> None:
     described = Target.fit([1.0, 2.5, 4.0]).describe() | {"bounds": bounds}
     with pytest.raises(ValueError, match="no target is described"):
         Target.rebuild(described)
+
+
+def test_plus_and_minus_are_two_classes() -> None:
+    target = Target.fit(["+", "-", "-", "+", ""])
+    assert target.classes.tolist() == ["+", "-"]
+    assert target.known.tolist() == [True] * 4 + [False]
+    assert target.encode(["-", "+"]).tolist() == [1, 0]

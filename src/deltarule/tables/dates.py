@@ -18,11 +18,11 @@ _CLOCK = (
     r"(?P<hour>\d{1,2})(?P<colon>[:.h])(?P<minute>\d{2})"
     r"(?:[:.m](?P<second>\d{2}(?:[.,]\d+)?)s?)?\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
 )
-_ZONE = r"\s*(?:Z|UTC|GMT|[A-Z]{3,4}|[+-]\d{2}:?\d{2})?"
-_AFTER = rf"(?:(?:,?\s*T?\s*)(?:at\s+)?{_CLOCK}{_ZONE})?"
+_ZONE = r"\s*(?:Z|UTC|GMT|Uhr|[A-Z]{3,4}|[+-]\d{2}:?\d{2})?"
+_AFTER = rf"(?:(?:,?\s*T?\s*|:)(?:at\s+)?{_CLOCK}{_ZONE})?"
 _WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+)?"
 _YEAR4 = r"(?P<year>1[5-9]\d\d|2[01]\d\d)"
-_NAMED = r"(?P<name>[A-Za-z]{3,9})\.?"
+_NAMED = r"(?P<name>[^\W\d_]{3,10})\.?"
 _ORDINAL = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 
 _FORMS: dict[str, re.Pattern[str]] = {
@@ -31,11 +31,16 @@ _FORMS: dict[str, re.Pattern[str]] = {
         rf"{_WEEKDAY}(?P<a>\d{{1,2}})([-/. ])(?P<b>\d{{1,2}})\2(?P<year>\d{{4}}|\d{{2}}){_AFTER}"
     ),
     "named": re.compile(
-        rf"{_WEEKDAY}(?:{_ORDINAL}[-\s/.]*(?:of\s+)?{_NAMED},?[-\s/]*|(?P<name2>[A-Za-z]{{3,9}})\.?[-\s/]*"
+        rf"{_WEEKDAY}(?:{_ORDINAL}[-\s/.]*(?:(?:of|de)\s+)?{_NAMED},?[-\s/]*(?:de\s+)?|"
+        rf"{_NAMED.replace('name', 'name2')}[-\s/]*"
         rf"(?P<day2>\d{{1,2}})(?:st|nd|rd|th)?(?:,?[-\s/]+|,))(?P<year>\d{{4}}|\d{{2}}){_AFTER}"
     ),
+    "named, year first": re.compile(rf"{_YEAR4}[-\s/]?{_NAMED}[-\s/]?{_ORDINAL}{_AFTER}"),
+    "named, year last": re.compile(
+        rf"{_WEEKDAY}{_NAMED}\s+{_ORDINAL}\s+{_CLOCK}{_ZONE}\s+(?P<year>\d{{4}})"
+    ),
     "month": re.compile(
-        rf"(?:{_YEAR4}[-/:mM](?P<month>\d{{1,2}})|{_NAMED}[-\s,/]+(?P<year2>\d{{4}})"
+        rf"(?:{_YEAR4}(?:[-/:mM](?P<month>\d{{1,2}})|-?W(?P<week>\d\d))|{_NAMED}[-\s,/]+(?P<year2>\d{{4}})"
         rf"|{_NAMED.replace('name', 'name3')}[-/'](?P<year3>\d{{2}})"
         rf"|(?P<month4>\d{{1,2}})[-/.](?P<year4>(?:1[5-9]|2[01])\d\d))"
     ),
@@ -46,9 +51,22 @@ _FORMS: dict[str, re.Pattern[str]] = {
     "compact": re.compile(r"(?P<year>1[89]\d\d|20\d\d)(?P<month>\d\d)(?P<day>\d\d)"),
     "clock": re.compile(rf"{_CLOCK}"),
 }
-_NAMES = "jan feb mar apr may jun jul aug sep oct nov dec"
-_FULL = "january february march april may june july august september october november december"
-_MONTHS = {name: i % 12 + 1 for i, name in enumerate(f"{_NAMES} {_FULL}".split(" "))} | {"sept": 9}
+_NAMES = (
+    "jan feb mar apr may jun jul aug sep oct nov dec",
+    "january february march april may june july august september october november december",
+    "januar februar märz april mai juni juli august september oktober november dezember",
+    "jän feb mär apr mai jun jul aug sept okt nov dez",
+    "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+    "janv févr mars avr mai juin juil août sept oct nov déc",
+    "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+    "ene feb mar abr may jun jul ago sept oct nov dic",
+    "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre",
+    "gen feb mar apr mag giu lug ago set ott nov dic",
+    "januari februari maart april mei juni juli augustus september oktober november december",
+    "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
+    "jan fev mar abr mai jun jul ago set out nov dez",
+)
+_MONTHS = {name: i + 1 for names in _NAMES for i, name in enumerate(names.split(" "))}
 
 FORMATS = (
     "year first", "day first", "month first", "named month", "year and month", "year and quarter",
@@ -90,6 +108,8 @@ def _month_named(name: str) -> int:
 
 
 def _year_first(value: str) -> float:
+    if value.endswith("\u65e5"):  # 2019-01-21 as written in Chinese and Japanese
+        value = value[:-1].replace("\u5e74", "-").replace("\u6708", "-")
     found = _FORMS["year first"].fullmatch(value)
     if not found:
         return NAN
@@ -105,13 +125,13 @@ def _by_parts(value: str, day: str, month: str) -> float:
 
 
 def _named(value: str) -> float:
-    found = _FORMS["named"].fullmatch(value)
-    if not found or not (year := _full_year(found["year"])):
-        return NAN
-    month = _month_named(found["name"] or found["name2"])
-    if not month:
-        return NAN
-    return _ordinal(year, month, int(found["day"] or found["day2"])) + _hours(found) / 24
+    for form in ("named", "named, year first", "named, year last"):
+        if (found := _FORMS[form].fullmatch(value)) and (year := _full_year(found["year"])):
+            parts = found.groupdict()
+            month = _month_named(found["name"] or parts["name2"])
+            day = int(found["day"] or parts["day2"])
+            return _ordinal(year, month, day) + _hours(found) / 24
+    return NAN
 
 
 def _month(value: str) -> float:
@@ -119,6 +139,11 @@ def _month(value: str) -> float:
     if not found:
         return NAN
     year = _full_year(next(filter(None, (found[f"year{i}"] for i in ("", 2, 3, 4)))))
+    if found["week"]:
+        try:
+            return float(date.fromisocalendar(year, int(found["week"]), 1).toordinal() - EPOCH)
+        except ValueError:
+            return NAN
     number, name = found["month"] or found["month4"], found["name"] or found["name3"]
     month = int(number) if number else _month_named(name)
     return _ordinal(year, month, 1) if year else NAN

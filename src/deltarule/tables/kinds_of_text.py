@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ ABSENT = (
 NOT_AVAILABLE = "NA"
 _NUMBERLESS = (
     "na|none|nil|missing|unknown|n.a.|n.a|tbd|tba|nan|null|not available|not applicable|undefined|"
-    "no data"
+    "no data|1.#qnan|-1.#ind|1.#ind|1.#inf|-1.#inf"
 )
 NUMBERLESS = frozenset(_NUMBERLESS.split("|"))
 """What people write in the place of a number, in small letters."""
@@ -53,10 +54,15 @@ TRUE = ("true", "yes", "y", "t", "on", "1")
 FALSE = ("false", "no", "n", "f", "off", "0")
 
 
+def absent_among(values: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts that stand for no value; "-" beside "+" is an answer."""
+    return tuple(t for t in ABSENT if t in values and not (t == "-" and "+" in values))
+
+
 def of_text(name: str, cells: Cells, asked: str | None, codes_above: int | None) -> Column:
     """Return what a column of text is; ``asked`` is the kind that the user wants."""
     empty = bool(cells.missing().any())
-    absent = tuple(token for token in ABSENT if token in cells.values)
+    absent = absent_among(cells.values)
     if NOT_AVAILABLE in cells.values and (
         not (empty or absent) or len(cells.values) == len(absent) + 1
     ):

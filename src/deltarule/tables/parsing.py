@@ -21,6 +21,7 @@ _CELL = re.compile(
     r"\s*(?P<after>[^\d()\s](?:[^\d()]*[^\d()\s])?)?\s*(?P<close>\))?"
 )
 _RANGE = re.compile(r"(?P<from>.*?\d[^-\u2013]*?)\s*(?:-|\u2013|\bto\b)\s*(?P<to>[^-\u2013]*\d.*)")
+_FOOTNOTES = re.compile(r"(?:\s*\[[\w ]{1,6}\])+$")
 _CODE = re.compile(r"[A-Za-z]{1,2}\d+|\d+(?P<unit>[A-Za-z]{1,2})")
 _SPACES = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f\t", " ") | {"\u2019": "'"})
 
@@ -86,7 +87,7 @@ class Spelling:
             if parts is not None:
                 return self._value(*parts)
             if self.ranges and len(value) <= _LONGEST and (found := _RANGE.fullmatch(value)):
-                ends = [_parts(found["from"]), _parts(found["to"])]
+                ends = _ends(found)
                 numbers = [NAN if end is None else self._value(*end) for end in ends]
                 return sum(numbers) / 2 if numbers[0] < numbers[1] else NAN
         except (OverflowError, ValueError):
@@ -107,13 +108,40 @@ class Spelling:
 
 Parts = tuple[bool, str, str, str]
 _LONGEST = 60
+_FEW = 20
+"""Up to so many different ranges are levels."""
 _COMPARING = tuple("<>≤≥")
+
+
+def _ends(found: re.Match[str]) -> tuple[Parts | None, Parts | None]:
+    """Return the parts of both ends of a range; in 5-10 years the first has the second's unit."""
+    first, second = _parts(found["from"]), _parts(found["to"])
+    if first and second and not first[3]:
+        first = (*first[:3], second[3])
+    return first, second
+
+
+def _unit_of_range(value: str) -> str | None:
+    """Return the unit of a range of what has a unit or a currency ($75K-$95K, no 555-1234)."""
+    found = _RANGE.fullmatch(value) if len(value) <= _LONGEST else None
+    first, second = _ends(found) if found else (None, None)
+    if first is None or second is None:
+        return None
+    marks = value.replace("to", "", 1)
+    named = any(c.isalpha() or c == "%" or c in CURRENCIES for c in marks)
+    return second[3] if named else None
+
+
+def _is_range(value: str) -> bool:
+    return _unit_of_range(value) is not None
 
 
 def _parts(value: str) -> Parts | None:
     """Return (negative, digits, exponent, plain unit) of a cell that has one number."""
     if len(value) > _LONGEST:
         return None
+    if value.endswith("]"):
+        value = _FOOTNOTES.sub("", value)
     found = _CELL.fullmatch(value.translate(_SPACES))
     if found is None or (found["open"] is None) != (found["close"] is None):
         return None
@@ -163,9 +191,15 @@ def spelling_of(values: Sequence[str], counts: Array) -> tuple[Spelling, Array] 
         for count, value in zip(counts.tolist(), values, strict=True)
         if value.startswith(_COMPARING)
     )
+    units: Counter[str] = Counter()
+    some = values[:100]
+    if plain < 0.3 * total and len(values) > _FEW and 2 * sum(map(_is_range, some)) > len(some):
+        for count, value in zip(counts.tolist(), values, strict=True):
+            if (unit := _unit_of_range(value)) is not None:
+                plain += count
+                units[unit] += count
     if plain < 0.3 * total or compared > 0.5 * total:
         return None
-    units: Counter[str] = Counter()
     for count, part in zip(counts.tolist(), parts, strict=True):
         if part is not None:
             units[part[3]] += count

@@ -12,7 +12,7 @@ from deltarule.base.types import Array
 from deltarule.tables.cells import Cells, of_array, type_of_objects
 from deltarule.tables.frames import frame_of
 from deltarule.tables.kinds_of_numbers import hardly_repeats
-from deltarule.tables.kinds_of_text import ABSENT, NOT_AVAILABLE, NUMBERLESS
+from deltarule.tables.kinds_of_text import ABSENT, NOT_AVAILABLE, NUMBERLESS, absent_among
 from deltarule.tables.parsing import Spelling, spelling_of
 
 FEW = 20
@@ -37,7 +37,7 @@ def without_absent(cells: Cells, kept: Mapping[str, int] | None = None) -> Cells
     """Return labels without the texts that stand for none, unless they are known classes."""
     if not cells.is_text:
         return cells
-    absent = [token for token in ABSENT if token in cells.values and token not in (kept or ())]
+    absent = [token for token in absent_among(cells.values) if token not in (kept or ())]
     if NOT_AVAILABLE in cells.values and not absent and not cells.missing().any() and kept is None:
         absent = [NOT_AVAILABLE]
     elif kept is not None and NOT_AVAILABLE not in kept:

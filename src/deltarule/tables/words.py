@@ -131,10 +131,12 @@ def shape_of(values: Sequence[str], counts: Array) -> str:
 def _holds_numbers(shape: str, unique: bool) -> bool:
     """Whether a shape is that of quantities ("#x#", "(#, #)"), not of codes such as "INV-#-#"."""
     letters = re.findall(r"[^\W\d_]+", shape)
-    if shape[0] not in "#([" or (unique and "-" in shape):
+    if shape[0] not in "#([" or (unique and "-" in shape.replace("(#-#)", "")):
         return False
     return all(
-        word.casefold() in ("x", "to", "of", "by") or is_unit(plain_unit(word)) for word in letters
+        word.casefold() in ("x", "to", "of", "by", "out", "star", "stars")
+        or is_unit(plain_unit(word))
+        for word in letters
     )
 
 
