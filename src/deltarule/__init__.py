@@ -83,6 +83,7 @@ from deltarule.formulas.schedules import (
 )
 from deltarule.inspect import GradientCheck, Trace, backpropagate, check_gradients
 from deltarule.network import layers
+from deltarule.network.ensemble import Ensemble
 from deltarule.network.layer import CustomLayer, Layer, ParameterSpec, StateSpec
 from deltarule.network.layers import (
     Activation,
@@ -145,6 +146,7 @@ __all__ = [
     "EarlyStopping",
     "ElasticNet",
     "Embedding",
+    "Ensemble",
     "Exponential",
     "FileFormatError",
     "FixedError",

@@ -76,20 +76,21 @@ def main(kills: int, seed: int) -> None:
     shutil.rmtree(out)
     assert forked([*arguments, "--checkpoint", folder], -1, counted) == 0
     count = int(counted.read_text())
-    moments = [*random.sample(range(count - AT_THE_END), kills), *range(count - AT_THE_END, count)]
-    for first in moments if kills > 100 else [*moments[:kills], *moments[kills::5]]:
+    early, late = range(count - AT_THE_END), range(count - AT_THE_END, count)
+    drawn = random.sample(early, min(kills, len(early)))
+    for first in [*drawn, *(late if kills > len(early) else late[::5])]:
         shutil.rmtree(out, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
         code = forked([*arguments, "--checkpoint", folder], first)
         if code != -signal.SIGKILL:
             say(f"{first}: it ended with {code} and was not killed")
-        begun = (folder / "training.json").exists()
-        again: list[object] = ["resume", folder, "--quiet"]
-        if not begun:  # killed before there was anything to go on with
-            again = [*arguments, "--checkpoint", folder]
-        code = forked(again, random.choice([-1, first // 2]))
-        if code == -signal.SIGKILL:
-            code = forked(["resume", folder, "--quiet"], -1)
+        for kill_at in (random.choice([-1, first // 2]), -1):
+            # Killed before there is anything to go on with, it begins anew.
+            begun = (folder / "training.json").exists()
+            again = ["resume", folder, "--quiet"] if begun else [*arguments, "--checkpoint", folder]
+            code = forked(again, kill_at)
+            if code != -signal.SIGKILL:
+                break
         if code or outcome(out) != expected:
             found = outcome(out) if out.exists() else {}
             other = [

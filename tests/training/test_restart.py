@@ -54,6 +54,27 @@ class Results(Shared):
         self.of[state.network.seed] = state.network.copy()
 
 
+# ------------------------------------------------------------------------ which are kept
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_best_are_returned_the_best_first(threads: int) -> None:
+    net = regressor()
+    found = dr.restart(net, X, TARGETS, restarts=6, keep=3, threads=threads, **PLAIN)
+    order = sorted(range(6), key=lambda i: found.scores[i])
+    assert [each.seed for each in found.networks] == [found.seeds[i] for i in order[:3]]
+    assert found.networks[0].vector.tobytes() == net.vector.tobytes()
+    for i, kept in zip(order, found.networks, strict=False):
+        alone = regressor() if i == 0 else regressor().initialize(found.seeds[i])
+        dr.train(alone, X, TARGETS, **PLAIN)
+        assert kept.vector.tobytes() == alone.vector.tobytes()
+    # The squared error is convex, so that of the mean is at most the mean of theirs.
+    mean = dr.Ensemble(found.networks).predict(X).ravel()
+    scores = [found.scores[i] for i in order[:3]]
+    assert np.mean((mean - TARGETS) ** 2) / 2 <= np.mean(scores)
+    assert len(dr.restart(net, X, TARGETS, restarts=2, keep=9, **PLAIN).networks) == 2
+
+
 # ------------------------------------------------------------------------ each restart is one run
 
 
@@ -106,7 +127,7 @@ def test_one_restart_is_train() -> None:
 
 def test_it_takes_whatever_train_takes_with_the_same_defaults() -> None:
     ours = dict(inspect.signature(dr.restart).parameters)
-    for name in ("restarts", "monitor", "best_is"):
+    for name in ("restarts", "keep", "monitor", "best_is"):
         del ours[name]
     assert list(ours.values()) == list(inspect.signature(dr.train).parameters.values())
 

@@ -400,8 +400,8 @@ def _only_network(path: Path | str, file: Any) -> Network:
     descriptions = _descriptions(path, file.metadata() or {})
     if len(descriptions) > 1:
         raise FileFormatError(
-            f"{path} has {len(descriptions)} networks, not one; deltarule.sklearn.load(path) "
-            "returns the model that they belong to"
+            f"{path} has {len(descriptions)} networks, not one; deltarule.Ensemble.load(path) "
+            "returns them, and deltarule.sklearn.load(path) the estimator that they may belong to"
         )
     return _networks(path, file, descriptions)[0]
 

@@ -51,6 +51,9 @@ class Restarts:
         Seeds of the initial parameters; that of restart 0 is the network's own.
     histories : tuple of History or None
         None where an interrupt came before a restart began.
+    networks : tuple of Network
+        Copies of the ``keep`` best, the best first; fewer where others diverged.
+        ``dr.Ensemble(found.networks)`` averages their outputs.
     callbacks : tuple of Callback
         The best restart's copies of the callbacks.
     seconds : float
@@ -64,6 +67,7 @@ class Restarts:
     scores: tuple[float, ...]
     seeds: tuple[int, ...]
     histories: tuple[History | None, ...]
+    networks: tuple[Network, ...]
     callbacks: tuple[Callback, ...]
     seconds: float
     stopped: str
@@ -117,8 +121,9 @@ class Contest:
     display: SharedProgress
     settings: dict[str, Any]
     names: tuple[str, ...] | None = None
+    keep: int = 1
     lock: threading.Lock = field(default_factory=threading.Lock)
-    best: _Entrant | None = None
+    kept: list[_Entrant] = field(default_factory=list)  # the best so far, the best first
 
     def __post_init__(self) -> None:
         self.histories: list[History | None] = [None] * len(self.seeds)
@@ -206,29 +211,35 @@ class Contest:
         # What has no number to compare comes after all that have one.
         rank = (0, cost, i) if math.isfinite(cost) else (1, 0.0, i)
         with self.lock:
-            if self.best is None or rank < self.best.rank:
-                self.best = _Entrant(rank, trainer.network, callbacks)
-                self.display.best = f"{self.watch.monitor} {self.scores[i]:.4g}"
+            self.kept.append(_Entrant(rank, trainer.network, callbacks))
+            self.kept.sort(key=lambda entrant: entrant.rank)
+            del self.kept[self.keep :]
+            best = self.kept[0].rank[-1]
+            self.display.best = f"{self.watch.monitor} {self.scores[best]:.4g}"
 
     def result(self, seconds: float, *, interrupted: bool) -> Restarts:
         """Give the network the final parameters of the best restart."""
-        if self.best is None:
+        if not self.kept:
             raise _all_diverged(self.divergences)
-        unranked, _, number = self.best.rank
+        best = self.kept[0]
+        unranked, _, number = best.rank
         if unranked and not interrupted:
             raise InvalidValueError(
                 f"no restart ended with a finite {self.watch.monitor!r}, so there is no best; got "
                 f"{', '.join(f'{score:g}' for score in self.scores[:5])}, ...: choose another "
                 "monitor="
             )
-        self.trainer.network.take_over(self.best.network)
+        self.trainer.network.take_over(best.network)
         return Restarts(
             best=number,
             monitor=self.watch.monitor,
             scores=tuple(self.scores),
             seeds=self.seeds,
             histories=tuple(self.histories),
-            callbacks=tuple(self.best.callbacks),
+            networks=tuple(
+                entrant.network.copy() for entrant in self.kept if entrant.rank[0] <= unranked
+            ),
+            callbacks=tuple(best.callbacks),
             seconds=seconds,
             stopped="interrupted" if interrupted else "",
         )

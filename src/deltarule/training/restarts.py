@@ -29,6 +29,7 @@ def restart(
     y: Any,
     *,
     restarts: int = 16,
+    keep: int = 1,
     monitor: str | None = None,
     best_is: str | None = None,
     loss: LossLike,
@@ -73,6 +74,8 @@ def restart(
     X, y
         As in :func:`train`.
     restarts : int
+    keep : int
+        So many of the best networks are returned; :class:`Ensemble` averages them.
     monitor : str, optional
         The loss or metric that decides, by its column's name; by default "val_loss" where there is
         a validation set, otherwise "loss". It is measured on the network as a restart leaves it (as
@@ -98,8 +101,8 @@ def restart(
     Returns
     -------
     Restarts
-        Histories, scores and seeds of all; the number of the best. Of the networks only the best
-        is kept.
+        Histories, scores and seeds of all; the number of the best. Of the networks only the
+        ``keep`` best are kept.
 
     Raises
     ------
@@ -131,6 +134,7 @@ def restart(
     [0.0, 1.0, 1.0, 0.0]
     """
     count = check_integer("restarts", restarts)
+    check_integer("keep", keep)
     check_integer("epochs", epochs)
     check_best_is("best_is", best_is)
     check_on_interrupt(on_interrupt)
@@ -186,6 +190,7 @@ def restart(
             "sample_weight": sample_weight,
         },
         names,
+        keep,
     )
     if threads is None:
         # The reference engine's BLAS already has a thread per core; several restarts would compete.
