@@ -186,6 +186,9 @@ CASES = {
         {"units": True},
     ),
     "the header again below": Case(b"a,b\n1,4\n2,5\na,b\n3,6\n", LETTERS, dropped=1),
+    "the header again, with a name that means missing": Case(
+        b"size,Na\n1,4\n2,5\nsize,Na\n3,6\n", {"size": [1, 2, 3], "Na": [4, 5, 6]}, dropped=1
+    ),
     "a note below": Case(b"a,b\n1,4\n2,5\n3,6\n\nSource: the office\n", LETTERS, dropped=1),
     "a rule between header and rows": Case(
         b"a|b\n---|---\n1|4\n2|5\n3|6\n", LETTERS, {"separator": "|"}

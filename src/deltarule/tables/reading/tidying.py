@@ -121,9 +121,12 @@ def header_rows(table: Any, labels: Sequence[str]) -> np.ndarray:
         if not label:
             same = column.is_null()
         elif is_numeric(column):
-            if not is_number(label):
+            if is_missing(label):  # a column called Na, of sodium, whose cell of that name is gone
+                same = column.is_null()
+            elif not is_number(label):
                 return _none(table)
-            same = pc.equal(column.cast(pa.float64(), safe=False), float(label))
+            else:
+                same = pc.equal(column.cast(pa.float64(), safe=False), float(label))
         else:
             same = pc.equal(column, arrays.constant(label))
         again &= arrays.flags(same)
