@@ -72,7 +72,11 @@ DR_INLINE void for_loss_rows(const Program& program, const Tile& tile, Visit vis
         }
         alignas(vector_bytes) T loss[L];
         store(loss, select(rows.counts, visit(rows), vec<T>{}));
-        for (int i = 0; i < count; ++i) program.losses[tile.first + r + i] = double(loss[i]);
+        double* const to = program.losses + tile.first + r;
+        if (count == L)
+            for (int i = 0; i < L; ++i) to[i] = double(loss[i]);
+        else
+            for (int i = 0; i < count; ++i) to[i] = double(loss[i]);
     }
 }
 

@@ -15,11 +15,12 @@ DR_INLINE V largest_of(V m, V x) {
     return select(bitcast<integers_of<V>>(size) > bitcast<integers_of<V>>(m), size, m);
 }
 
+//   in  m  from largest_of
 template <class T>
 DR_INLINE double largest_lane(vec<T> m) {
-    double result = 0;
-    for (int i = 0; i < lanes<T>; ++i) result = larger(result, double(m[i]));
-    return result;
+    using I = integers_of<vec<T>>;
+    const lane_of<I> bits = reduce_halves(bitcast<I>(m), [](auto a, auto b) { return a > b ? a : b; });
+    return double(__builtin_bit_cast(T, bits));
 }
 
 // max |value| over the rows of a tile. Four maxima, since each waits for the one before.
