@@ -127,7 +127,7 @@ def test_one_restart_is_train() -> None:
 
 def test_it_takes_whatever_train_takes_with_the_same_defaults() -> None:
     ours = dict(inspect.signature(dr.restart).parameters)
-    for name in ("restarts", "keep", "monitor", "best_is"):
+    for name in ("restarts", "keep", "halving", "monitor", "best_is"):
         del ours[name]
     assert list(ours.values()) == list(inspect.signature(dr.train).parameters.values())
 

@@ -21,11 +21,14 @@ from deltarule.base.log import warn
 from deltarule.base.words import helpful
 from deltarule.network.network import Network
 from deltarule.training.callbacks import Callback
+from deltarule.training.halving import Halving, Rung
 from deltarule.training.history import History
 from deltarule.training.progress import Quiet, SharedProgress
 from deltarule.training.trainer import Trainer
 from deltarule.training.watching import Monitor
 
+_NO_NUMBER = 2
+"""How a restart is ranked that has no number to compare: after 0, those that ended, and 1."""
 _LOOK = 0.1
 """Seconds between two looks of the waiting thread at Ctrl-C and progress."""
 
@@ -52,7 +55,7 @@ class Restarts:
     histories : tuple of History or None
         None where an interrupt came before a restart began.
     networks : tuple of Network
-        Copies of the ``keep`` best, the best first; fewer where others diverged.
+        Copies of the ``keep`` best, the best first; fewer where others diverged or were left out.
         ``dr.Ensemble(found.networks)`` averages their outputs.
     callbacks : tuple of Callback
         The best restart's copies of the callbacks.
@@ -112,6 +115,7 @@ class Contest:
     """Restarts of one trainer, and the best of them so far.
 
     They are independent: no thread waits for another, and one that is done takes the next restart.
+    Where they are halved, each has a thread of its own, and waits for the others at the rungs.
     """
 
     trainer: Trainer
@@ -122,6 +126,7 @@ class Contest:
     settings: dict[str, Any]
     names: tuple[str, ...] | None = None
     keep: int = 1
+    halves: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
     kept: list[_Entrant] = field(default_factory=list)  # the best so far, the best first
 
@@ -140,6 +145,11 @@ class Contest:
         numbers, failures = iter(range(len(self.seeds))), dict[int, BaseException]()
         with deferred_interrupt() as interrupt:
             stop = Interrupt(interrupt)
+            halving: Halving | None = None
+            if self.halves:  # restarts wait for each other: each has a thread of its own
+                places, threads = threading.Semaphore(threads), len(self.seeds)
+                epochs = self.settings["epochs"]
+                halving = Halving(threads, epochs, places, lambda: stop.requested)
 
             def work() -> None:
                 with obeying(stop):
@@ -147,7 +157,7 @@ class Contest:
                         # The first always begins, so that there is a history after an early Ctrl-C.
                         if i == 0 or not stop.requested:
                             try:
-                                self.attempt(i)
+                                self.attempt(i, halving)
                             except BaseException as error:
                                 failures[i] = error
                                 stop.request()
@@ -186,8 +196,21 @@ class Contest:
             warn(message)
         return result
 
-    def attempt(self, i: int) -> None:
-        """Run one restart; the network goes with it unless it is the best so far."""
+    def attempt(self, i: int, halving: Halving | None) -> None:
+        """Run one restart; the network goes with it unless it is one of the best so far."""
+        if halving is None:
+            self._attempt(i, [])
+            return
+        halving.begin()
+        cost = math.nan
+        try:
+            rung = Rung(halving, i, lambda state: self.watch.cost(state.score(self.watch.monitor)))
+            cost = self._attempt(i, [rung])
+        finally:
+            halving.end(i, cost)
+
+    def _attempt(self, i: int, rungs: list[Rung]) -> float:
+        """Run one restart; return its cost, NaN where it cannot be compared."""
         trainer = copy.deepcopy(self.trainer)
         trainer.network.feature_names = self.names
         if i > 0:
@@ -196,34 +219,36 @@ class Contest:
         try:
             history, score = trainer._run_and_score(
                 **self.settings,
-                callbacks=callbacks,
+                callbacks=[*callbacks, *rungs],
                 progress=self.display.parts[i],
                 monitor=self.watch.monitor,
             )
         except DivergenceError as error:
             self.histories[i] = error.history
             self.divergences[i] = error.with_traceback(None)  # which would keep the network
-            return
+            return math.nan
         self.histories[i] = history
         self.scores[i] = score
         # Interrupted before its first epoch it has no score.
         cost = self.watch.cost(score) if history.epochs else math.nan
-        # What has no number to compare comes after all that have one.
-        rank = (0, cost, i) if math.isfinite(cost) else (1, 0.0, i)
+        # What was left out comes after all that were not, and after it what has no number.
+        left_out = any(rung.left_out for rung in rungs)
+        rank = (int(left_out), cost, i) if math.isfinite(cost) else (_NO_NUMBER, 0.0, i)
         with self.lock:
             self.kept.append(_Entrant(rank, trainer.network, callbacks))
             self.kept.sort(key=lambda entrant: entrant.rank)
             del self.kept[self.keep :]
             best = self.kept[0].rank[-1]
             self.display.best = f"{self.watch.monitor} {self.scores[best]:.4g}"
+        return cost
 
     def result(self, seconds: float, *, interrupted: bool) -> Restarts:
         """Give the network the final parameters of the best restart."""
         if not self.kept:
             raise _all_diverged(self.divergences)
         best = self.kept[0]
-        unranked, _, number = best.rank
-        if unranked and not interrupted:
+        kind, _, number = best.rank
+        if kind == _NO_NUMBER and not interrupted:
             raise InvalidValueError(
                 f"no restart ended with a finite {self.watch.monitor!r}, so there is no best; got "
                 f"{', '.join(f'{score:g}' for score in self.scores[:5])}, ...: choose another "
@@ -237,7 +262,7 @@ class Contest:
             seeds=self.seeds,
             histories=tuple(self.histories),
             networks=tuple(
-                entrant.network.copy() for entrant in self.kept if entrant.rank[0] <= unranked
+                entrant.network.copy() for entrant in self.kept if entrant.rank[0] == kind
             ),
             callbacks=tuple(best.callbacks),
             seconds=seconds,
